@@ -1,0 +1,38 @@
+# make demo: install, run the main job.   make test: install, pass the tests.   make check: what CI asks for.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+INSTALLED := $(VENV)/.installed
+SOURCES := src hook tests tools
+
+.PHONY: demo test check lint format clean
+
+demo: $(INSTALLED)
+	$(RUN) -m anomalib_cops.demo
+
+test: $(INSTALLED)
+	$(RUN) -m pytest
+
+check: lint test
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(RUN) tools/tables.py --check
+
+format: $(INSTALLED)
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(RUN) tools/tables.py
+
+# One environment for all targets; made again when the dependencies or the start-up hook change.
+$(INSTALLED): pyproject.toml $(wildcard hook/*)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --editable '.[demo,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) results .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,63 @@
+"""Image and text features → probabilities → one anomaly map. Pure functions."""
+
+from math import isqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+TEMPERATURE = 0.07
+
+
+def cosine(
+    features: Float[Tensor, "batch patches dim"], text: Float[Tensor, "batch states dim"]
+) -> Float[Tensor, "batch patches states"]:
+    """Cosine between every image vector and the unit text vector of every state."""
+    return F.normalize(features, dim=-1) @ text.mT
+
+
+def probabilities(
+    cosines: Float[Tensor, "*batch states"], temperature: float = TEMPERATURE
+) -> Float[Tensor, "*batch states"]:
+    """Probability of each state; they sum to one."""
+    return (cosines / temperature).softmax(dim=-1)
+
+
+def to_grid(patches: Float[Tensor, "*batch patches"]) -> Float[Tensor, "*batch rows columns"]:
+    """Patches in row order as a square."""
+    side = isqrt(patches.shape[-1])
+    return patches.unflatten(-1, (side, side))
+
+
+def enlarge(maps: Float[Tensor, "batch channels rows columns"], size: int) -> Float[Tensor, "batch channels size size"]:
+    """Enlarge maps to the image by repeating the nearest patch's value, as the official code does."""
+    return F.interpolate(maps, size=(size, size), mode="nearest")
+
+
+def gaussian_smooth(
+    maps: Float[Tensor, "batch height width"], sigma: float, truncate: float = 4.0
+) -> Float[Tensor, "batch height width"]:
+    """Smooth maps with a Gaussian whose border mirrors the edge pixel too, as ``scipy.ndimage.gaussian_filter``.
+
+    Args:
+        maps: anomaly maps.
+        sigma: standard deviation in pixels; 0 leaves the maps as they are.
+        truncate: radius of the kernel in standard deviations.
+    """
+    if sigma == 0:
+        return maps
+    radius = int(truncate * sigma + 0.5)
+    offsets = torch.arange(-radius, radius + 1, device=maps.device, dtype=torch.float64)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).to(maps.dtype)
+    height, width = maps.shape[-2:]
+    mirrored = maps[:, _mirror(height, radius, maps.device)][:, :, _mirror(width, radius, maps.device)]
+    smoothed = F.conv2d(mirrored.unsqueeze(1), kernel.view(1, 1, -1, 1))
+    return F.conv2d(smoothed, kernel.view(1, 1, 1, -1)).squeeze(1)
+
+
+def _mirror(length: int, radius: int, device: torch.device) -> Tensor:
+    """Indices that continue a line by mirroring it at its edges, however far: (c b a | a b c | c b a)."""
+    index = torch.arange(-radius, length + radius, device=device) % (2 * length)
+    return torch.minimum(index, 2 * length - 1 - index)

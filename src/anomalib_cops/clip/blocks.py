@@ -1,0 +1,45 @@
+"""One frozen transformer block of open_clip, as functions of its parameters.
+
+open_clip's blocks are walked, not called: the call took three forms between 2.24 and 3.x, and the consistency
+self-attention of the local path needs the value projection that a call hides. The parameter names never changed.
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def project_qkv(
+    block: nn.Module, x: Float[Tensor, "batch tokens width"]
+) -> tuple[
+    Float[Tensor, "batch heads tokens head_dim"],
+    Float[Tensor, "batch heads tokens head_dim"],
+    Float[Tensor, "batch heads tokens head_dim"],
+]:
+    """Queries, keys and values of the normalised tokens, split into heads, from one matrix product."""
+    batch, tokens, width = x.shape
+    heads = block.attn.num_heads
+    qkv = F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
+    query, key, value = qkv.view(batch, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+    return query, key, value
+
+
+def attend(
+    block: nn.Module,
+    query: Float[Tensor, "batch heads queries head_dim"],
+    key: Float[Tensor, "batch heads tokens head_dim"],
+    value: Float[Tensor, "batch heads tokens head_dim"],
+    *,
+    causal: bool = False,
+) -> Float[Tensor, "batch queries width"]:
+    """Scaled dot-product attention followed by the block's output projection.
+
+    ``attend(block, v, v, v)`` is the consistency (v-v) self-attention of CoPS.
+    """
+    mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    return block.ls_1(block.attn.out_proj(mixed.transpose(1, 2).flatten(2)))
+
+
+def feed_forward(block: nn.Module, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+    """The block's second half: normalise, expand, contract, add."""
+    return x + block.ls_2(block.mlp(block.ln_2(x)))

@@ -1,0 +1,122 @@
+"""Finding the weight file of a pretrained tag: caches first, then the network, never a long wait without one."""
+
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import open_clip
+from huggingface_hub import constants as hub
+from huggingface_hub import try_to_load_from_cache
+from open_clip.pretrained import download_pretrained_from_hf, download_pretrained_from_url
+
+from anomalib_cops.errors import InputError
+
+HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
+NETWORK_SECONDS = 3.0
+
+
+def weight_file(backbone: str, tag: str, cache_dir: str | None = None) -> Path:
+    """Path of the weights of an open_clip pretrained tag, downloaded (and verified) by open_clip if need be.
+
+    Args:
+        backbone: open_clip's model name.
+        tag: one of its pretrained tags.
+        cache_dir: where to look and keep files; the usual cache folders if not given.
+
+    Raises:
+        InputError: unknown tag, no network within seconds, or a failed download.
+    """
+    tags = open_clip.list_pretrained_tags_by_model(backbone)
+    config = open_clip.get_pretrained_cfg(backbone, tag)
+    if not config:
+        known = ", ".join(tags) or "none"
+        raise InputError(
+            f"pretrained='{tag}' is neither a file nor a tag of backbone '{backbone}'; known tags: {known}."
+        )
+    cached = _cached_in_hub(config, cache_dir)
+    if cached is not None:
+        return cached
+    archive = _cached_by_url(config, cache_dir)
+    if archive is None and not _reachable(_address(config)):
+        raise InputError(_no_network(backbone, tag, config, cache_dir))
+    repository, file = _hub_repository(config)
+    try:
+        if repository and archive is None:
+            return Path(download_pretrained_from_hf(repository, filename=file, cache_dir=cache_dir))
+        # A cached archive takes this way too: open_clip compares its digest before handing it over.
+        return Path(download_pretrained_from_url(config["url"], cache_dir=cache_dir))
+    except Exception as error:
+        raise InputError(
+            f"The weights '{tag}' of backbone '{backbone}' could not be fetched ({_first_line(error)}); "
+            "try again, or give a local file as pretrained=/path/to/file."
+        ) from None
+
+
+def _hub_repository(config: dict) -> tuple[str, str | None]:
+    """Repository and, for configurations that name one, file of a hub entry."""
+    repository, _, file = config.get("hf_hub", "").rpartition("/")
+    return repository, file or None
+
+
+def _cached_in_hub(config: dict, cache_dir: str | None) -> Path | None:
+    repository, file = _hub_repository(config)
+    if not repository:
+        return None
+    for name in (file,) if file else HUB_FILES:
+        found = try_to_load_from_cache(repository, name, cache_dir=cache_dir)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def _cached_by_url(config: dict, cache_dir: str | None) -> Path | None:
+    url = config.get("url", "")
+    if not url:
+        return None
+    path = _url_cache(cache_dir) / url.rsplit("/", 1)[-1]
+    return path if path.is_file() else None
+
+
+def _url_cache(cache_dir: str | None) -> Path:
+    return Path(cache_dir) if cache_dir else Path.home() / ".cache" / "clip"
+
+
+def _address(config: dict) -> str:
+    repository, _ = _hub_repository(config)
+    return hub.ENDPOINT if repository else config["url"]
+
+
+def _reachable(address: str) -> bool:
+    """Whether the server answers at all; a thread bounds what a slow name look-up may take."""
+    if hub.HF_HUB_OFFLINE:
+        return False
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=NETWORK_SECONDS):
+                answered.set()
+        except urllib.error.HTTPError:
+            answered.set()
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(NETWORK_SECONDS)
+    return answered.is_set()
+
+
+def _no_network(backbone: str, tag: str, config: dict, cache_dir: str | None) -> str:
+    repository, _ = _hub_repository(config)
+    folder = (cache_dir or hub.HF_HUB_CACHE) if repository else _url_cache(cache_dir)
+    return (
+        f"The weights '{tag}' of backbone '{backbone}' are not in the cache folder {folder} and "
+        f"{_address(config)} cannot be reached: connect once, give a local file as pretrained=/path/to/file "
+        "(an OpenAI .pt archive, open_clip .bin/.pt or .safetensors), or use backbone='tiny', which works offline."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

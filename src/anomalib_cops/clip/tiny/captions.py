@@ -1,0 +1,97 @@
+"""What the training pictures are called: one sentence per category and state, drawn anew for every step."""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import open_clip
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from anomalib_cops.data.synthetic import CATEGORIES, DEFECTS
+from anomalib_cops.prompts.wording import ANOMALOUS_STATES, NORMAL_STATES, TEMPLATES, noun
+
+_NORMAL = (
+    *NORMAL_STATES, "good {}", "normal {}", "intact {}", "undamaged {}", "clean {}", "{} in good condition",
+    "{} without any defect", "{} without anomaly", "new {}",
+)  # fmt: skip
+_ANOMALOUS = (
+    *ANOMALOUS_STATES, "broken {}", "defective {}", "abnormal {}", "faulty {}", "dirty {}", "{} in bad condition",
+    "{} with a defect", "{} with anomaly", "imperfect {}", "flawed {}",
+)  # fmt: skip
+_TEMPLATES = (
+    *TEMPLATES, "{}", "{}.", "a {}", "a {}.", "the {}.", "an image of a {}.", "a picture of the {}.",
+    "this is a photo of a {}.",
+    "a close-up photo of the {} on the production line for quality control.",
+    "X X X X X X {}.", "X X X X X X X X X X {}.",
+)  # fmt: skip
+_GENERIC = ("object", "product", "item", "part", "surface", "thing", "material")
+# Words that are never learned: they stand for every product the model has no word for.
+_STRANGERS = ("violin", "lantern", "zebra", "castle", "umbrella", "pumpkin", "harbour", "walrus", "trumpet", "cactus")
+_DEFECT_STATES = ("{} with a {defect}", "{} with {defect}", "{} that has a {defect}", "{defect} on a {}", "{defect}")
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Sentences of one training step.
+
+    Attributes:
+        states: For each category of the step, the normal and the anomalous sentence.
+        bare: For each category of the step, a sentence that names nothing else.
+        generic: The normal and the anomalous sentence about a product without a name of its own.
+        defects: For each kind of defect, a sentence that names it.
+    """
+
+    states: list[str]
+    bare: list[str]
+    generic: list[str]
+    defects: list[str]
+
+    @classmethod
+    def random(cls, rng: random.Random, categories: Sequence[int] = range(len(CATEGORIES))) -> "Captions":
+        """Draws one wording for every sentence; ``categories`` are indices into ``CATEGORIES``."""
+        nouns = [noun(CATEGORIES[category]) for category in categories]
+        template, normal, anomalous = rng.choice(_TEMPLATES), rng.choice(_NORMAL), rng.choice(_ANOMALOUS)
+        states = []
+        for name in nouns:
+            # Often categories share a wording, so that only the noun and the state tell them apart.
+            if rng.random() < 0.5:
+                normal, anomalous = rng.choice(_NORMAL), rng.choice(_ANOMALOUS)
+            states += [template.format(state.format(name)) for state in (normal, anomalous)]
+        bare_template, defect_state = rng.choice(_TEMPLATES), rng.choice(_DEFECT_STATES)
+        word, whole = rng.choice(_GENERIC + _STRANGERS), rng.choice(_TEMPLATES)
+        pair = (rng.choice(_NORMAL), rng.choice(_ANOMALOUS))
+        return cls(
+            states=states,
+            bare=[bare_template.format(name) for name in nouns],
+            generic=[whole.format(state.format(word)) for state in pair],
+            defects=[whole.format(defect_state.format(word, defect=noun(defect))) for defect in DEFECTS],
+        )
+
+    def all(self) -> list[str]:
+        """Every sentence: states, bare, generic, defects."""
+        return [*self.states, *self.bare, *self.generic, *self.defects]
+
+
+@lru_cache(maxsize=50_000)
+def _ids(sentence: str) -> tuple[int, ...]:
+    row = open_clip.tokenize([sentence])[0]
+    return tuple(row[: int(row.argmax()) + 1].tolist())
+
+
+def tokenize(sentences: Iterable[str]) -> Int[Tensor, "sentences tokens"]:
+    """Token ids of the CLIP tokenizer, padded with zeros to the longest sentence only."""
+    rows = [_ids(sentence) for sentence in sentences]
+    longest = max(map(len, rows))
+    return torch.tensor([row + (0,) * (longest - len(row)) for row in rows])
+
+
+def vocabulary() -> Int[Tensor, " rows"]:
+    """Ids of all tokens that captions are made of, ascending; the strangers are left out on purpose."""
+    words = (*_NORMAL, *_ANOMALOUS, *_TEMPLATES, *_GENERIC, *_DEFECT_STATES)
+    pieces = [text.replace("{}", " ").replace("{defect}", " ") for text in words]
+    pieces += [noun(name) for name in (*CATEGORIES, *DEFECTS)]
+    known = {token for piece in pieces for token in _ids(piece)} - {0}
+    return torch.tensor(sorted(known))

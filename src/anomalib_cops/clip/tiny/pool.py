@@ -1,0 +1,121 @@
+"""Pictures drawn before training starts: pairs of the same product with and without its defect."""
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from anomalib_cops.data.synthetic import CATEGORIES, DEFECTS, draw
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+"""Channel statistics that OpenAI's CLIP, and so every method here, normalises with."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pairs in memory.
+
+    Attributes:
+        images: Without and with the defect.
+        coverage: Anomalous share of every patch of the second picture, in [0, 1].
+        categories: Index into ``CATEGORIES``.
+        defects: Index into ``DEFECTS``.
+    """
+
+    images: UInt8[Tensor, "pairs 2 height width 3"]
+    coverage: Float[Tensor, "pairs grid grid"]
+    categories: Int[Tensor, " pairs"]
+    defects: Int[Tensor, " pairs"]
+
+    @classmethod
+    def draw(cls, pairs: int, *, seed: int, size: int, grid: int, workers: int) -> "Pool":
+        """Draws the first ``pairs`` pictures of a world, categories in turn; the same for any number of workers."""
+        chunks = [range(start, min(start + 256, pairs)) for start in range(0, pairs, 256)]
+        jobs = [(chunk, seed, size, grid) for chunk in chunks]
+        if workers > 1:
+            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
+                parts = list(executor.map(_draw_chunk, jobs))
+        else:
+            parts = [_draw_chunk(job) for job in jobs]
+        images, coverage, categories, defects = (
+            torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True)
+        )
+        return cls(images, coverage, categories, defects)
+
+    def batches(self, pairs: int, categories: int, seed: int) -> Iterator[tuple[Int[Tensor, " pairs"], list[int]]]:
+        """Endless batches: the rows of ``pairs`` pairs, evenly of a few ``categories``, and which categories these are.
+
+        Every pair of a category is shown once before any is shown again.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        present = self.categories.unique().tolist()
+        members = {category: (self.categories == category).nonzero()[:, 0] for category in present}
+        waiting = {category: members[category][:0] for category in present}
+        share = pairs // categories
+        while True:
+            chosen = [present[i] for i in torch.randperm(len(present), generator=generator)[:categories].tolist()]
+            rows = []
+            for category in chosen:
+                if len(waiting[category]) < share:
+                    order = torch.randperm(len(members[category]), generator=generator)
+                    waiting[category] = members[category][order]
+                rows.append(waiting[category][:share])
+                waiting[category] = waiting[category][share:]
+            yield torch.cat(rows), chosen
+
+
+def _draw_chunk(job: tuple[range, int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    indices, seed, size, grid = job
+    cv2.setNumThreads(1)
+    images = np.empty((len(indices), 2, size, size, 3), np.uint8)
+    coverage = np.empty((len(indices), grid, grid), np.float32)
+    categories = np.empty(len(indices), np.int64)
+    defects = np.empty(len(indices), np.int64)
+    for row, index in enumerate(indices):
+        number, category = divmod(index, len(CATEGORIES))
+        categories[row] = category
+        images[row, 0] = draw(CATEGORIES[category], number, seed=seed, anomalous=False, size=size).image
+        sample = draw(CATEGORIES[category], number, seed=seed, anomalous=True, size=size)
+        images[row, 1] = sample.image
+        patch = size // grid
+        coverage[row] = sample.mask.reshape(grid, patch, grid, patch).mean((1, 3))
+        defects[row] = DEFECTS.index(sample.defect)
+    return images, coverage, categories, defects
+
+
+def normalise(images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
+    """8-bit RGB pictures as the encoder takes them."""
+    mean, std = torch.tensor(MEAN) * 255, torch.tensor(STD) * 255
+    return ((images - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+
+def augment(
+    images: UInt8[Tensor, "pairs 2 height width 3"],
+    coverage: Float[Tensor, "pairs grid grid"],
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "pairs 2 3 height width"], Float[Tensor, "pairs grid grid"]]:
+    """Turns and mirrors pairs, swaps their colour channels and changes their contrast; both of a pair alike.
+
+    Turns are by right angles, so that patches stay patches. One turn is drawn for the whole batch, colours per pair.
+    """
+    flip, across, down = (torch.rand(3, generator=generator) < 0.5).tolist()
+    axes = [axis for axis, wanted in ((1, down), (2, across)) if wanted]
+    coverage = coverage.flip(axes)
+    images = images.flip([axis + 1 for axis in axes])
+    if flip:
+        coverage, images = coverage.transpose(1, 2), images.transpose(2, 3)
+    channels = torch.stack([torch.randperm(3, generator=generator) for _ in images])
+    keep = torch.rand(len(images), 1, generator=generator) < 0.6
+    channels = torch.where(keep, torch.arange(3), channels)
+    picked = images.gather(4, channels[:, None, None, None, :].expand(images.shape)).float()
+    gain = 1 + 0.25 * (torch.rand(len(images), 1, 1, 1, 1, generator=generator) - 0.5)
+    shift = 30 * (torch.rand(len(images), 1, 1, 1, 1, generator=generator) - 0.5)
+    toned = ((picked - 128) * gain + 128 + shift).clamp(0, 255)
+    return normalise(toned.flatten(0, 1)).unflatten(0, (len(images), 2)), coverage

@@ -1,0 +1,269 @@
+"""Trains the tiny CLIP: ``python -m anomalib_cops.clip.tiny.train --minutes 40 --out FOLDER``."""
+
+import argparse
+import copy
+import json
+import math
+import os
+import platform
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from anomalib_cops.clip.encoder import FrozenCLIP
+from anomalib_cops.clip.load import build
+from anomalib_cops.clip.tiny import load_tiny_config, load_tiny_state, save_tiny_state
+from anomalib_cops.clip.tiny.captions import Captions
+from anomalib_cops.clip.tiny.card import write_card
+from anomalib_cops.clip.tiny.evaluate import Pictures, measure
+from anomalib_cops.clip.tiny.objective import Trainee, Weights, losses
+from anomalib_cops.clip.tiny.pool import Pool, augment
+
+EVALUATION_SEED = 7
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the result besides the time given.
+
+    Attributes:
+        pairs: Pictures drawn, each with and without its defect.
+        batch_pairs: Pairs in one step.
+        batch_categories: Categories that these are of.
+        rate: Highest learning rate, after the warm-up.
+        warmup: Share of the time in which the rate rises; it then falls with a cosine.
+        decay: Weight decay of matrices.
+        averaging: Decay of the moving average that is kept as the result.
+        low_precision: Whether products are computed in bfloat16.
+        compiled: Whether the image tower is compiled, which takes a minute and a C++ compiler.
+        evaluated: Pictures per category and state in every evaluation.
+        least_steps: Steps that are made however little time is given.
+        weights: Weight of every loss term.
+    """
+
+    pairs: int = 20_000
+    batch_pairs: int = 32
+    batch_categories: int = 8
+    rate: float = 1.5e-3
+    warmup: float = 0.03
+    decay: float = 0.05
+    averaging: float = 0.997
+    low_precision: bool = True
+    compiled: bool = True
+    evaluated: int = 12
+    least_steps: int = 1
+    weights: Weights = field(default_factory=Weights)
+
+
+SMOKE = Recipe(
+    pairs=68, batch_pairs=8, batch_categories=4, warmup=0.2, averaging=0.5, compiled=False, evaluated=2, least_steps=10
+)
+
+
+def train(
+    recipe: Recipe,
+    *,
+    minutes: float,
+    out: Path,
+    seed: int,
+    resume: bool = False,
+    workers: int = 2,
+    evaluations: int = 8,
+) -> dict[str, Any]:
+    """Trains, and writes ``weights.safetensors``, ``card.md``, ``log.jsonl`` and ``checkpoint.pt`` into ``out``.
+
+    Args:
+        recipe: What is trained.
+        minutes: Time for the steps, drawing and evaluation aside; the learning rate follows it.
+        out: Folder that is created if missing.
+        seed: Seed of the world, the initial weights and the order.
+        resume: Goes on from the checkpoint in ``out`` if there is one.
+        workers: Processes that draw pictures.
+        evaluations: How often the average is evaluated and written.
+
+    Returns:
+        What the card tells: steps, times, the loss curve and the numbers of every evaluation.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    began = time.monotonic()
+    config = load_tiny_config()
+    size, patch = config["vision_cfg"]["image_size"], config["vision_cfg"]["patch_size"]
+    pool = Pool.draw(recipe.pairs, seed=seed, size=size, grid=size // patch, workers=workers)
+    pictures = Pictures.draw(recipe.evaluated, seed=seed + EVALUATION_SEED, size=size)
+    drawing = time.monotonic() - began
+
+    trainee = Trainee(config)
+    average = copy.deepcopy(trainee).requires_grad_(False)
+    if recipe.compiled:
+        trainee.encode_image = torch.compile(trainee.encode_image, dynamic=False)  # type: ignore[method-assign]
+    optimizer = torch.optim.AdamW(_groups(trainee, recipe.decay), lr=recipe.rate, betas=(0.9, 0.98))
+    done: dict[str, Any] = {"steps": 0, "seconds": 0.0, "curve": [], "evaluations": []}
+    if resume and (out / "checkpoint.pt").exists():
+        done = _restore(out / "checkpoint.pt", trainee, average, optimizer)
+
+    batches = pool.batches(recipe.batch_pairs, recipe.batch_categories, seed + done["steps"])
+    generator = torch.Generator().manual_seed(seed + done["steps"])
+    wording = random.Random(seed + done["steps"])
+    limit, recent = 60 * minutes, []
+    while done["seconds"] < limit or done["steps"] < recipe.least_steps:
+        start = time.monotonic()
+        progress = max(done["seconds"] / limit if limit else 0.0, 0.0)
+        if limit < 1 or done["steps"] < recipe.least_steps:
+            progress = min(progress, done["steps"] / recipe.least_steps)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate * _schedule(progress, recipe.warmup)
+        rows, chosen = next(batches)
+        terms = _step(trainee, optimizer, recipe, pool, rows, chosen, generator, Captions.random(wording, chosen))
+        _follow(average, trainee, min(recipe.averaging, (1 + done["steps"]) / (10 + done["steps"])))
+        # The first step compiles; that time is not the training's.
+        done["seconds"] += time.monotonic() - start if recent or done["steps"] else 0.0
+        done["steps"] += 1
+        recent.append(terms)
+        if done["steps"] % 25 == 0 or recipe.least_steps > 1:
+            entry = {name: sum(t[name] for t in recent) / len(recent) for name in terms}
+            done["curve"].append({"step": done["steps"], "seconds": round(done["seconds"]), **entry})
+            recent = []
+            _log(out, done["curve"][-1])
+        if done["seconds"] >= limit * (len(done["evaluations"]) + 1) / evaluations and done["seconds"] < limit:
+            _evaluate(average, pictures, config, out, done, _metadata(recipe, seed, done))
+            _checkpoint(out / "checkpoint.pt", trainee, average, optimizer, done)
+    _evaluate(average, pictures, config, out, done, _metadata(recipe, seed, done))
+    done |= {"drawing_seconds": round(drawing), "wall_seconds": round(time.monotonic() - began)}
+    write_card(out / "card.md", recipe=asdict(recipe), seed=seed, done=done, config=config, hardware=_hardware())
+    return done
+
+
+def _groups(trainee: Trainee, decay: float) -> list[dict[str, Any]]:
+    parameters = [p for p in trainee.parameters() if p.requires_grad]
+    matrices = [p for p in parameters if p.ndim >= 2 and p is not trainee.rows]
+    others = [p for p in parameters if p.ndim < 2 or p is trainee.rows]
+    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _schedule(progress: float, warmup: float) -> float:
+    if progress < warmup:
+        return max(progress / warmup, 0.02)
+    return 0.5 * (1 + math.cos(math.pi * min((progress - warmup) / (1 - warmup), 1.0)))
+
+
+def _step(
+    trainee: Trainee,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    pool: Pool,
+    rows: Tensor,
+    chosen: list[int],
+    generator: torch.Generator,
+    captions: Captions,
+) -> dict[str, float]:
+    images, coverage = augment(pool.images[rows], pool.coverage[rows], generator)
+    # On a CPU the fused attention kernel's backward pass takes three times as long as plain products.
+    with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16, enabled=recipe.low_precision):
+        positions = (pool.categories[rows][:, None] == torch.tensor(chosen)).int().argmax(1)
+        terms = losses(trainee, images, coverage, positions, pool.defects[rows], captions)
+    weights = asdict(recipe.weights)
+    total = torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
+    optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    torch.nn.utils.clip_grad_norm_([p for p in trainee.parameters() if p.requires_grad], 1.0)
+    optimizer.step()
+    return {"total": float(total.detach()), **{name: float(value.detach()) for name, value in terms.items()}}
+
+
+@torch.no_grad()
+def _follow(average: Trainee, trainee: Trainee, decay: float) -> None:
+    pairs = [(a, b) for a, b in zip(average.parameters(), trainee.parameters(), strict=True) if b.requires_grad]
+    torch._foreach_lerp_([a for a, _ in pairs], [b for _, b in pairs], 1 - decay)
+
+
+def _evaluate(
+    average: Trainee,
+    pictures: Pictures,
+    config: dict[str, Any],
+    out: Path,
+    done: dict[str, Any],
+    metadata: dict[str, str],
+) -> None:
+    """Writes the average's weights, reads them back and measures what a user would load."""
+    path = out / "weights.safetensors"
+    save_tiny_state(path, average.full_state(), average.ids, metadata)
+    clip = FrozenCLIP(build(*load_tiny_state(path)), config["vision_cfg"]["image_size"], name="tiny")
+    numbers = {name: round(value, 4) for name, value in measure(clip, pictures).items()}
+    done["evaluations"].append({"step": done["steps"], "seconds": round(done["seconds"]), **numbers})
+    _log(out, done["evaluations"][-1])
+
+
+def _metadata(recipe: Recipe, seed: int, done: dict[str, Any]) -> dict[str, str]:
+    return {
+        "name": "anomalib-cops tiny CLIP",
+        "label": "stand-in for development, trained on synthetic pictures only; not a detector for production",
+        "recipe": json.dumps(asdict(recipe)),
+        "seed": str(seed),
+        "steps": str(done["steps"]),
+    }
+
+
+def _hardware() -> str:
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def _log(out: Path, entry: dict[str, float]) -> None:
+    line = json.dumps({name: round(value, 4) for name, value in entry.items()})
+    print(line, flush=True)
+    with (out / "log.jsonl").open("a") as file:
+        file.write(line + "\n")
+
+
+def _checkpoint(
+    path: Path, trainee: Trainee, average: Trainee, optimizer: torch.optim.Optimizer, done: dict[str, Any]
+) -> None:
+    content = {
+        "trainee": trainee.state_dict(),
+        "average": average.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "done": done,
+    }
+    partial = path.with_name(path.name + ".partial")
+    torch.save(content, partial)
+    os.replace(partial, path)
+
+
+def _restore(path: Path, trainee: Trainee, average: Trainee, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    content = torch.load(path, weights_only=True)
+    trainee.load_state_dict(content["trainee"])
+    average.load_state_dict(content["average"])
+    optimizer.load_state_dict(content["optimizer"])
+    done: dict[str, Any] = content["done"]
+    return done
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=40.0, help="time for the training steps")
+    parser.add_argument("--out", type=Path, required=True, help="folder for weights, card, log and checkpoint")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that draw pictures")
+    parser.add_argument(
+        "--smoke", action="store_true", help="a few steps on a few pictures, to see that all parts work"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
+    given = parser.parse_args(arguments)
+    if given.smoke:
+        train(SMOKE, minutes=0.0, out=given.out, seed=given.seed, resume=given.resume, workers=1, evaluations=1)
+    else:
+        train(
+            Recipe(), minutes=given.minutes, out=given.out, seed=given.seed, resume=given.resume, workers=given.workers
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""Data: transfer between data sets, and the synthetic world."""
+
+from anomalib_cops.data.dataset import LabelledImages
+from anomalib_cops.data.images import check_images
+from anomalib_cops.data.transfer import ZeroShotTransfer
+from anomalib_cops.data.visualizer import TransferVisualizer
+
+__all__ = ["LabelledImages", "TransferVisualizer", "ZeroShotTransfer", "check_images"]

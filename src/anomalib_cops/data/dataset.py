@@ -1,0 +1,102 @@
+"""Labelled images of any origin as one anomalib data set."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from anomalib import TaskType
+from anomalib.data import AnomalibDataset
+from anomalib.data.dataclasses import ImageBatch, ImageItem
+from pandas import DataFrame
+from torchvision.transforms.v2 import Transform
+from torchvision.transforms.v2.functional import to_dtype, to_image
+from torchvision.tv_tensors import Mask
+
+from anomalib_cops.data.images import read_image, read_mask
+from anomalib_cops.data.world import draw_address, is_drawn
+from anomalib_cops.errors import InputError
+
+COLUMNS = ("image_path", "label", "label_index", "mask_path", "split", "set", "category", "masked")
+
+
+class LabelledImages(AnomalibDataset):
+    """Labelled images: files of any data sets and categories, and synthetic pictures, which are drawn when asked for.
+
+    Args:
+        samples: A row per image: ``image_path`` (a file or a synthetic address), ``label`` (``good`` or the kind of
+            defect), ``label_index`` (0 normal, 1 anomalous), ``mask_path`` (empty where there is no file), ``split``,
+            ``set``, ``category``, and ``masked``: whether it is known which pixels are anomalous.
+        augmentations: Applied to image and mask together.
+    """
+
+    def __init__(self, samples: DataFrame, augmentations: Transform | None = None) -> None:
+        super().__init__(augmentations=augmentations)
+        self.samples = samples
+
+    # Synthetic pictures are no files, so the base class's check that all paths exist is left out.
+    @property
+    def samples(self) -> DataFrame:
+        """One row per image, sorted by path."""
+        return super().samples
+
+    @samples.setter
+    def samples(self, samples: DataFrame) -> None:
+        self._samples = samples[list(COLUMNS)].sort_values(by="image_path", ignore_index=True)
+
+    @property
+    def task(self) -> TaskType:
+        """Segmentation where pixels are labelled, classification otherwise."""
+        return TaskType.SEGMENTATION if self.samples["masked"].any() else TaskType.CLASSIFICATION
+
+    def __getitem__(self, index: int) -> ImageItem:
+        """Reads or draws one image: levels in [0, 1], shape (3, height, width); the mask has shape (height, width).
+
+        Images of sets without masks have no ``gt_mask``. An anomalous image may have an empty mask: it stays anomalous.
+
+        Raises:
+            InputError: A file cannot be read, or image and mask differ in size.
+        """
+        row = self.samples.iloc[index]
+        levels, anomalous = _read(row.image_path, row.mask_path, row.masked)
+        image = to_dtype(to_image(levels), torch.float32, scale=True)
+        mask = None if anomalous is None else Mask(torch.from_numpy(anomalous.astype(np.uint8)))
+        if self.augmentations and mask is None:
+            image = self.augmentations(image)
+        elif self.augmentations:
+            image, mask = self.augmentations(image, mask)
+        return ImageItem(
+            image=image,
+            gt_mask=mask,
+            gt_label=torch.tensor(int(row.label_index)),
+            image_path=row.image_path,
+            mask_path=row.mask_path,
+        )
+
+    @property
+    def collate_fn(self) -> Callable[[list[ImageItem]], ImageBatch]:
+        """Batches items; ``mask_path`` is the empty string where an image has no mask file."""
+        return _collate
+
+
+def _read(image_path: str, mask_path: str, masked: bool) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_] | None]:
+    if is_drawn(image_path):
+        return draw_address(image_path)
+    image = read_image(image_path)
+    if not masked:
+        return image, None
+    if not mask_path:
+        return image, np.zeros(image.shape[:2], np.bool_)
+    mask = read_mask(mask_path)
+    if mask.shape != image.shape[:2]:
+        has, needs = (f"{width}x{height}" for height, width in (mask.shape, image.shape[:2]))
+        raise InputError(f"the mask {mask_path} has {has} pixels, but its image {image_path} {needs}; make them equal.")
+    return image, mask
+
+
+def _collate(items: list[ImageItem]) -> ImageBatch:
+    batch = ImageBatch.collate(items)
+    assert isinstance(batch, ImageBatch)
+    # anomalib's own collation leaves the list out or fills it with "None", depending on the first item.
+    batch.mask_path = [item.mask_path or "" for item in items]
+    return batch

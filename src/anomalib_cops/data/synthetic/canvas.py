@@ -1,0 +1,180 @@
+"""Drawing primitives in unit coordinates: the picture spans [0, 1] x [0, 1], whatever its size in pixels."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.floating[Any]]
+Rng = np.random.Generator
+Points = npt.NDArray[np.float64]
+Fault = Callable[[Rng], Array]
+
+_SUBPIXEL_BITS = 8
+
+
+@dataclass
+class Scene:
+    """A flawless picture before the camera, and what is needed to damage it.
+
+    Attributes:
+        image: Colours in [0, 1], shape (size, size, 3).
+        region: Where the product is, in [0, 1], shape (size, size).
+        backdrop: What shows through a hole or a broken edge, shape (3,) or (size, size, 3).
+        faults: Structural defects that only this product can have; each paints the same picture again with the fault.
+    """
+
+    image: Array
+    region: Array
+    backdrop: Array
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Side of the picture in pixels."""
+        return self.image.shape[0]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where an object lies: its own coordinates (about -1 to 1) are scaled, turned and moved into the picture."""
+
+    x: float
+    y: float
+    scale: float
+    angle: float
+
+    @classmethod
+    def random(cls, rng: Rng, scale: tuple[float, float], turn: float = np.pi) -> "Pose":
+        """Draws a pose near the picture's centre, turned by at most ``turn`` radians either way."""
+        x, y = rng.uniform(0.44, 0.56, 2)
+        return cls(float(x), float(y), float(rng.uniform(*scale)), float(rng.uniform(-turn, turn)))
+
+    def place(self, points: npt.ArrayLike) -> Points:
+        """Maps object coordinates (n, 2) to picture coordinates (n, 2)."""
+        p = np.asarray(points, dtype=np.float64)
+        c, s = np.cos(self.angle), np.sin(self.angle)
+        return p @ np.array([[c, s], [-s, c]]) * self.scale + (self.x, self.y)
+
+    def local(self, size: int) -> tuple[Array, Array]:
+        """Object coordinates of every pixel: two arrays (size, size)."""
+        x, y = grid(size)
+        c, s = np.float32(np.cos(self.angle) / self.scale), np.float32(np.sin(self.angle) / self.scale)
+        dx, dy = x - np.float32(self.x), y - np.float32(self.y)
+        return dx * c + dy * s, dy * c - dx * s
+
+
+@lru_cache(maxsize=8)
+def grid(size: int) -> tuple[Array, Array]:
+    """Picture coordinates x and y of the pixel centres, each (size, size), read-only."""
+    axis = (np.arange(size, dtype=np.float32) + 0.5) / size
+    x, y = np.meshgrid(axis, axis)
+    x.setflags(write=False)
+    y.setflags(write=False)
+    return x, y
+
+
+def turned(size: int, angle: float, scale: float = 1.0) -> tuple[Array, Array]:
+    """Coordinates along and across a direction, multiplied by ``scale``; each (size, size)."""
+    return Pose(0.5, 0.5, 1.0 / scale, angle).local(size)
+
+
+def noise(rng: Rng, size: int, cells: int | tuple[int, int], octaves: int = 1) -> Array:
+    """Smooth noise of about unit variance, (size, size).
+
+    The random numbers depend on ``cells`` only, so a larger picture shows the same noise in more detail.
+    """
+    across, down = (cells, cells) if isinstance(cells, int) else cells
+    total = np.zeros((size, size), np.float32)
+    power = 0.0
+    for octave in range(octaves):
+        shape = (down << octave, across << octave)
+        coarse = rng.standard_normal(shape, dtype=np.float32)
+        method = cv2.INTER_CUBIC if max(shape) <= size else cv2.INTER_AREA
+        gain = 0.5**octave
+        total += gain * cv2.resize(coarse, (size, size), interpolation=method)
+        power += gain * gain
+    return np.asarray(total / np.sqrt(power), np.float32)
+
+
+def profile(rng: Rng, coordinate: Array, cells: int) -> Array:
+    """One-dimensional noise looked up along a coordinate: streaks and fibres. Same shape as ``coordinate``."""
+    table = rng.standard_normal(cells + 1, dtype=np.float32)
+    position = np.mod(coordinate, 1.0) * cells
+    low = position.astype(np.int32)
+    part = position - low
+    return np.asarray(table[low] * (1 - part) + table[np.minimum(low + 1, cells)] * part, np.float32)
+
+
+def fill(size: int, polygons: Sequence[Points]) -> Array:
+    """Anti-aliased coverage in [0, 1] of closed polygons in picture coordinates, (size, size)."""
+    canvas = np.zeros((size, size), np.uint8)
+    for polygon in polygons:
+        fixed = np.round((polygon * size - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+        cv2.fillPoly(canvas, [fixed], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    return canvas.astype(np.float32) * np.float32(1 / 255)
+
+
+def stroke(size: int, path: Points, widths: npt.ArrayLike) -> Array:
+    """Coverage of a line along ``path`` (n, 2) whose width (scalar or (n,)) is in picture units, (size, size)."""
+    fine = 4 if size <= 160 else 2
+    canvas = np.zeros((size * fine, size * fine), np.uint8)
+    points = np.round((path * size - 0.5) * fine * (1 << _SUBPIXEL_BITS)).astype(int)
+    thickness = np.broadcast_to(np.maximum(1, np.round(np.asarray(widths) * size * fine)).astype(int), len(path))
+    for start, end, width in zip(points[:-1], points[1:], thickness[:-1], strict=True):
+        cv2.line(canvas, start.tolist(), end.tolist(), 255, int(width), cv2.LINE_8, _SUBPIXEL_BITS)
+    small = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
+    return small.astype(np.float32) * np.float32(1 / 255)
+
+
+def ellipse(x: float, y: float, a: float, b: float | None = None, corners: int = 40) -> Points:
+    """Polygon (corners, 2) of an ellipse with half axes ``a`` and ``b`` (a circle without ``b``)."""
+    t = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    return np.stack([x + a * np.cos(t), y + (a if b is None else b) * np.sin(t)], axis=1)
+
+
+def box(left: float, top: float, right: float, bottom: float) -> Points:
+    """Polygon (4, 2) of an upright rectangle."""
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float64)
+
+
+def blend(image: Array, colour: npt.ArrayLike, alpha: Array) -> Array:
+    """Lays a colour ((3,) or (size, size, 3)) over an image with coverage ``alpha`` (size, size)."""
+    paint = np.asarray(colour, np.float32)
+    return np.asarray(image + alpha[..., None] * (paint - image), np.float32)
+
+
+def blur(image: Array, sigma: float) -> Array:
+    """Gaussian blur; ``sigma`` is a fraction of the picture side."""
+    pixels = sigma * image.shape[0]
+    return image if pixels < 0.2 else np.asarray(cv2.GaussianBlur(image, (0, 0), pixels), np.float32)
+
+
+def relief(height: Array, light: float) -> Array:
+    """Shading of a height field (size, size) lit from angle ``light``: its slope, per picture side."""
+    side = height.shape[0]
+    gx = cv2.Scharr(height, cv2.CV_32F, 1, 0, scale=side / 32)
+    gy = cv2.Scharr(height, cv2.CV_32F, 0, 1, scale=side / 32)
+    return np.asarray(gx * np.float32(np.cos(light)) + gy * np.float32(np.sin(light)), np.float32)
+
+
+def tint(rng: Rng, value: tuple[float, float], saturation: tuple[float, float] = (0.0, 0.6)) -> Array:
+    """A random colour (3,) with any hue, its brightness and saturation drawn from the ranges."""
+    hue, s, v = rng.uniform(0, 6), rng.uniform(*saturation), rng.uniform(*value)
+    ramp = np.clip(np.abs(np.mod(hue + np.array([0.0, 4.0, 2.0]), 6) - 3) - 1, 0, 1)
+    return np.asarray(v * (1 - s + s * ramp), np.float32)
+
+
+def warm(rng: Rng, value: tuple[float, float]) -> Array:
+    """A random brown to cream colour (3,)."""
+    v = rng.uniform(*value)
+    return np.asarray([v, v * rng.uniform(0.66, 0.85), v * rng.uniform(0.38, 0.68)], np.float32)
+
+
+def grey(rng: Rng, value: tuple[float, float]) -> Array:
+    """A random almost neutral colour (3,), as bare metal has."""
+    return np.asarray(rng.uniform(*value) * rng.uniform(0.96, 1.04, 3), np.float32)

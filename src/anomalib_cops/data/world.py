@@ -1,0 +1,83 @@
+"""The synthetic world as a data set: every picture has a path-like address and is drawn when it is asked for."""
+
+import re
+from pathlib import PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+from pandas import DataFrame
+
+from anomalib_cops.data import synthetic
+from anomalib_cops.errors import InputError
+
+_FORM = "synthetic/<size>px-seed<seed>/<category>/<kind>/<index>.png"
+_ADDRESS = re.compile(
+    r"synthetic/(?P<size>\d+)px-seed(?P<seed>\d+)/(?P<category>\w+)/(?P<kind>\w+)/(?P<index>\d+)\.png", re.ASCII
+)
+
+
+class SyntheticSet:
+    """The synthetic world, as many pictures of it as asked for.
+
+    Half of a category's pictures are good; the defects take turns. No picture is used twice: a defect is never shown
+    on a product that is also there without it.
+
+    Args:
+        count: Pictures per category, at least 4.
+        size: Side of a picture in pixels.
+        seed: Which world.
+
+    Raises:
+        InputError: Too few pictures.
+    """
+
+    name = "synthetic"
+    identity = "synthetic"
+    categories = synthetic.CATEGORIES
+
+    def __init__(self, count: int, size: int, seed: int) -> None:
+        if count < 4:
+            raise InputError(f"synthetic_samples={count} is too few; at least 4 per category are needed.")
+        self.count = count
+        self.folder = f"synthetic/{size}px-seed{seed}"
+
+    def samples(self, category: str) -> DataFrame:
+        """Lists one category: a row per picture, as ``LabelledImages`` takes them."""
+        good = (self.count + 1) // 2
+        defects = synthetic.defects_of(category)
+        labels = ["good"] * good + [defects[index % len(defects)] for index in range(self.count - good)]
+        rows = [
+            (f"{self.folder}/{category}/{label}/{index:06d}.png", label, int(label != "good"))
+            for index, label in enumerate(labels)
+        ]
+        samples = DataFrame(rows, columns=["image_path", "label", "label_index"])
+        return samples.assign(mask_path="", set=self.name, category=category, masked=True)
+
+
+def is_drawn(path: str) -> bool:
+    """Whether this is the address of a synthetic picture, not a file."""
+    return _ADDRESS.fullmatch(PurePosixPath(path).as_posix()) is not None
+
+
+def draw_address(path: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Draws the picture of an address; its mask too.
+
+    Returns:
+        RGB levels of shape (height, width, 3), and the anomalous pixels of shape (height, width).
+
+    Raises:
+        InputError: It is not an address, or what it asks for cannot be drawn.
+    """
+    match = _ADDRESS.fullmatch(PurePosixPath(path).as_posix())
+    if match is None:
+        raise InputError(f"{path} is not the address of a synthetic picture; it has the form {_FORM}.")
+    anomalous = match["kind"] != "good"
+    sample = synthetic.draw(
+        match["category"],
+        int(match["index"]),
+        seed=int(match["seed"]),
+        anomalous=anomalous,
+        size=int(match["size"]),
+        defect=match["kind"] if anomalous else None,
+    )
+    return sample.image, sample.mask

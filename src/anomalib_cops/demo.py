@@ -1,0 +1,179 @@
+"""The main job, offline: learn prompts on synthetic categories, find defects in others and in photographs.
+
+``python -m anomalib_cops.demo`` needs the ``demo`` extra and no network. It runs on the embedded tiny CLIP, a stand-in
+for development: its figures show that the system works, not how accurate CoPS is.
+"""
+
+import argparse
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from anomalib.engine import Engine
+from lightning.pytorch import seed_everything
+from torch.utils.data import DataLoader
+
+from anomalib_cops import CoPS, ZeroShotTransfer
+from anomalib_cops.data import LabelledImages
+from anomalib_cops.errors import InputError
+from anomalib_cops.sheet import draw_sheet
+
+METRICS = {
+    "image_AUROC": "I-AUROC",
+    "image_AUPR": "I-AP",
+    "image_F1Max": "I-F1max",
+    "pixel_AUROC": "P-AUROC",
+    "pixel_AUPR": "P-AP",
+    "pixel_AUPRO": "AUPRO",
+}
+LABEL = "tiny CLIP stand-in"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, test, print the table and say where everything is."""
+    options = parse(arguments)
+    try:
+        run(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Command line of the demo."""
+    parser = argparse.ArgumentParser(prog="python -m anomalib_cops.demo", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("results/demo"), help="folder of all results")
+    parser.add_argument("--folders", type=Path, nargs="*", default=[], help="further targets: good/defect/mask folders")
+    parser.add_argument("--samples", type=int, default=100, help="synthetic images per category")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-elpv", action="store_true", help="leave the solar cells out")
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> pd.DataFrame:
+    """The whole demo.
+
+    Returns:
+        One row per target with its figures.
+    """
+    started = time.monotonic()
+    for noisy in ("anomalib", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    seed_everything(options.seed)
+    model = CoPS(backbone="tiny", epochs=options.epochs, seed=options.seed, visualizer=False)
+    data = ZeroShotTransfer(
+        target=["synthetic", *map(str, options.folders)],
+        synthetic_samples=options.samples,
+        synthetic_size=model.clip.image_size,
+        train_batch_size=16,
+        num_workers=0,
+        seed=options.seed,
+    )
+    engine = Engine(default_root_dir=options.output / "anomalib", logger=False, accelerator="auto", devices=1)
+    engine.fit(model, datamodule=data)
+    weights = model.save_weights(options.output / "cops.safetensors")
+
+    targets = dict(data.target_datasets)
+    if not options.no_elpv:
+        targets.update(solar_cells())
+    rows, examples = [], []
+    for name, dataset in targets.items():
+        dataset.augmentations = model.pre_processor.transform.transforms[0]
+        figures = engine.test(model, dataloaders=loader(dataset), verbose=False)[0]
+        rows.append({"target": name, "images": len(dataset)} | {v: figures.get(k) for k, v in METRICS.items()})
+        examples.append((name, examples_of(model, dataset)))
+    table = pd.DataFrame(rows).set_index("target")
+    sheet = draw_sheet(examples, options.output / "sheet.png", title=f"CoPS on synthetic categories ({LABEL})")
+    write_results(table, options, seconds=time.monotonic() - started)
+    print(f"\nCoPS, zero-shot, {LABEL}, seed {options.seed}\n{table.to_string(float_format='%.3f', na_rep='-')}\n")
+    print(f"pictures    {sheet}\nfigures     {options.output / 'results.json'}, {options.output / 'results.csv'}")
+    print(f"prompts     {weights}\nfinished in {time.monotonic() - started:.0f} s")
+    return table
+
+
+def solar_cells() -> dict[str, LabelledImages]:
+    """Electroluminescence photographs of solar cells from the installed ``elpv-dataset`` package, by cell type.
+
+    A cell counts as anomalous from a defect probability of 2/3 on; there are no masks (Buerhop-Lutz et al. 2018).
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    if find_spec("elpv_dataset") is None:
+        raise InputError("The solar cells come with the package elpv-dataset: pip install elpv-dataset.")
+    folder = Path(str(files("elpv_dataset"))) / "data"
+    cells = pd.read_csv(folder / "labels.csv", sep=r"\s+", names=["image", "probability", "kind"])
+    defective = cells.probability > 0.5
+    samples = pd.DataFrame(
+        {
+            "image_path": [str(folder / image) for image in cells.image],
+            "label": defective.map({True: "defective", False: "good"}),
+            "label_index": defective.astype(int),
+            "mask_path": "",
+            "split": "test",
+            "set": "elpv",
+            "category": cells.kind,
+            "masked": False,
+        }
+    )
+    return {f"elpv/{kind}": LabelledImages(part) for kind, part in samples.groupby("category")}
+
+
+def loader(dataset: LabelledImages) -> DataLoader:
+    """Batches of a target in order."""
+    return DataLoader(dataset, batch_size=32, collate_fn=dataset.collate_fn)
+
+
+def examples_of(model: CoPS, dataset: LabelledImages, each: int = 3) -> list[Any]:
+    """Predictions for the first few normal and anomalous images of a target, as anomalib's loops make them."""
+    labels = dataset.samples.label_index.to_numpy()
+    chosen = [*(labels == 0).nonzero()[0][:each], *(labels == 1).nonzero()[0][:each]]
+    batch = dataset.collate_fn([dataset[int(index)] for index in chosen])
+    batch.image, batch.gt_mask = model.pre_processor.transform(batch.image, batch.gt_mask)
+    batch.update(**model.model(batch.image)._asdict())
+    model.post_processor.post_process_batch(batch)
+    return list(batch.items)
+
+
+def write_results(table: pd.DataFrame, options: argparse.Namespace, seconds: float) -> None:
+    """Figures as JSON and CSV with where they come from; each file appears complete or not at all."""
+    packages = ("anomalib", "torch", "open_clip_torch", "anomalib-cops")
+    content = {
+        "method": "CoPS",
+        "backbone": LABEL,
+        "source": "synthetic",
+        "seed": options.seed,
+        "epochs": options.epochs,
+        "samples": options.samples,
+        "seconds": round(seconds, 1),
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "gpu": torch.cuda.is_available()},
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in packages},
+        "targets": json.loads(table.to_json(orient="index")),
+    }
+    replace_text(options.output / "results.json", json.dumps(content, indent=2) + "\n")
+    replace_text(options.output / "results.csv", table.to_csv())
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file under another name first."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text)
+    os.replace(unfinished, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""Errors that a user can act on."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used; the message is one sentence: what, where, what to do.
+
+    A DataLoader worker's error is raised again in the main process with the worker's traceback as its message; only
+    the sentence is kept.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.strip().rsplit("InputError: ", 1)[-1])
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The part of a message that suggests what was meant: "; did you mean 'x'?", or what is known."""
+    options = list(known)
+    folded = {option.lower(): option for option in options}
+    close = get_close_matches(name.lower(), folded, n=3, cutoff=0.5)
+    if close:
+        return "; did you mean " + " or ".join(f"'{folded[match]}'" for match in close) + "?"
+    return f"; known are {', '.join(sorted(options)[:20])}"

@@ -1,0 +1,49 @@
+"""Losses that several methods share. Pure functions of probabilities and targets."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def focal_loss(
+    probability: Float[Tensor, "batch states *size"],
+    target: Float[Tensor, "batch *size"],
+    *,
+    gamma: float = 2.0,
+    smooth: float = 1e-5,
+) -> Float[Tensor, ""]:
+    """Focal loss of two-state probabilities, Lin et al. 2017, with the targets kept off 0 and 1.
+
+    Args:
+        probability: normal and anomalous, summing to one.
+        target: 1 where anomalous.
+        gamma: how much less the easy ones count.
+        smooth: distance of the one-hot targets from 0 and 1, and guard of the logarithm.
+    """
+    hot = torch.stack([1 - target, target], dim=1).clamp(smooth, 1 - smooth)
+    correct = (hot * probability).sum(dim=1) + smooth
+    return (-((1 - correct) ** gamma) * correct.log()).mean()
+
+
+def dice_loss(
+    probability: Float[Tensor, "batch *size"], target: Float[Tensor, "batch *size"], *, smooth: float = 1.0
+) -> Float[Tensor, ""]:
+    """One minus the Dice overlap of each image, averaged over the batch (Milletari et al. 2016)."""
+    probability, target = probability.flatten(1), target.flatten(1)
+    overlap = 2 * (probability * target).sum(dim=1) + smooth
+    return (1 - overlap / (probability.sum(dim=1) + target.sum(dim=1) + smooth)).mean()
+
+
+def binary_cross_entropy(
+    probability: Float[Tensor, "batch *size"], target: Float[Tensor, "batch *size"]
+) -> Float[Tensor, ""]:
+    """Mean binary cross entropy of anomaly probabilities."""
+    return F.binary_cross_entropy(probability, target)
+
+
+def kl_to_standard_normal(
+    mean: Float[Tensor, "batch dim"], log_variance: Float[Tensor, "batch dim"]
+) -> Float[Tensor, ""]:
+    """Kullback-Leibler divergence of diagonal Gaussians from N(0, I), summed over dim, averaged over the batch."""
+    return -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(dim=-1).mean()

@@ -1,0 +1,108 @@
+"""ESTS, explicit state token synthesis: patch features → normal and anomalous prototypes (CoPS, "ESTS")."""
+
+from collections import OrderedDict
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anomalib_cops.alignment import to_grid
+
+PAPER_HEADS = 12
+HEAD_WIDTH = 64
+
+
+def neighbourhood_mean(
+    patches: Float[Tensor, "layers batch patches dim"], kernel: int
+) -> Float[Tensor, "layers batch patches dim"]:
+    """Average every patch with its neighbours in a square window; outside the image counts as zeros.
+
+    Args:
+        patches: local features.
+        kernel: side of the window in patches, odd; 1 leaves the features as they are.
+    """
+    layers = patches.shape[0]
+    grids = to_grid(patches.flatten(0, 1).mT)
+    pooled = F.avg_pool2d(grids, kernel, stride=1, padding=kernel // 2)
+    return pooled.flatten(2).mT.unflatten(0, (layers, -1))
+
+
+class QuickGELU(nn.Module):
+    """CLIP's sigmoid approximation of the GELU."""
+
+    def forward(self, x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """Apply x * sigmoid(1.702 x)."""
+        return x * torch.sigmoid(1.702 * x)
+
+
+class PrototypeExtractor(nn.Module):
+    """Learnable queries of both states attend to an image's patches; what they gather are its prototypes.
+
+    One cross-attention block serves both states, and one layer norm both queries and patches. As queries do not see
+    each other, both states go through in one call.
+
+    Args:
+        dim: size of the joint space.
+        prototypes: number per state, M in the paper.
+    """
+
+    def __init__(self, dim: int, prototypes: int = 6) -> None:
+        super().__init__()
+        heads = PAPER_HEADS if dim % PAPER_HEADS == 0 else max(1, dim // HEAD_WIDTH)
+        self.queries = nn.Parameter(torch.empty(2, prototypes, dim).normal_(std=0.02))
+        self.attn = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.ln_1 = nn.LayerNorm(dim)
+        self.ln_2 = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(
+            OrderedDict(c_fc=nn.Linear(dim, dim), gelu=QuickGELU(), c_proj=nn.Linear(dim, dim))
+        )
+        self.apply(init_linear)
+
+    def forward(
+        self, patches: Float[Tensor, "batch patches dim"]
+    ) -> Float[Tensor, "batch states prototypes dim"]:
+        """Normal (state 0) and anomalous (state 1) prototypes of each image."""
+        queries = self.queries.flatten(0, 1).expand(len(patches), -1, -1)
+        keys = self.ln_1(patches)
+        x = queries + self.attn(self.ln_1(queries), keys, keys, need_weights=False)[0]
+        x = x + self.mlp(self.ln_2(x))
+        return x.unflatten(1, self.queries.shape[:2])
+
+
+def init_linear(module: nn.Module) -> None:
+    """Initialise a linear layer as the official code does: N(0, 0.02) and no bias."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
+def nearest_distance(
+    patches: Float[Tensor, "batch patches dim"], prototypes: Float[Tensor, "batch prototypes dim"]
+) -> Float[Tensor, "batch patches"]:
+    """Cosine distance of every patch to its nearest prototype, in [0, 2]."""
+    patches = F.normalize(patches, dim=-1, eps=1e-8)
+    prototypes = F.normalize(prototypes, dim=-1, eps=1e-8)
+    return (1 - patches @ prototypes.mT).amin(dim=-1)
+
+
+def center_losses(
+    distance_normal: Float[Tensor, "batch patches"],
+    distance_anomalous: Float[Tensor, "batch patches"],
+    anomalous: Float[Tensor, "batch patches"],
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Centre constraint: patches are drawn to the prototypes of their own state.
+
+    Args:
+        distance_normal: to the nearest normal prototype.
+        distance_anomalous: to the nearest anomalous prototype.
+        anomalous: 1 where a patch holds an anomalous pixel.
+
+    Returns:
+        Mean over the batch's normal patches and over its anomalous patches; 0 where there are none (the official code
+        gives NaN for a batch without normal patches).
+    """
+    normal = 1 - anomalous
+    gather = (distance_normal * normal).sum() / normal.sum().clamp(min=1)
+    scatter = (distance_anomalous * anomalous).sum() / anomalous.sum().clamp(min=1)
+    return gather, scatter

@@ -1,0 +1,116 @@
+"""What can be chosen about CoPS, with the switches of the official code as named presets."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from anomalib_cops.errors import InputError, nearest
+
+LEARNING_RATE = 1e-3
+ADAM_BETAS = (0.5, 0.999)
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {"neighbourhood": 5, "alpha": 0.26, "beta": 0.9, "reconstruction": True, "epochs": 10},
+    "visa": {"neighbourhood": 5, "alpha": 0.26, "beta": 0.9, "reconstruction": False, "epochs": 10},
+    "mvtec": {"neighbourhood": 3, "alpha": 0.35, "beta": 1.0, "reconstruction": True, "epochs": 5},
+}
+"""Settings by the auxiliary set that is trained on. The official code reads them from the folder names of the training
+*and* the test set; these are its intended pairs: VisA to all others, MVTec AD to VisA."""
+
+
+@dataclass(frozen=True)
+class CoPSSettings:
+    """Sizes, switches and official quirks of the CoPS computation.
+
+    Attributes:
+        layers: 1-based vision blocks whose local features are used; empty means the last.
+        local_start: 1-based vision block where the local (v-v) path begins.
+        n_prototypes: prototypes per state, M.
+        n_samples: category tokens sampled per image at test, R.
+        context_tokens: learnable words before the state words.
+        category_tokens: words that carry the category.
+        deep_depth: text blocks with deep prompts, from the second on.
+        deep_length: deep prompts per block.
+        neighbourhood: side of the averaging window over patches, odd.
+        alpha: share of the normal prototypes in the spatial weight, in [0, 1].
+        beta: share of the global probability in the image score, in [0, 1].
+        sigma: smoothing of the anomaly map in pixels.
+        reconstruction: train the VAE to reconstruct the global feature.
+        states: prototypes added to the state words, or learnable words alone (without ESTS).
+        categories: sampled tokens added to the category words, or learnable words alone (without ICTS).
+        spatial: weigh patches by prototype distance (SAGA) or not.
+        test_categories: sample category tokens from the prior or from the image's posterior at test.
+        objective: the official code's losses, or the paper's (focal for images, Dice and cross entropy for pixels).
+        cross_prototypes: normal prompts get the anomalous prototypes and vice versa; published weights need it.
+        half_deep_prompts: round deep prompts to float16.
+        min_max_over: stretch distances per image, or per batch as official.
+        noise: the same samples for every image, or a new draw per batch from the global generator as official.
+        all_pairs_reconstruction: compare every decoded sample with every image of the batch as official.
+        reflip_levels: invert the anomalous distance again at every further layer as official.
+        seed: of the fixed noise.
+    """
+
+    layers: tuple[int, ...] = ()
+    local_start: int = 1
+    n_prototypes: int = 6
+    n_samples: int = 10
+    context_tokens: int = 6
+    category_tokens: int = 2
+    deep_depth: int = 8
+    deep_length: int = 4
+    neighbourhood: int = 5
+    alpha: float = 0.26
+    beta: float = 0.9
+    sigma: float = 4.0
+    reconstruction: bool = True
+    states: Literal["dynamic", "static"] = "dynamic"
+    categories: Literal["sampled", "static"] = "sampled"
+    spatial: bool = True
+    test_categories: Literal["prior", "posterior"] = "prior"
+    objective: Literal["official", "paper"] = "official"
+    cross_prototypes: bool = True
+    half_deep_prompts: bool = True
+    min_max_over: Literal["image", "batch"] = "image"
+    noise: Literal["fixed", "stream"] = "fixed"
+    all_pairs_reconstruction: bool = False
+    reflip_levels: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            InputError: naming the field, its value and what is allowed.
+        """
+        positive = ("local_start", "n_prototypes", "n_samples", "context_tokens", "category_tokens")
+        rules = {
+            **{name: (getattr(self, name) >= 1, "at least 1") for name in positive},
+            **{name: (0 <= getattr(self, name) <= 1, "in [0, 1]") for name in ("alpha", "beta")},
+            "deep_depth": (self.deep_depth >= 0, "at least 0"),
+            "deep_length": (0 <= self.deep_length <= self.context_tokens, "between 0 and context_tokens"),
+            "neighbourhood": (self.neighbourhood >= 1 and self.neighbourhood % 2 == 1, "odd and positive"),
+            "sigma": (self.sigma >= 0, "at least 0"),
+            "layers": (list(self.layers) == sorted(set(self.layers)), "ascending without repeats"),
+            "seed": (self.seed >= 0, "at least 0"),
+        }
+        for name, (holds, allowed) in rules.items():
+            if not holds:
+                raise InputError(f"CoPS: {name}={getattr(self, name)} must be {allowed}.")
+
+    @property
+    def needs_prototypes(self) -> bool:
+        """Whether anything uses prototypes."""
+        return self.states == "dynamic" or self.spatial
+
+
+def preset_values(preset: str) -> dict[str, Any]:
+    """A preset's values, a copy.
+
+    Raises:
+        InputError: unknown preset.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"Unknown CoPS preset '{preset}'{nearest(preset, PRESETS)}")
+    return dict(PRESETS[preset])
+
+
+SETTING_NAMES = tuple(field.name for field in fields(CoPSSettings))

@@ -1,0 +1,276 @@
+"""CoPS in plain torch: forward is the paper's Figure 2, from left to right."""
+
+import torch
+from anomalib.data import InferenceBatch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anomalib_cops.alignment import TEMPERATURE, cosine, enlarge, gaussian_smooth, probabilities, to_grid
+from anomalib_cops.clip import FrozenCLIP, ImageFeatures
+from anomalib_cops.errors import InputError
+from anomalib_cops.losses import binary_cross_entropy, dice_loss, focal_loss, kl_to_standard_normal
+from anomalib_cops.models.cops.category_vae import CategoryVAE, reconstruction_loss, reparametrize
+from anomalib_cops.models.cops.prototypes import (
+    PrototypeExtractor,
+    center_losses,
+    nearest_distance,
+    neighbourhood_mean,
+)
+from anomalib_cops.models.cops.settings import CoPSSettings
+from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min_max
+from anomalib_cops.prompts.deep import DeepPrompts
+from anomalib_cops.prompts.template import PromptTemplate
+
+PATCH_LOSS_WEIGHT = 4.0
+
+
+class CoPSModel(nn.Module):
+    """Conditional prompt synthesis on a frozen CLIP (arXiv 2508.03447).
+
+    Args:
+        clip: the frozen encoder; its text width must equal its joint dimension.
+        settings: sizes and switches.
+
+    Raises:
+        InputError: the encoder cannot carry these settings.
+    """
+
+    def __init__(self, clip: FrozenCLIP, settings: CoPSSettings | None = None) -> None:
+        super().__init__()
+        settings = settings or CoPSSettings()
+        check_encoder(clip, settings)
+        dim = clip.dim
+        self.clip = clip
+        self.settings = settings
+        self.layers = settings.layers or (clip.depth,)
+        tokens = settings.context_tokens + settings.n_prototypes + settings.category_tokens
+        self.template = PromptTemplate(clip, tokens)
+        self.context = nn.Parameter(torch.empty(2, tokens, dim).normal_(std=0.02))
+        self.deep = DeepPrompts(settings.deep_depth, settings.deep_length, dim, half=settings.half_deep_prompts)
+        self.prototypes = PrototypeExtractor(dim, settings.n_prototypes) if settings.needs_prototypes else None
+        self.vae = CategoryVAE(dim) if settings.categories == "sampled" else None
+        generator = torch.Generator().manual_seed(settings.seed)
+        self.register_buffer("noise", torch.randn(settings.n_samples, dim, generator=generator), persistent=False)
+        self.noise: Tensor
+
+    @torch.no_grad()
+    def forward(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        noise: Float[Tensor, "batch samples dim"] | None = None,
+    ) -> InferenceBatch:
+        """Anomaly score and map of every image, both in [0, 1].
+
+        Args:
+            images: normalised with CLIP's mean and standard deviation, at the encoder's image size.
+            noise: standard normal draws behind the category tokens; the settings decide if not given.
+        """
+        features = self.encode(images)
+        local = self.local_features(features)
+        prototypes = self.prototypes(local.mean(dim=0)) if self.prototypes is not None else None
+        categories = self.category_tokens(features, noise)
+        text = self.text_features(self.encode_prompts(self.prompts(len(images), prototypes, categories)))
+        patches = self.patch_probabilities(local, text) * self.spatial_weights(local, prototypes).unsqueeze(-1)
+        image = self.image_probability(features, text)
+        return InferenceBatch(
+            pred_score=glocal_score(image, patches[-1, ..., 1], self.settings.beta),
+            anomaly_map=gaussian_smooth(self.raw_map(patches), self.settings.sigma),
+        )
+
+    def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageFeatures:
+        """Global feature of the ordinary path, local features of the consistency (v-v) path."""
+        return self.clip.encode_image(images, layers=self.layers, path="local", local_start=self.settings.local_start)
+
+    def local_features(self, features: ImageFeatures) -> Float[Tensor, "layers batch patches dim"]:
+        """Patch features averaged over their neighbourhood."""
+        return neighbourhood_mean(features.patches, self.settings.neighbourhood)
+
+    def category_tokens(
+        self, features: ImageFeatures, noise: Float[Tensor, "batch samples dim"] | None = None
+    ) -> Float[Tensor, "batch samples dim"] | None:
+        """Category tokens at test: decoded draws of the prior, or of each image's posterior."""
+        if self.vae is None:
+            return None
+        if noise is None:
+            noise = self._draw_noise(len(features.cls))
+        if self.settings.test_categories == "posterior":
+            noise = reparametrize(*self.vae.posterior(features.cls), noise)
+        return self.vae.decode(noise)
+
+    def _draw_noise(self, batch: int) -> Float[Tensor, "batch samples dim"]:
+        if self.settings.noise == "fixed":
+            return self.noise.expand(batch, -1, -1)
+        # The official code draws (samples, batch, dim) and cuts the flat rows into one group per image.
+        samples, dim = self.noise.shape
+        return torch.randn(samples, batch, dim, device=self.noise.device).reshape(batch, samples, dim)
+
+    def prompts(
+        self,
+        batch: int,
+        prototypes: Float[Tensor, "batch states prototypes dim"] | None,
+        categories: Float[Tensor, "batch samples dim"] | None,
+        *,
+        padded: bool = False,
+    ) -> Float[Tensor, "batch states samples tokens dim"]:
+        """Token embeddings: start | context words | state words | category words | "." | end of text.
+
+        Prototypes and category tokens are added to learnable words. By default the states are crossed as published:
+        the normal prompt carries the anomalous prototypes.
+        """
+        chosen = self.settings
+        sizes = [chosen.context_tokens, chosen.n_prototypes, chosen.category_tokens]
+        context, state, category = (words[None, :, None] for words in self.context.split(sizes, dim=1))
+        if prototypes is not None and chosen.states == "dynamic":
+            state = state + (prototypes.flip(1) if chosen.cross_prototypes else prototypes).unsqueeze(2)
+        if categories is not None:
+            category = category + categories[:, None, :, None]
+        samples = 1 if categories is None else categories.shape[1]
+        slots = torch.cat([part.expand(batch, 2, samples, -1, -1) for part in (context, state, category)], dim=3)
+        return self.template(slots, padded=padded)
+
+    def encode_prompts(
+        self, prompts: Float[Tensor, "batch states samples tokens dim"]
+    ) -> Float[Tensor, "batch states samples dim"]:
+        """Unit text feature of every prompt."""
+        flat = self.clip.encode_text(prompts.flatten(0, 2), self.template.read_out, self.deep)
+        return F.normalize(flat, dim=-1).unflatten(0, prompts.shape[:3])
+
+    def text_features(
+        self, each: Float[Tensor, "batch states samples dim"]
+    ) -> Float[Tensor, "batch states dim"]:
+        """Unit text feature of each state: the mean over the samples."""
+        return F.normalize(each.mean(dim=2), dim=-1)
+
+    def patch_probabilities(
+        self, local: Float[Tensor, "layers batch patches dim"], text: Float[Tensor, "batch states dim"]
+    ) -> Float[Tensor, "layers batch patches states"]:
+        """Probability of each state at every patch of every layer, before the spatial weight."""
+        return torch.stack([probabilities(cosine(layer, text)) for layer in local])
+
+    def spatial_weights(
+        self,
+        local: Float[Tensor, "layers batch patches dim"],
+        prototypes: Float[Tensor, "batch states prototypes dim"] | None,
+    ) -> Float[Tensor, "layers batch patches"]:
+        """Distance-aware attention of every layer; ones without SAGA."""
+        chosen = self.settings
+        if prototypes is None or not chosen.spatial:
+            return local.new_ones(local.shape[:3])
+        normal, anomalous = self.distances(local, prototypes)
+        far_from_normal = min_max(normal, chosen.min_max_over)
+        near_anomalous = 1 - min_max(anomalous, chosen.min_max_over)
+        weights = []
+        for _ in self.layers:
+            weights.append(distance_weight(far_from_normal, near_anomalous, chosen.alpha))
+            if chosen.reflip_levels:
+                near_anomalous = 1 - near_anomalous
+        return torch.stack(weights)
+
+    def distances(
+        self,
+        local: Float[Tensor, "layers batch patches dim"],
+        prototypes: Float[Tensor, "batch states prototypes dim"],
+    ) -> tuple[Float[Tensor, "batch patches"], Float[Tensor, "batch patches"]]:
+        """Distance of every patch to the nearest normal and the nearest anomalous prototype."""
+        mean = local.mean(dim=0)
+        return nearest_distance(mean, prototypes[:, 0]), nearest_distance(mean, prototypes[:, 1])
+
+    def image_probability(
+        self, features: ImageFeatures, text: Float[Tensor, "batch states dim"]
+    ) -> Float[Tensor, " batch"]:
+        """Probability that the whole image is anomalous, from its global feature."""
+        return probabilities(cosine(features.cls.unsqueeze(1), text))[:, 0, 1]
+
+    def raw_map(
+        self, patches: Float[Tensor, "layers batch patches states"]
+    ) -> Float[Tensor, "batch height width"]:
+        """Anomalous probability at image size, mean over the layers, before smoothing."""
+        return enlarge(to_grid(patches[..., 1]), self.clip.image_size).mean(dim=0)
+
+    def loss(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        masks: Float[Tensor, "batch height width"],
+        labels: Float[Tensor, " batch"],
+        noise: Float[Tensor, "batch dim"] | None = None,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """All loss terms of a labelled batch; "loss" is their weighted sum.
+
+        Args:
+            images: as in :meth:`forward`.
+            masks: 1 where anomalous, 0 elsewhere, at image size.
+            labels: 1 for anomalous images.
+            noise: standard normal draw of each image's posterior sample; drawn if not given.
+        """
+        features = self.encode(images)
+        local = self.local_features(features)
+        terms: dict[str, Tensor] = {}
+        prototypes, categories = None, None
+        if self.prototypes is not None:
+            prototypes = self.prototypes(local.mean(dim=0))
+            patch_masks = F.max_pool2d(masks.unsqueeze(1), images.shape[-1] // self.clip.grid).flatten(1)
+            terms["gather"], terms["scatter"] = center_losses(*self.distances(local, prototypes), patch_masks)
+            prototypes = prototypes.detach()
+        if self.vae is not None:
+            noise = torch.randn_like(features.cls) if noise is None else noise
+            mean, log_variance = self.vae.posterior(features.cls)
+            categories = self.vae.decode(reparametrize(mean, log_variance, noise.unsqueeze(1)))
+            terms["kl"] = kl_to_standard_normal(mean, log_variance)
+            if self.settings.reconstruction:
+                terms["recon"] = reconstruction_loss(
+                    features.cls, categories[:, 0], all_pairs=self.settings.all_pairs_reconstruction
+                )
+        text = self.text_features(self.encode_prompts(self.prompts(len(images), prototypes, categories)))
+        terms["image"] = self.image_loss(features, text, labels)
+        terms["patch"] = self.patch_loss(self.patch_probabilities(local, text), masks)
+        terms["loss"] = sum(terms.values()) + (PATCH_LOSS_WEIGHT - 1) * terms["patch"]
+        return terms
+
+    def image_loss(
+        self, features: ImageFeatures, text: Float[Tensor, "batch states dim"], labels: Float[Tensor, " batch"]
+    ) -> Float[Tensor, ""]:
+        """Cross entropy of the global alignment; focal loss with the paper's objective."""
+        cosines = cosine(features.cls.unsqueeze(1), text)[:, 0]
+        if self.settings.objective == "paper":
+            return focal_loss(probabilities(cosines), labels)
+        return F.cross_entropy(cosines / TEMPERATURE, labels.long())
+
+    def patch_loss(
+        self, patches: Float[Tensor, "layers batch patches states"], masks: Float[Tensor, "batch height width"]
+    ) -> Float[Tensor, ""]:
+        """Focal and two Dice losses of the enlarged maps; Dice and cross entropy with the paper's objective."""
+        maps = torch.stack([enlarge(to_grid(layer.mT), masks.shape[-1]) for layer in patches])
+        if self.settings.objective == "paper":
+            terms = [dice_loss(m[:, 1], masks) + binary_cross_entropy(m[:, 1], masks) for m in maps]
+        else:
+            terms = [
+                focal_loss(m, masks) + dice_loss(m[:, 1], masks) + dice_loss(m[:, 0], 1 - masks) for m in maps
+            ]
+        return torch.stack(terms).mean()
+
+
+def check_encoder(clip: FrozenCLIP, settings: CoPSSettings) -> None:
+    """Refuse an encoder that cannot carry the settings.
+
+    Raises:
+        InputError: saying which.
+    """
+    if clip.text_width != clip.dim:
+        raise InputError(
+            f"CoPS adds image features to words, so it needs a backbone whose text width ({clip.text_width}) equals "
+            f"its joint dimension ({clip.dim}); '{clip.name}' is not one."
+        )
+    if settings.deep_depth >= clip.text_depth:
+        raise InputError(
+            f"CoPS: deep_depth={settings.deep_depth} does not fit the {clip.text_depth} text blocks of '{clip.name}'; "
+            f"use at most {clip.text_depth - 1}."
+        )
+    deepest = max(settings.layers, default=1)
+    if not 1 <= min(settings.layers, default=1) <= deepest <= clip.depth or settings.local_start > (
+        min(settings.layers, default=clip.depth)
+    ):
+        raise InputError(
+            f"CoPS: layers={list(settings.layers)} with local_start={settings.local_start} do not fit the "
+            f"{clip.depth} vision blocks of '{clip.name}'."
+        )

@@ -1,0 +1,267 @@
+"""What the Lightning modules of all prompt-learning methods share."""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from anomalib import LearningType
+from anomalib.data import Batch
+from anomalib.metrics import AUPR, AUPRO, AUROC, Evaluator, F1Max
+from anomalib.metrics.base import AnomalibMetric
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor, nn
+
+from anomalib_cops.clip import FrozenCLIP
+from anomalib_cops.data import TransferVisualizer, check_images
+from anomalib_cops.errors import InputError
+from anomalib_cops.post_processing import TransferPostProcessor
+from anomalib_cops.preprocessing import ClipPreProcessor
+from anomalib_cops.weights import (
+    CHECKPOINT_KEY,
+    WeightFile,
+    check_checkpoint,
+    check_finite,
+    check_fits,
+    check_identity,
+    write_weights,
+)
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule as _Base
+else:
+    _Base = object
+
+logger = logging.getLogger(__name__)
+
+LIGHTNING_DEFAULT_EPOCHS = 1000
+THRESHOLDS = {"threshold.image": "_image_threshold", "threshold.pixel": "_pixel_threshold"}
+
+
+class PromptLearningMixin(_Base):
+    """Training on an auxiliary set, zero-shot use elsewhere, and files that hold only what was trained.
+
+    A class that mixes this in front of ``AnomalibModule`` provides ``self.model`` with a frozen ``clip``, a
+    ``forward(images)`` that returns an ``InferenceBatch`` and a ``loss(images, masks, labels)`` that returns terms by
+    name; ``settings_data``; and calls :meth:`setup_learning` at the end of its constructor.
+    """
+
+    model: nn.Module
+    epochs: int
+    learning_rate: float
+    betas: tuple[float, float]
+    has_trained_weights: bool
+
+    @property
+    @abstractmethod
+    def settings_data(self) -> dict[str, Any]:
+        """The model's settings as plain data, for weight files and checkpoints."""
+
+    def setup_learning(self, *, epochs: int, learning_rate: float, betas: tuple[float, float]) -> None:
+        """Set what training needs; the constructor's last call."""
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.betas = betas
+        self.has_trained_weights = False
+        # A checkpoint holds the trained part only, so the frozen encoder's keys are missing when it is loaded.
+        self.strict_loading = False
+
+    @property
+    def clip(self) -> FrozenCLIP:
+        """The frozen encoder."""
+        return self.model.clip
+
+    @property
+    def learning_type(self) -> LearningType:
+        """ZERO_SHOT with trained weights; ONE_CLASS, the one type that anomalib trains, without."""
+        return LearningType.ZERO_SHOT if self.has_trained_weights else LearningType.ONE_CLASS
+
+    @property
+    def trainer_arguments(self) -> dict[str, Any]:
+        """No sanity check: it would run the validation loop on an untrained model."""
+        return {"num_sanity_val_steps": 0}
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The parameters that are trained, by name."""
+        return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam on the trained parameters."""
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        return torch.optim.Adam(trained, lr=self.learning_rate, betas=self.betas)
+
+    def configure_post_processor(self) -> TransferPostProcessor:
+        """Order-preserving scores, thresholds from the auxiliary set."""
+        return TransferPostProcessor()
+
+    @staticmethod
+    def configure_pre_processor(image_size: tuple[int, int] | None = None) -> ClipPreProcessor:
+        """CLIP's input: bicubic resizing as Pillow does it, CLIP's mean and standard deviation."""
+        return ClipPreProcessor(image_size or (518, 518))
+
+    @staticmethod
+    def configure_evaluator() -> Evaluator:
+        """The figures that papers report: AUROC, AP and F1-max of images and pixels, and AUPRO."""
+        image, pixel = ["pred_score", "gt_label"], ["anomaly_map", "gt_mask"]
+        metrics: list[AnomalibMetric] = [
+            *(metric(fields=image, prefix="image_") for metric in (AUROC, AUPR, F1Max)),
+            *(metric(fields=pixel, prefix="pixel_", strict=False) for metric in (AUROC, AUPR, AUPRO)),
+        ]
+        return Evaluator(test_metrics=metrics)
+
+    @classmethod
+    def configure_visualizer(cls) -> TransferVisualizer:
+        """anomalib's pictures, also of images that are no files."""
+        return TransferVisualizer()
+
+    def setup(self, stage: str) -> None:
+        """Check checkpoint and data, and bound the number of epochs, before anything runs."""
+        super().setup(stage)
+        if self.trainer.ckpt_path:
+            check_checkpoint(self.trainer.ckpt_path, type(self).__name__)
+        if stage != "fit":
+            return
+        if self.trainer.max_epochs == LIGHTNING_DEFAULT_EPOCHS:
+            # Lightning puts 1000 where the user gave nothing; a trainer_arguments entry would override the user.
+            self.trainer.fit_loop.max_epochs = self.epochs
+        train_data = getattr(getattr(self.trainer, "datamodule", None), "train_data", None)
+        if not getattr(train_data, "has_anomalous", True):
+            raise InputError(_needs_anomalies(type(self).__name__))
+
+    def train_dataloader(self) -> Any:
+        """Say what to train on when no data was given.
+
+        Raises:
+            InputError: always; a datamodule's loader takes precedence over this one.
+        """
+        raise InputError(_needs_anomalies(type(self).__name__))
+
+    def val_dataloader(self) -> Sequence[Any]:
+        """Nothing: anomalib validates zero-shot models before prediction, also when there is no data to do it on."""
+        return []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
+        """One batch of the auxiliary set."""
+        if batch.gt_mask is None or batch.gt_label is None:
+            raise InputError(_needs_anomalies(type(self).__name__))
+        terms = self.model.loss(batch.image, batch.gt_mask.float(), batch.gt_label.float())
+        size = len(batch.image)
+        for name, value in terms.items():
+            label = "train_loss" if name == "loss" else f"train_{name}_loss"
+            self.log(label, value.detach(), on_step=False, on_epoch=True, prog_bar=name == "loss", batch_size=size)
+        return terms["loss"]
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
+        """Scores and maps of held-out images; the post-processor takes its thresholds from them."""
+        return batch.update(**self.model(batch.image)._asdict())
+
+    def on_test_start(self) -> None:
+        """Warn before an untrained model is tested."""
+        self._warn_if_untrained()
+
+    def on_predict_start(self) -> None:
+        """Look at all images before hours are spent on the first of them, and warn if the model is untrained.
+
+        Raises:
+            InputError: naming the images that cannot be read.
+        """
+        self._warn_if_untrained()
+        loaders = self.trainer.predict_dataloaders
+        for loader in loaders if isinstance(loaders, list) else [loaders]:
+            check_images(getattr(getattr(loader, "dataset", None), "image_filenames", []))
+
+    def _warn_if_untrained(self) -> None:
+        if not self.has_trained_weights and not self.trainer.ckpt_path and self.trainer.global_step == 0:
+            logger.warning(
+                "%s has no trained weights, so its scores mean nothing: train it, or give weights= or ckpt_path.",
+                type(self).__name__,
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the frozen encoder out and say what it was."""
+        super().on_save_checkpoint(checkpoint)
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("model.clip.")}
+        checkpoint[CHECKPOINT_KEY] = self.weight_file("checkpoint").metadata()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse checkpoints of another method or backbone, or with missing or broken tensors."""
+        name = type(self).__name__
+        identity = checkpoint.get(CHECKPOINT_KEY, {})
+        check_identity(identity, name, "The checkpoint")
+        self.check_encoder(identity["backbone"], int(identity["image_size"]), "The checkpoint")
+        prefix = "model."
+        found = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+        check_fits(found, self.trained_state(), "The checkpoint")
+        check_finite(found, "The checkpoint")
+        super().on_load_checkpoint(checkpoint)
+        self.has_trained_weights = True
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint after looking into it; see ``AnomalibModule.load_from_checkpoint``."""
+        if isinstance(checkpoint_path, (str, Path)):
+            check_checkpoint(checkpoint_path, cls.__name__)
+        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+
+    def check_encoder(self, backbone: str, image_size: int, source: str) -> None:
+        """Refuse weights that were trained on another encoder.
+
+        Raises:
+            InputError: naming both.
+        """
+        if (backbone, image_size) != (self.clip.name, self.clip.image_size):
+            raise InputError(
+                f"{source} was trained on backbone '{backbone}' at {image_size} pixels and this model uses "
+                f"'{self.clip.name}' at {self.clip.image_size}; set backbone and image_size to the former."
+            )
+
+    def weight_file(self, path: str | Path) -> WeightFile:
+        """The trained part with its identity and thresholds."""
+        thresholds = {
+            name: getattr(self.post_processor, attribute)
+            for name, attribute in THRESHOLDS.items()
+            if isinstance(self.post_processor, TransferPostProcessor)
+        }
+        known = {name: value for name, value in thresholds.items() if not torch.isnan(value)}
+        return WeightFile(
+            source=str(path),
+            tensors={**self.trained_state(), **known},
+            method=type(self).__name__,
+            backbone=self.clip.name,
+            image_size=self.clip.image_size,
+            settings=self.settings_data,
+        )
+
+    def save_weights(self, path: str | Path) -> Path:
+        """Write the trained part (a few MB) as safetensors; give it to the constructor as ``weights``.
+
+        Args:
+            path: the file, by convention ``*.safetensors``.
+        """
+        return write_weights(self.weight_file(path))
+
+    def load_weights(self, file: WeightFile) -> None:
+        """Take over the content of a weight file.
+
+        Raises:
+            InputError: it belongs to another encoder, or names and shapes do not fit.
+        """
+        self.check_encoder(file.backbone, file.image_size, file.source)
+        tensors = {name: value for name, value in file.tensors.items() if name not in THRESHOLDS}
+        check_fits(tensors, self.trained_state(), file.source)
+        self.model.load_state_dict(tensors, strict=False)
+        for name, attribute in THRESHOLDS.items():
+            if name in file.tensors and isinstance(self.post_processor, TransferPostProcessor):
+                getattr(self.post_processor, attribute).copy_(file.tensors[name])
+        self.has_trained_weights = True
+
+
+def _needs_anomalies(model: str) -> str:
+    return (
+        f"{model} learns from normal and anomalous images with masks of an auxiliary data set (never the target's): "
+        "train it with --data ZeroShotTransfer --data.source SET --data.target SETS, or give trained weights with "
+        "--model.weights FILE."
+    )

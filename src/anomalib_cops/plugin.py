@@ -1,0 +1,59 @@
+"""Making the models known to anomalib: one name each, however anomalib is used."""
+
+import sys
+import warnings
+from importlib import import_module
+
+MODELS = {"CoPS": "anomalib_cops.models.cops.lightning_model"}
+DATAMODULES = {"ZeroShotTransfer": "anomalib_cops.data.transfer"}
+PACKAGE = "anomalib_cops"
+
+
+def register() -> None:
+    """Put models and datamodules where anomalib looks for them; does nothing for what is there already.
+
+    anomalib finds models three ways: among the subclasses of ``AnomalibModule`` that are imported (bare names on the
+    command line), as attributes of ``anomalib.models``, and by dotted path if the package is in a list of allowed ones.
+    Datamodules are looked up in ``anomalib.data``. A name that anomalib has taken itself is left to anomalib.
+
+    It is called when ``anomalib.models`` or ``anomalib.data`` has been loaded, and at the end of our own modules, which
+    may be what loaded them.
+    """
+    models, data = sys.modules.get("anomalib.models"), sys.modules.get("anomalib.data")
+    if hasattr(data, "get_datamodule"):
+        for name, home in DATAMODULES.items():
+            _provide(data, name, home)
+    if hasattr(models, "get_model"):
+        models.ALLOWED_MODULES.add(PACKAGE)
+        for name, home in MODELS.items():
+            _provide(models, name, home)
+
+
+def _provide(host: object, name: str, home: str) -> None:
+    present = getattr(host, name, None)
+    if present is not None:
+        if not present.__module__.startswith(PACKAGE):
+            # Two classes of one name would make the bare name ambiguous, so ours is not even imported.
+            warnings.warn(
+                f"anomalib has its own {name}; that of anomalib-cops is available as anomalib_cops.{name}.", stacklevel=3
+            )
+        return
+    module = sys.modules.get(home)
+    if module is not None and not hasattr(module, name):
+        # Our own module is being imported and has pulled in anomalib; it registers again when it is complete.
+        return
+    setattr(host, name, getattr(import_module(home), name))
+
+
+def main() -> None:
+    """Console script ``anomalib-cops``: anomalib's command line, models registered, plain sentences for bad input."""
+    from anomalib.cli.cli import main as anomalib_main
+
+    from anomalib_cops.errors import InputError
+
+    register()
+    try:
+        anomalib_main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

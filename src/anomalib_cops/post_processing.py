@@ -1,0 +1,46 @@
+"""Scores → labels, without touching their order or looking at the target's labels."""
+
+from typing import Any
+
+import torch
+from anomalib.data import Batch, ImageBatch
+from anomalib.post_processing import PostProcessor
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+PIXEL_STRIDE = 4
+
+
+class TransferPostProcessor(PostProcessor):
+    """Thresholds come from the held-out part of the auxiliary set, while training, and from nowhere else.
+
+    anomalib's own post-processor stretches scores by the validation set's extremes and clips the rest, which ruins
+    the ranking on a target whose scores lie elsewhere; and it collects thresholds whenever a validation loop runs,
+    which for a zero-shot model is one over the target. Here scores in [0, 1] are bent so that the threshold becomes
+    0.5, strictly increasing and without clipping, so ranking metrics are those of the raw scores.
+    """
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Batch, *args: Any, **kwargs: Any
+    ) -> None:
+        """Collect scores for the thresholds while training; every fourth pixel, as the maps are smooth."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        self._image_threshold_metric.update(outputs)
+        if outputs.gt_mask is not None:
+            thin = slice(None), slice(None, None, PIXEL_STRIDE), slice(None, None, PIXEL_STRIDE)
+            pixels = ImageBatch(
+                image=outputs.image, anomaly_map=outputs.anomaly_map[thin], gt_mask=outputs.gt_mask[thin]
+            )
+            self._pixel_threshold_metric.update(pixels)
+
+    @staticmethod
+    def _normalize(preds: Tensor | None, norm_min: Tensor, norm_max: Tensor, threshold: Tensor) -> Tensor | None:
+        """Bend [0, 1] so that 0, the threshold and 1 become 0, 0.5 and 1; unchanged without a threshold."""
+        if preds is None:
+            return None
+        threshold = torch.where(torch.isnan(threshold), 0.5, threshold).clamp(1e-6, 1 - 1e-6)
+        below = 0.5 * preds / threshold
+        above = 0.5 + 0.5 * (preds - threshold) / (1 - threshold)
+        return torch.where(preds < threshold, below, above)

@@ -1,0 +1,63 @@
+"""A sheet of predictions to look at: image, truth, map and score."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402 (the backend has to be chosen first)
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from anomalib_cops.preprocessing import CLIP_MEAN, CLIP_STD  # noqa: E402
+
+
+def draw_sheet(examples: Sequence[tuple[str, Sequence[Any]]], path: Path, *, title: str) -> Path:
+    """Draw one row per target; every example is a picture with the true outline, and its map beside it.
+
+    Args:
+        examples: target names and predicted ``ImageItem`` objects, normalised for CLIP.
+        path: PNG that is written; it appears complete or not at all.
+        title: head line, which names the backbone.
+    """
+    columns = max(len(items) for _, items in examples)
+    figure, axes = plt.subplots(
+        len(examples), 2 * columns, figsize=(2.4 * columns, 1.5 * len(examples) + 0.6), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for row, (name, items) in zip(axes, examples, strict=True):
+        for index, item in enumerate(items):
+            _draw_example(row[2 * index], row[2 * index + 1], item)
+        row[0].text(-0.08, 0.5, name, rotation=90, va="center", ha="right", fontsize=7, transform=row[0].transAxes)
+    figure.suptitle(f"{title}\nred outline: truth; heat: anomaly map from 0 to 1; number: score (0.5 = threshold)", fontsize=9)
+    figure.tight_layout(rect=(0.01, 0, 1, 1 - 0.5 / figure.get_figheight()), pad=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
+    figure.savefig(unfinished, dpi=110, format="png")
+    plt.close(figure)
+    os.replace(unfinished, path)
+    return path
+
+
+def picture(image: Tensor) -> np.ndarray:
+    """Undo CLIP's normalisation: (height width 3) in [0, 1]."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    return (image.cpu().float() * std + mean).clamp(0, 1).permute(1, 2, 0).numpy()
+
+
+def _draw_example(left: Any, right: Any, item: Any) -> None:
+    shown = picture(item.image)
+    left.imshow(shown)
+    if item.gt_mask is not None and bool(item.gt_mask.any()):
+        left.contour(item.gt_mask.cpu().float().squeeze().numpy(), levels=[0.5], colors="red", linewidths=0.7)
+    right.imshow(shown.mean(axis=2), cmap="gray")
+    right.imshow(item.anomaly_map.cpu().float().squeeze().numpy(), cmap="inferno", vmin=0, vmax=1, alpha=0.6)
+    truth = "" if item.gt_label is None else ("defect " if bool(item.gt_label) else "good ")
+    left.set_title(truth, fontsize=6, pad=1)
+    right.set_title(f"{float(item.pred_score):.2f}", fontsize=6, pad=1)

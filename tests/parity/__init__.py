@@ -1,0 +1,1 @@
+"""Stage-by-stage comparison with numbers that the official implementations produced."""
