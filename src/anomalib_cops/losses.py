@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 def focal_loss(
     probability: Float[Tensor, "batch states *size"],
-    target: Float[Tensor, "batch *size"],
+    target: Float[Tensor, " batch *size"],
     *,
     gamma: float = 2.0,
     smooth: float = 1e-5,
@@ -27,7 +27,7 @@ def focal_loss(
 
 
 def dice_loss(
-    probability: Float[Tensor, "batch *size"], target: Float[Tensor, "batch *size"], *, smooth: float = 1.0
+    probability: Float[Tensor, " batch *size"], target: Float[Tensor, " batch *size"], *, smooth: float = 1.0
 ) -> Float[Tensor, ""]:
     """One minus the Dice overlap of each image, averaged over the batch (Milletari et al. 2016)."""
     probability, target = probability.flatten(1), target.flatten(1)
@@ -36,7 +36,7 @@ def dice_loss(
 
 
 def binary_cross_entropy(
-    probability: Float[Tensor, "batch *size"], target: Float[Tensor, "batch *size"]
+    probability: Float[Tensor, " batch *size"], target: Float[Tensor, " batch *size"]
 ) -> Float[Tensor, ""]:
     """Mean binary cross entropy of anomaly probabilities."""
     return F.binary_cross_entropy(probability, target)

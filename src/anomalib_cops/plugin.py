@@ -23,7 +23,7 @@ def register() -> None:
     if hasattr(data, "get_datamodule"):
         for name, home in DATAMODULES.items():
             _provide(data, name, home)
-    if hasattr(models, "get_model"):
+    if models is not None and hasattr(models, "get_model"):
         models.ALLOWED_MODULES.add(PACKAGE)
         for name, home in MODELS.items():
             _provide(models, name, home)
@@ -35,7 +35,8 @@ def _provide(host: object, name: str, home: str) -> None:
         if not present.__module__.startswith(PACKAGE):
             # Two classes of one name would make the bare name ambiguous, so ours is not even imported.
             warnings.warn(
-                f"anomalib has its own {name}; that of anomalib-cops is available as anomalib_cops.{name}.", stacklevel=3
+                f"anomalib has its own {name}; that of anomalib-cops is available as anomalib_cops.{name}.",
+                stacklevel=3,
             )
         return
     module = sys.modules.get(home)

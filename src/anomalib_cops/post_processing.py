@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from anomalib.data import Batch, ImageBatch
+from anomalib.data import ImageBatch
 from anomalib.post_processing import PostProcessor
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -22,7 +22,7 @@ class TransferPostProcessor(PostProcessor):
     """
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Batch, *args: Any, **kwargs: Any
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
         """Collect scores for the thresholds while training; every fourth pixel, as the maps are smooth."""
         if trainer.state.fn != TrainerFn.FITTING:

@@ -54,9 +54,11 @@ class PillowResize(v2.Resize):
             resized: Tensor = (resize_mask(flat, size) > 0.5).to(inpt.dtype)
         else:
             resized = pillow_resize(flat, size, PILImage.Resampling.BICUBIC).to(inpt.dtype)
-        return tv_tensors.wrap(resized.reshape(*inpt.shape[:-2], *size), like=inpt) if isinstance(
-            inpt, tv_tensors.TVTensor
-        ) else resized.reshape(*inpt.shape[:-2], *size)
+        return (
+            tv_tensors.wrap(resized.reshape(*inpt.shape[:-2], *size), like=inpt)
+            if isinstance(inpt, tv_tensors.TVTensor)
+            else resized.reshape(*inpt.shape[:-2], *size)
+        )
 
 
 class ClipPreProcessor(PreProcessor):

@@ -35,7 +35,9 @@ def draw_sheet(examples: Sequence[tuple[str, Sequence[Any]]], path: Path, *, tit
         for index, item in enumerate(items):
             _draw_example(row[2 * index], row[2 * index + 1], item)
         row[0].text(-0.08, 0.5, name, rotation=90, va="center", ha="right", fontsize=7, transform=row[0].transAxes)
-    figure.suptitle(f"{title}\nred outline: truth; heat: anomaly map from 0 to 1; number: score (0.5 = threshold)", fontsize=9)
+    figure.suptitle(
+        f"{title}\nred outline: truth; heat: anomaly map from 0 to 1; number: score (0.5 = threshold)", fontsize=9
+    )
     figure.tight_layout(rect=(0.01, 0, 1, 1 - 0.5 / figure.get_figheight()), pad=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{os.getpid()}.{path.name}")

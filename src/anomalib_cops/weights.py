@@ -76,7 +76,7 @@ def read_weights(path: str | Path, method: str) -> WeightFile:
     try:
         with safe_open(path, framework="pt") as opened:
             metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no dictionary)
     except (SafetensorError, OSError):
         raise InputError(f"{path} is not a readable safetensors file; save it again with save_weights().") from None
     check_identity(metadata, method, str(path))

@@ -35,7 +35,9 @@ class Comparison:
     rows: list[Row] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def check(self, name: str, ours: torch.Tensor | float, tolerance: float, *, where: np.ndarray | None = None) -> None:
+    def check(
+        self, name: str, ours: torch.Tensor | np.ndarray, tolerance: float, *, where: np.ndarray | None = None
+    ) -> None:
         """Compare with the stored array of that name, entry by entry.
 
         Args:
@@ -60,7 +62,9 @@ class Comparison:
         """Stored results that were neither compared nor skipped for a reason."""
         done = {row.name for row in self.rows} | set(self.skipped)
         inputs = ("extra.half.compound", "extra.pre.rgb_uint8", "extra.pre.mask_uint8")
-        return [k for k in self.fixture if k.startswith(("out.", "extra.")) and k not in done and not k.startswith(inputs)]
+        return [
+            k for k in self.fixture if k.startswith(("out.", "extra.")) and k not in done and not k.startswith(inputs)
+        ]
 
     @property
     def ok(self) -> bool:

@@ -236,9 +236,7 @@ def check_training(comparison: Comparison, fixture: Fixture, name: str) -> None:
     model = fixture.model(**settings)
     check_training_stages(comparison, model, fixture, key)
     batch = training_batch(fixture)
-    optimizer = torch.optim.Adam(
-        [p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE, betas=ADAM_BETAS
-    )
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE, betas=ADAM_BETAS)
     history: dict[str, list[float]] = {}
     for step in range(len(fixture.arrays[key + "loss"])):
         optimizer.zero_grad()
@@ -281,7 +279,7 @@ def check_training_stages(comparison: Comparison, model: CoPSModel, fixture: Fix
     text = model.text_features(model.encode_prompts(model.prompts(len(images), prototypes, categories)))
     probability = model.patch_probabilities(local, text)[-1]
     maps = enlarge(to_grid(probability.mT), images.shape[-1])
-    patch_masks = F.max_pool2d(masks.unsqueeze(1), images.shape[-1] // model.clip.grid).flatten(1)
+    patch_masks = F.max_pool2d(masks.unsqueeze(1), model.clip.patch_size).flatten(1)
     comparison.check("out.train.mask_patch", patch_masks, 0)
     comparison.check("out.train.vae_mean", mean, STAGES)
     comparison.check("out.train.vae_log_var", log_variance, STAGES)

@@ -4,13 +4,18 @@ open_clip's blocks are walked, not called: the call took three forms between 2.2
 self-attention of the local path needs the value projection that a call hides. The parameter names never changed.
 """
 
+from typing import Any, TypeAlias
+
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+
+# A module of open_clip; typed as nn.Module, each of its attributes would be "Tensor or Module".
+OpenClipModule: TypeAlias = Any
 
 
 def project_qkv(
-    block: nn.Module, x: Float[Tensor, "batch tokens width"]
+    block: OpenClipModule, x: Float[Tensor, "batch tokens width"]
 ) -> tuple[
     Float[Tensor, "batch heads tokens head_dim"],
     Float[Tensor, "batch heads tokens head_dim"],
@@ -25,7 +30,7 @@ def project_qkv(
 
 
 def attend(
-    block: nn.Module,
+    block: OpenClipModule,
     query: Float[Tensor, "batch heads queries head_dim"],
     key: Float[Tensor, "batch heads tokens head_dim"],
     value: Float[Tensor, "batch heads tokens head_dim"],
@@ -40,6 +45,6 @@ def attend(
     return block.ls_1(block.attn.out_proj(mixed.transpose(1, 2).flatten(2)))
 
 
-def feed_forward(block: nn.Module, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+def feed_forward(block: OpenClipModule, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
     """The block's second half: normalise, expand, contract, add."""
     return x + block.ls_2(block.mlp(block.ln_2(x)))

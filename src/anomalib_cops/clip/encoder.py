@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from anomalib_cops.clip import text, vision
+from anomalib_cops.clip.blocks import OpenClipModule
 from anomalib_cops.clip.text import DeepPlacement
 from anomalib_cops.clip.vision import ImageFeatures
 from anomalib_cops.errors import InputError
@@ -30,7 +31,7 @@ class FrozenCLIP(nn.Module):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: OpenClipModule,
         image_size: int,
         *,
         position_resize: Literal["bilinear", "bicubic"] = "bilinear",
@@ -39,16 +40,17 @@ class FrozenCLIP(nn.Module):
     ) -> None:
         super().__init__()
         check_supported(model, name)
-        patch = model.visual.conv1.kernel_size[0]
+        patch = int(model.visual.conv1.kernel_size[0])
         if image_size < patch or image_size % patch:
             below = max(image_size // patch, 1) * patch
             raise InputError(
                 f"image_size={image_size} is not a multiple of the {patch}-pixel patches of backbone '{name}'; "
                 f"use {below} or {below + patch}."
             )
-        self.model = model.float().requires_grad_(False).eval()
+        self.model: OpenClipModule = model.float().requires_grad_(False).eval()
         self.name = name
         self.image_size = image_size
+        self.patch_size = patch
         self.grid = image_size // patch
         positions = vision.resize_positions(
             self.model.visual.positional_embedding, self.grid, position_resize, position_antialias
@@ -128,7 +130,7 @@ class FrozenCLIP(nn.Module):
         for number, (ordinary, local) in enumerate(vision.walk(blocks, x, local_blocks), start=1):
             x = ordinary
             if number in layers:
-                tokens = local if path == "local" else ordinary
+                tokens = ordinary if local is None else local
                 tapped.append(visual.ln_post(tokens[:, 1:]) @ visual.proj)
         cls = visual.ln_post(x[:, 0]) if normalize_cls else x[:, 0]
         return ImageFeatures(cls=cls @ visual.proj, patches=torch.stack(tapped))
@@ -155,7 +157,7 @@ class FrozenCLIP(nn.Module):
         return open_clip.tokenize(list(sentences), self.context_length)
 
 
-def check_supported(model: nn.Module, name: str) -> None:
+def check_supported(model: OpenClipModule, name: str) -> None:
     """Refuse models whose towers are not the plain CLIP transformers that are walked here.
 
     Raises:
@@ -168,9 +170,7 @@ def check_supported(model: nn.Module, name: str) -> None:
         problem = "it is not a CLIP with a Vision Transformer and CLIP's own text tower"
     elif getattr(visual, "attn_pool", None) is not None or getattr(visual, "pool_type", "tok") != "tok":
         problem = "its image tower does not read a class token"
-    elif any(
-        type(b).__name__ != block for b in (*visual.transformer.resblocks, *model.transformer.resblocks)
-    ):
+    elif any(type(b).__name__ != block for b in (*visual.transformer.resblocks, *model.transformer.resblocks)):
         problem = "its blocks are not the standard attention blocks"
     elif model.attn_mask is None:
         problem = "its text tower is not causal"

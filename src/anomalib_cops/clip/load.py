@@ -48,7 +48,7 @@ def load_clip(
     """
     config = model_config(backbone)
     size = image_size or native_image_size(backbone)
-    options = {"position_resize": position_resize, "position_antialias": position_antialias}
+    options: dict[str, Any] = {"position_resize": position_resize, "position_antialias": position_antialias}
     if backbone == TINY:
         config, state = tiny.load_tiny_state()
         return FrozenCLIP(build(config, state, source="the embedded tiny CLIP"), size, name=backbone, **options)
@@ -124,7 +124,10 @@ def build(config: dict[str, Any], state: dict[str, Tensor] | None = None, *, sou
     vision, text = config["vision_cfg"], config["text_cfg"]
     foreign = "timm_model_name" in vision or "hf_model_name" in text or isinstance(vision.get("layers"), list)
     if foreign or config.get("custom_text") or config.get("multimodal_cfg"):
-        raise InputError("This backbone is not a CLIP with open_clip's own Vision Transformer and text tower; try ViT-L-14-336, ViT-B-16 or tiny.")
+        raise InputError(
+            "This backbone is not a CLIP with open_clip's own Vision Transformer and text tower; try ViT-L-14-336, "
+            "ViT-B-16 or tiny."
+        )
     model = open_clip.CLIP(**{key: config[key] for key in known if key in config})
     _assert_activation(model, bool(config.get("quick_gelu", False)))
     if state is not None:

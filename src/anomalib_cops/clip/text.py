@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterator
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from anomalib_cops.clip.blocks import attend, feed_forward, project_qkv
+from anomalib_cops.clip.blocks import OpenClipModule, attend, feed_forward, project_qkv
 
 DeepPlacement = Callable[[Float[Tensor, "prompts tokens width"], int], Float[Tensor, "prompts tokens width"]]
 
 
 def encode(
-    text: nn.Module,
+    text: OpenClipModule,
     embeddings: Float[Tensor, "prompts tokens width"],
     read_out: int,
     deep: DeepPlacement | None = None,
@@ -30,14 +30,12 @@ def encode(
     Returns:
         Features in the joint space, not normalised.
     """
-    x = embeddings
-    for x in walk(text, embeddings[:, : read_out + 1], deep):
-        pass
-    return text.ln_final(x[:, read_out]) @ text.text_projection
+    *_, last = walk(text, embeddings[:, : read_out + 1], deep)
+    return text.ln_final(last[:, read_out]) @ text.text_projection
 
 
 def walk(
-    text: nn.Module, embeddings: Float[Tensor, "prompts tokens width"], deep: DeepPlacement | None = None
+    text: OpenClipModule, embeddings: Float[Tensor, "prompts tokens width"], deep: DeepPlacement | None = None
 ) -> Iterator[Float[Tensor, "prompts tokens width"]]:
     """Yield the tokens after every block of the text tower; arguments as in :func:`encode`."""
     x = embeddings + text.positional_embedding[: embeddings.shape[1]]
@@ -49,7 +47,9 @@ def walk(
         yield x
 
 
-def encode_sentences(text: nn.Module, token_ids: Int[Tensor, "sentences tokens"]) -> Float[Tensor, "sentences dim"]:
+def encode_sentences(
+    text: OpenClipModule, token_ids: Int[Tensor, "sentences tokens"]
+) -> Float[Tensor, "sentences dim"]:
     """Features of plain sentences, not normalised, as open_clip's own ``encode_text`` gives them.
 
     Args:

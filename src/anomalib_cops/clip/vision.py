@@ -1,16 +1,16 @@
 """Image → class and patch features, along the ordinary path and the local path of a frozen ViT."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import isqrt
 from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from anomalib_cops.clip.blocks import attend, feed_forward, project_qkv
+from anomalib_cops.clip.blocks import OpenClipModule, attend, feed_forward, project_qkv
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def resize_positions(
 
 
 def embed(
-    visual: nn.Module,
+    visual: OpenClipModule,
     images: Float[Tensor, "batch 3 height width"],
     positions: Float[Tensor, "tokens width_"],
 ) -> Float[Tensor, "batch tokens width_"]:
@@ -63,15 +63,15 @@ def embed(
 
 
 def walk(
-    blocks: Sequence[nn.Module] | nn.ModuleList,
+    blocks: Iterable[OpenClipModule],
     x: Float[Tensor, "batch tokens width"],
     local_blocks: range = range(0),
 ) -> Iterator[tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens width"] | None]]:
     """Yield the tokens of both paths after every block.
 
-    The local path (consistency self-attention, as in CoPS and AnomalyCLIP) starts from the ordinary path's tokens, adds v-v
-    attention of the ordinary path's values in every block of ``local_blocks``, has no feed-forward and never feeds
-    back, so the ordinary path is the same with and without it.
+    The local path (consistency self-attention, as in CoPS and AnomalyCLIP) starts from the ordinary path's tokens,
+    adds v-v attention of the ordinary path's values in every block of ``local_blocks``, has no feed-forward and never
+    feeds back, so the ordinary path is the same with and without it.
 
     Args:
         blocks: the frozen blocks in order.

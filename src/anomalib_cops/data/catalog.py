@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from anomalib.data.datasets import AnomalibDataset
 from anomalib.data.datasets.image.mvtecad import CATEGORIES as MVTEC_CATEGORIES
@@ -20,6 +20,7 @@ from anomalib_cops.data.world import SyntheticSet
 from anomalib_cops.errors import InputError, nearest
 
 
+@runtime_checkable
 class LabelledSet(Protocol):
     """A data set whose labelled images can be listed by category.
 

@@ -58,7 +58,7 @@ class LabelledImages(AnomalibDataset):
             InputError: A file cannot be read, or image and mask differ in size.
         """
         row = self.samples.iloc[index]
-        levels, anomalous = _read(row.image_path, row.mask_path, row.masked)
+        levels, anomalous = _read(row.image_path, row.mask_path, bool(row.masked))
         image = to_dtype(to_image(levels), torch.float32, scale=True)
         mask = None if anomalous is None else Mask(torch.from_numpy(anomalous.astype(np.uint8)))
         if self.augmentations and mask is None:

@@ -12,7 +12,7 @@ from anomalib.data import Batch
 from anomalib.metrics import AUPR, AUPRO, AUROC, Evaluator, F1Max
 from anomalib.metrics.base import AnomalibMetric
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, nn
+from torch import Tensor
 
 from anomalib_cops.clip import FrozenCLIP
 from anomalib_cops.data import TransferVisualizer, check_images
@@ -48,7 +48,10 @@ class PromptLearningMixin(_Base):
     name; ``settings_data``; and calls :meth:`setup_learning` at the end of its constructor.
     """
 
-    model: nn.Module
+    # Typed for what is asked of them; the host declares them as any module or nothing.
+    model: Any
+    pre_processor: Any
+    post_processor: Any
     epochs: int
     learning_rate: float
     betas: tuple[float, float]
@@ -113,7 +116,7 @@ class PromptLearningMixin(_Base):
 
     @classmethod
     def configure_visualizer(cls) -> TransferVisualizer:
-        """anomalib's pictures, also of images that are no files."""
+        """Result pictures as anomalib draws them, also of images that are no files."""
         return TransferVisualizer()
 
     def setup(self, stage: str) -> None:
@@ -147,7 +150,7 @@ class PromptLearningMixin(_Base):
         if batch.gt_mask is None or batch.gt_label is None:
             raise InputError(_needs_anomalies(type(self).__name__))
         terms = self.model.loss(batch.image, batch.gt_mask.float(), batch.gt_label.float())
-        size = len(batch.image)
+        size = int(batch.gt_label.shape[0])
         for name, value in terms.items():
             label = "train_loss" if name == "loss" else f"train_{name}_loss"
             self.log(label, value.detach(), on_step=False, on_epoch=True, prog_bar=name == "loss", batch_size=size)

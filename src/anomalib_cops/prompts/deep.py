@@ -24,17 +24,15 @@ class DeepPrompts(nn.Module):
         self.tokens = nn.ParameterList(torch.empty(length, width).normal_(std=0.02) for _ in range(depth))
         self.first_block = first_block
         self.position = position
-        self.half = half
+        self.round_to_half = half
 
-    def forward(
-        self, x: Float[Tensor, "prompts tokens width"], block: int
-    ) -> Float[Tensor, "prompts tokens width"]:
+    def forward(self, x: Float[Tensor, "prompts tokens width"], block: int) -> Float[Tensor, "prompts tokens width"]:
         """Tokens that enter a block: overwritten if the block has prompts of its own, else unchanged."""
         index = block - self.first_block
         if not 0 <= index < len(self.tokens):
             return x
         tokens = self.tokens[index].expand(len(x), -1, -1)
-        if self.half:
+        if self.round_to_half:
             # After the expansion, so that each prompt's gradient is rounded on its own, as it was in training.
             tokens = tokens.half()
         end = self.position + tokens.shape[1]

@@ -112,7 +112,8 @@ def train(
     batches = pool.batches(recipe.batch_pairs, recipe.batch_categories, seed + done["steps"])
     generator = torch.Generator().manual_seed(seed + done["steps"])
     wording = random.Random(seed + done["steps"])
-    limit, recent = 60 * minutes, []
+    limit = 60 * minutes
+    recent: list[Any] = []
     while done["seconds"] < limit or done["steps"] < recipe.least_steps:
         start = time.monotonic()
         progress = max(done["seconds"] / limit if limit else 0.0, 0.0)

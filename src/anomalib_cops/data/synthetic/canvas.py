@@ -12,6 +12,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.floating[Any]]
 Rng = np.random.Generator
 Points = npt.NDArray[np.float64]
+Real = float | int
 Fault = Callable[[Rng], Array]
 
 _SUBPIXEL_BITS = 8
@@ -119,7 +120,7 @@ def fill(size: int, polygons: Sequence[Points]) -> Array:
     return canvas.astype(np.float32) * np.float32(1 / 255)
 
 
-def stroke(size: int, path: Points, widths: npt.ArrayLike) -> Array:
+def stroke(size: int, path: Points, widths: float | Array) -> Array:
     """Coverage of a line along ``path`` (n, 2) whose width (scalar or (n,)) is in picture units, (size, size)."""
     fine = 4 if size <= 160 else 2
     canvas = np.zeros((size * fine, size * fine), np.uint8)
@@ -131,18 +132,18 @@ def stroke(size: int, path: Points, widths: npt.ArrayLike) -> Array:
     return small.astype(np.float32) * np.float32(1 / 255)
 
 
-def ellipse(x: float, y: float, a: float, b: float | None = None, corners: int = 40) -> Points:
+def ellipse(x: Real, y: Real, a: Real, b: Real | None = None, corners: int = 40) -> Points:
     """Polygon (corners, 2) of an ellipse with half axes ``a`` and ``b`` (a circle without ``b``)."""
     t = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     return np.stack([x + a * np.cos(t), y + (a if b is None else b) * np.sin(t)], axis=1)
 
 
-def box(left: float, top: float, right: float, bottom: float) -> Points:
+def box(left: Real, top: Real, right: Real, bottom: Real) -> Points:
     """Polygon (4, 2) of an upright rectangle."""
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float64)
 
 
-def blend(image: Array, colour: npt.ArrayLike, alpha: Array) -> Array:
+def blend(image: Array, colour: Array, alpha: Array) -> Array:
     """Lays a colour ((3,) or (size, size, 3)) over an image with coverage ``alpha`` (size, size)."""
     paint = np.asarray(colour, np.float32)
     return np.asarray(image + alpha[..., None] * (paint - image), np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 from anomalib_cops.data.synthetic.canvas import (
     Array,
     Points,
+    Real,
     Rng,
     Scene,
     blend,
@@ -50,19 +51,19 @@ def _blob(rng: Rng, scene: Scene, x: float, y: float, radius: float, rough: floa
     return np.asarray(np.clip(level / width + 0.5, 0, 1), np.float32)
 
 
-def _path(rng: Rng, x: float, y: float, length: float, steps: int, turn: float) -> Points:
+def _path(rng: Rng, x: Real, y: Real, length: float, steps: int, turn: float) -> Points:
     """A random walk (steps, 2) through (x, y) whose heading changes by about ``turn`` radians a step."""
     return _walk(rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, turn, steps)), x, y, length)
 
 
-def _jagged(rng: Rng, x: float, y: float, length: float, steps: int) -> Points:
+def _jagged(rng: Rng, x: Real, y: Real, length: float, steps: int) -> Points:
     """A path (steps, 2) through (x, y) that keeps its general heading but turns sharply at every step, as cracks do."""
     return _walk(
         rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.12, steps)) + rng.normal(0, 0.55, steps), x, y, length
     )
 
 
-def _walk(heading: Points, x: float, y: float, length: float) -> Points:
+def _walk(heading: Points, x: Real, y: Real, length: float) -> Points:
     steps = len(heading)
     walk = np.cumsum(np.stack([np.cos(heading), np.sin(heading)], 1), axis=0) * (length / steps)
     return np.asarray(walk - walk[steps // 2] + (x, y))

@@ -8,6 +8,7 @@ from anomalib_cops.data.synthetic.canvas import (
     Array,
     Points,
     Pose,
+    Real,
     Rng,
     Scene,
     blend,
@@ -55,7 +56,7 @@ _LINES = {
 }  # fmt: skip
 
 
-def digits(numbers: list[int], pose: Pose, x: float, y: float, height: float, weight: float) -> list[Points]:
+def digits(numbers: list[int], pose: Pose, x: Real, y: Real, height: float, weight: float) -> list[Points]:
     """Polygons of seven-segment digits centred at object coordinates (x, y)."""
     polygons = []
     unit = height / 2

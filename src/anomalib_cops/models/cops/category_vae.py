@@ -21,9 +21,7 @@ class CategoryVAE(nn.Module):
         self.hidden = nn.Linear(dim, dim)
         self.mean = nn.Linear(dim, dim)
         self.log_variance = nn.Linear(dim, dim)
-        self.decoder = nn.Sequential(
-            OrderedDict(hidden=nn.Linear(dim, dim), relu=nn.ReLU(), out=nn.Linear(dim, dim))
-        )
+        self.decoder = nn.Sequential(OrderedDict(hidden=nn.Linear(dim, dim), relu=nn.ReLU(), out=nn.Linear(dim, dim)))
         self.apply(init_linear)
 
     def posterior(

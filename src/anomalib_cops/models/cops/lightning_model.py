@@ -18,7 +18,7 @@ from anomalib_cops.weights import WeightFile, read_weights
 DEFAULT_BACKBONE = "ViT-L-14-336"
 
 
-class CoPS(PromptLearningMixin, AnomalibModule):
+class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the host overrides Lightning's to_onnx
     """Conditional prompt synthesis for zero-shot anomaly detection (CVPR 2026, arXiv 2508.03447).
 
     Train it once on an auxiliary set with labels and masks (``ZeroShotTransfer``), use it on images of categories

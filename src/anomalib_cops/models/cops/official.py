@@ -34,9 +34,7 @@ def official_names(name: str) -> tuple[str, ...]:
     raise KeyError(name)
 
 
-def from_official(
-    official: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str
-) -> dict[str, Tensor]:
+def from_official(official: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     """Rename and reshape an official checkpoint's tensors.
 
     Args:
@@ -50,7 +48,9 @@ def from_official(
     Raises:
         InputError: listing missing, unknown or wrongly shaped keys.
     """
-    result, used, wrong = {}, set(), []
+    result: dict[str, Tensor] = {}
+    used: set[str] = set()
+    wrong: list[str] = []
     for name, ours in expected.items():
         keys = official_names(name)
         if name.startswith(TRAINING_ONLY) and not any(key in official for key in keys):

@@ -54,14 +54,10 @@ class PrototypeExtractor(nn.Module):
         self.attn = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.ln_1 = nn.LayerNorm(dim)
         self.ln_2 = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(
-            OrderedDict(c_fc=nn.Linear(dim, dim), gelu=QuickGELU(), c_proj=nn.Linear(dim, dim))
-        )
+        self.mlp = nn.Sequential(OrderedDict(c_fc=nn.Linear(dim, dim), gelu=QuickGELU(), c_proj=nn.Linear(dim, dim)))
         self.apply(init_linear)
 
-    def forward(
-        self, patches: Float[Tensor, "batch patches dim"]
-    ) -> Float[Tensor, "batch states prototypes dim"]:
+    def forward(self, patches: Float[Tensor, "batch patches dim"]) -> Float[Tensor, "batch states prototypes dim"]:
         """Normal (state 0) and anomalous (state 1) prototypes of each image."""
         queries = self.queries.flatten(0, 1).expand(len(patches), -1, -1)
         keys = self.ln_1(patches)

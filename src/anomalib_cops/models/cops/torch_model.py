@@ -136,9 +136,7 @@ class CoPSModel(nn.Module):
         flat = self.clip.encode_text(prompts.flatten(0, 2), self.template.read_out, self.deep)
         return F.normalize(flat, dim=-1).unflatten(0, prompts.shape[:3])
 
-    def text_features(
-        self, each: Float[Tensor, "batch states samples dim"]
-    ) -> Float[Tensor, "batch states dim"]:
+    def text_features(self, each: Float[Tensor, "batch states samples dim"]) -> Float[Tensor, "batch states dim"]:
         """Unit text feature of each state: the mean over the samples."""
         return F.normalize(each.mean(dim=2), dim=-1)
 
@@ -182,9 +180,7 @@ class CoPSModel(nn.Module):
         """Probability that the whole image is anomalous, from its global feature."""
         return probabilities(cosine(features.cls.unsqueeze(1), text))[:, 0, 1]
 
-    def raw_map(
-        self, patches: Float[Tensor, "layers batch patches states"]
-    ) -> Float[Tensor, "batch height width"]:
+    def raw_map(self, patches: Float[Tensor, "layers batch patches states"]) -> Float[Tensor, "batch height width"]:
         """Anomalous probability at image size, mean over the layers, before smoothing."""
         return enlarge(to_grid(patches[..., 1]), self.clip.image_size).mean(dim=0)
 
@@ -209,7 +205,7 @@ class CoPSModel(nn.Module):
         prototypes, categories = None, None
         if self.prototypes is not None:
             prototypes = self.prototypes(local.mean(dim=0))
-            patch_masks = F.max_pool2d(masks.unsqueeze(1), images.shape[-1] // self.clip.grid).flatten(1)
+            patch_masks = F.max_pool2d(masks.unsqueeze(1), self.clip.patch_size).flatten(1)
             terms["gather"], terms["scatter"] = center_losses(*self.distances(local, prototypes), patch_masks)
             prototypes = prototypes.detach()
         if self.vae is not None:
@@ -244,9 +240,7 @@ class CoPSModel(nn.Module):
         if self.settings.objective == "paper":
             terms = [dice_loss(m[:, 1], masks) + binary_cross_entropy(m[:, 1], masks) for m in maps]
         else:
-            terms = [
-                focal_loss(m, masks) + dice_loss(m[:, 1], masks) + dice_loss(m[:, 0], 1 - masks) for m in maps
-            ]
+            terms = [focal_loss(m, masks) + dice_loss(m[:, 1], masks) + dice_loss(m[:, 0], 1 - masks) for m in maps]
         return torch.stack(terms).mean()
 
 

@@ -1,0 +1,60 @@
+"""Tables of README and docs, made from result files between markers; ``--check`` fails where one is stale.
+
+Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COLUMNS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "AUPRO")
+
+
+def demo_table(result: dict) -> str:
+    """Markdown of a demo's figures, with where they come from."""
+    lines = [
+        f"CoPS with the {result['backbone']}, trained on {result['source']} categories, seed {result['seed']}, "
+        f"{result['seconds'] / 60:.1f} minutes on {result['machine']['cores']} cores ({result['machine']['processor']}), "
+        f"torch {result['versions']['torch']}. *A stand-in: says nothing about the accuracy of CoPS.*",
+        "",
+        "| target | images | " + " | ".join(COLUMNS) + " |",
+        "|---|---|" + "---|" * len(COLUMNS),
+    ]
+    for name, row in result["targets"].items():
+        figures = ["–" if row[column] is None else f"{100 * row[column]:.1f}" for column in COLUMNS]
+        lines.append(f"| {name} | {row['images']} | " + " | ".join(figures) + " |")
+    return "\n".join(lines)
+
+
+def filled(text: str, name: str, content: str) -> str:
+    """A page with the part between its markers replaced."""
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    return f"{before}{start}\n{content}\n{end}{after}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Rewrite the pages, or say which are stale."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args(arguments)
+    page = ROOT / "README.md"
+    content = demo_table(json.loads((ROOT / "docs/results/demo.json").read_text()))
+    fresh = filled(page.read_text(), "demo", content)
+    if fresh == page.read_text():
+        return 0
+    if options.check:
+        print(f"{page.name} is stale: run python tools/tables.py")
+        return 1
+    unfinished = page.with_suffix(".tmp")
+    unfinished.write_text(fresh)
+    os.replace(unfinished, page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
