@@ -7,7 +7,7 @@ in front of the import system. ``ANOMALIB_COPS_AUTOLOAD=0`` switches it off.
 import os
 import sys
 
-WATCHED = ("anomalib.models", "anomalib.data")
+WATCHED = ("anomalib.models", "anomalib.data", "anomalib.cli.cli")
 
 
 class _Finder:

@@ -15,9 +15,10 @@ COLUMNS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "AUPRO")
 
 def demo_table(result: dict) -> str:
     """Markdown of a demo's figures, with where they come from."""
+    machine = result["machine"]
     lines = [
-        f"CoPS with the {result['backbone']}, trained on {result['source']} categories, seed {result['seed']}, "
-        f"{result['seconds'] / 60:.1f} minutes on {result['machine']['cores']} cores ({result['machine']['processor']}), "
+        f"CoPS with the {result['backbone']}, trained on {result['source']} categories, seed {result['seed']}: "
+        f"{result['seconds'] / 60:.1f} minutes on {machine['cores']} cores ({machine['processor']}), "
         f"torch {result['versions']['torch']}. *A stand-in: says nothing about the accuracy of CoPS.*",
         "",
         "| target | images | " + " | ".join(COLUMNS) + " |",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import ClassVar
 
 
 class InputError(ValueError):
@@ -9,10 +10,17 @@ class InputError(ValueError):
 
     A DataLoader worker's error is raised again in the main process with the worker's traceback as its message; only
     the sentence is kept.
+
+    Attributes:
+        latest: the last sentence. Where a constructor raises, jsonargparse wraps the sentence in two hundred lines about
+            the types that it tried; the command line uses this to find it again.
     """
+
+    latest: ClassVar[str] = ""
 
     def __init__(self, message: str) -> None:
         super().__init__(message.strip().rsplit("InputError: ", 1)[-1])
+        InputError.latest = str(self)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

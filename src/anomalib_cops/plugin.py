@@ -3,6 +3,7 @@
 import sys
 import warnings
 from importlib import import_module
+from types import TracebackType
 
 MODELS = {"CoPS": "anomalib_cops.models.cops.lightning_model"}
 DATAMODULES = {"ZeroShotTransfer": "anomalib_cops.data.transfer"}
@@ -16,8 +17,8 @@ def register() -> None:
     command line), as attributes of ``anomalib.models``, and by dotted path if the package is in a list of allowed ones.
     Datamodules are looked up in ``anomalib.data``. A name that anomalib has taken itself is left to anomalib.
 
-    It is called when ``anomalib.models`` or ``anomalib.data`` has been loaded, and at the end of our own modules, which
-    may be what loaded them.
+    It is called when ``anomalib.models``, ``anomalib.data`` or anomalib's command line has been loaded, and at the end of
+    our own modules, which may be what loaded them.
     """
     models, data = sys.modules.get("anomalib.models"), sys.modules.get("anomalib.data")
     if hasattr(data, "get_datamodule"):
@@ -27,6 +28,8 @@ def register() -> None:
         models.ALLOWED_MODULES.add(PACKAGE)
         for name, home in MODELS.items():
             _provide(models, name, home)
+    if hasattr(sys.modules.get("anomalib.cli.cli"), "main"):
+        show_sentences()
 
 
 def _provide(host: object, name: str, home: str) -> None:
@@ -46,15 +49,26 @@ def _provide(host: object, name: str, home: str) -> None:
     setattr(host, name, getattr(import_module(home), name))
 
 
+def show_sentences() -> None:
+    """Print an uncaught InputError as its one sentence; all other errors are shown as before."""
+    previous = sys.excepthook
+    if getattr(previous, "__module__", None) == __name__:
+        return
+
+    def show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        from anomalib_cops.errors import InputError
+
+        if InputError.latest and InputError.latest in str(error):
+            print(f"error: {InputError.latest}", file=sys.stderr)
+        else:
+            previous(kind, error, traceback)
+
+    sys.excepthook = show
+
+
 def main() -> None:
-    """Console script ``anomalib-cops``: anomalib's command line, models registered, plain sentences for bad input."""
+    """Console script ``anomalib-cops``: anomalib's command line with the models registered."""
     from anomalib.cli.cli import main as anomalib_main
 
-    from anomalib_cops.errors import InputError
-
     register()
-    try:
-        anomalib_main()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    anomalib_main()

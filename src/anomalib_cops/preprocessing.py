@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from anomalib.pre_processing import PreProcessor
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from PIL import Image as PILImage
 from torch import Tensor
 from torchvision import tv_tensors
@@ -27,7 +27,9 @@ def pillow_resize(
     return torch.from_numpy(np.stack(resized)).to(image.device, torch.float32) / 255
 
 
-def resize_mask(mask: Float[Tensor, "channels height width"], size: tuple[int, int]) -> Tensor:
+def resize_mask(
+    mask: Shaped[Tensor, "channels height width"], size: tuple[int, int]
+) -> Float[Tensor, "channels new_height new_width"]:
     """Shrink or enlarge a mask smoothly; the result in [0, 1] is thresholded at one half by the caller."""
     return pillow_resize((mask > 0).float(), size, PILImage.Resampling.BILINEAR)
 

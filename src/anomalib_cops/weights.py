@@ -4,7 +4,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,20 +79,13 @@ def read_weights(path: str | Path, method: str) -> WeightFile:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no dictionary)
     except (SafetensorError, OSError):
         raise InputError(f"{path} is not a readable safetensors file; save it again with save_weights().") from None
-    check_identity(metadata, method, str(path))
+    identity = read_identity(metadata, method, str(path))
     check_finite(tensors, str(path))
-    return WeightFile(
-        source=str(path),
-        tensors=tensors,
-        method=method,
-        backbone=metadata["backbone"],
-        image_size=int(metadata["image_size"]),
-        settings=json.loads(metadata["settings"]),
-    )
+    return replace(identity, tensors=tensors)
 
 
-def check_identity(metadata: Mapping[str, Any], method: str, source: str) -> None:
-    """Refuse files of another method, of another program, or of a future format.
+def read_identity(metadata: Mapping[str, str], method: str, source: str) -> WeightFile:
+    """What a header says, with no tensors; files of another method, program or a future format are refused.
 
     Raises:
         InputError: saying which.
@@ -105,6 +98,27 @@ def check_identity(metadata: Mapping[str, Any], method: str, source: str) -> Non
         raise InputError(
             f"{source} has format {metadata['format_version']} and this version reads up to {FORMAT_VERSION}; "
             "upgrade anomalib-cops."
+        )
+    return WeightFile(
+        source=source,
+        tensors={},
+        method=method,
+        backbone=metadata["backbone"],
+        image_size=int(metadata["image_size"]),
+        settings=json.loads(metadata["settings"]),
+    )
+
+
+def check_encoder(file: WeightFile, backbone: str, image_size: int) -> None:
+    """Refuse weights that were trained on another encoder.
+
+    Raises:
+        InputError: naming both.
+    """
+    if (backbone, image_size) != (file.backbone, file.image_size):
+        raise InputError(
+            f"{file.source} was trained on backbone '{file.backbone}' at {file.image_size} pixels and this model uses "
+            f"'{backbone}' at {image_size}; set backbone and image_size to the former."
         )
 
 
@@ -148,4 +162,4 @@ def check_checkpoint(path: str | Path, method: str) -> None:
         raise InputError(f"{path} {reason} is not a checkpoint of {method}; train again or get another.") from None
     if not isinstance(content, dict) or CHECKPOINT_KEY not in content:
         raise InputError(f"{path} was not saved by anomalib-cops; give a checkpoint of {method}.")
-    check_identity(content[CHECKPOINT_KEY], method, str(path))
+    read_identity(content[CHECKPOINT_KEY], method, str(path))

@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         synthetic_size: Side of a synthetic picture in pixels.
 
     Raises:
-        InputError: Unknown names, unusable folders, or the same categories of one data set on both sides.
+        InputError: When it is first used: unknown names, unusable folders, or the same data on both sides.
     """
 
     def __init__(
@@ -72,13 +73,14 @@ class ZeroShotTransfer(AnomalibDataModule):
             num_workers=min(num_workers, os.cpu_count() or 1),
             seed=seed,
         )
-        if not 0 < val_fraction < 1:
-            raise InputError(f"val_fraction={val_fraction} is not between 0 and 1; give the share to hold out.")
+        self.source = str(source)
+        self.target = [str(name) for name in ([target] if isinstance(target, str) else target)]
+        self.source_categories = source_categories
+        self.target_categories = target_categories
+        self.root = root
         self.val_fraction = val_fraction
-        world = SyntheticSet(synthetic_samples, synthetic_size, seed)
-        wanted = [source, *([target] if isinstance(target, str | Path) else target)]
-        sets = [find_set(str(name), root=root, synthetic=world) for name in wanted]
-        self._source, self._targets = _share_out(sets, source_categories, target_categories)
+        self.synthetic_samples = synthetic_samples
+        self.synthetic_size = synthetic_size
         self.train_data: LabelledImages
         self.val_data: LabelledImages
         self.test_data: LabelledImages
@@ -86,7 +88,7 @@ class ZeroShotTransfer(AnomalibDataModule):
     @property
     def targets(self) -> list[str]:
         """What is tested, as ``set/category``."""
-        return [f"{each.name}/{category}" for each, categories in self._targets for category in categories]
+        return [f"{each.name}/{category}" for each, categories in self._sides[1] for category in categories]
 
     @property
     def target_datasets(self) -> dict[str, LabelledImages]:
@@ -108,16 +110,17 @@ class ZeroShotTransfer(AnomalibDataModule):
         Raises:
             InputError: It is not one of ``targets``.
         """
+        source, targets = self._sides
         parts: list[_Part] = [
             (each, (category,))
-            for each, categories in self._targets
+            for each, categories in targets
             for category in categories
             if f"{each.name}/{category}" == target
         ]
         if not parts:
             raise InputError(f"'{target}' is not among the targets; they are {', '.join(self.targets)}.")
         single = copy.copy(self)
-        single._targets = parts
+        single._sides = (source, parts)
         single._is_setup = False
         for part in ("train_data", "val_data", "test_data"):
             single.__dict__.pop(part, None)
@@ -155,15 +158,24 @@ class ZeroShotTransfer(AnomalibDataModule):
         ]
         return loaders[0] if len(loaders) == 1 else loaders
 
+    # Not in the constructor: anomalib's command line buries whatever a datamodule's constructor says.
+    @cached_property
+    def _sides(self) -> tuple[_Part, list[_Part]]:
+        """What to train on and what to test on."""
+        world = SyntheticSet(self.synthetic_samples, self.synthetic_size, self.seed or 0)
+        sets = [find_set(name, root=self.root, synthetic=world) for name in (self.source, *self.target)]
+        return _share_out(sets, self.source_categories, self.target_categories)
+
     def _setup(self, _stage: str | None = None) -> None:
-        source = _list_images([self._source])
+        source_set, target_sets = self._sides
+        source = _list_images([source_set])
         if not source["masked"].all():
             without = source.loc[~source["masked"], "category"].unique()
             raise InputError(
-                f"the source {self._source[0].name} has no masks for {', '.join(without)}, and training needs them; "
+                f"the source {source_set[0].name} has no masks for {', '.join(without)}, and training needs them; "
                 "add a mask folder, choose other categories, or use it as a target."
             )
-        target = _list_images(self._targets)
+        target = _list_images(target_sets)
         _refuse_shared_images(source, target)
         held_out = _held_out(source, self.val_fraction, self.seed or 0)
         self.train_data = LabelledImages(source[~held_out].assign(split=Split.TRAIN.value))
@@ -219,6 +231,8 @@ def _list_images(parts: Sequence[_Part]) -> DataFrame:
 
 def _held_out(samples: DataFrame, fraction: float, seed: int) -> pd.Series:
     """Marks the validation part: of each category and label the fraction, at least one image of two or more."""
+    if not 0 < fraction < 1:
+        raise InputError(f"val_fraction={fraction} is not between 0 and 1; give the share to hold out.")
     generator = torch.Generator().manual_seed(seed)
     held_out = pd.Series(False, index=samples.index)
     for _, group in samples.sort_values("image_path").groupby(["category", "label_index"]):

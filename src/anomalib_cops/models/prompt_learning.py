@@ -11,9 +11,9 @@ from anomalib import LearningType
 from anomalib.data import Batch
 from anomalib.metrics import AUPR, AUPRO, AUROC, Evaluator, F1Max
 from anomalib.metrics.base import AnomalibMetric
-from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
+from anomalib_cops.checkpoint_io import CheckedCheckpointIO
 from anomalib_cops.clip import FrozenCLIP
 from anomalib_cops.data import TransferVisualizer, check_images
 from anomalib_cops.errors import InputError
@@ -23,9 +23,10 @@ from anomalib_cops.weights import (
     CHECKPOINT_KEY,
     WeightFile,
     check_checkpoint,
+    check_encoder,
     check_finite,
     check_fits,
-    check_identity,
+    read_identity,
     write_weights,
 )
 
@@ -37,6 +38,8 @@ else:
 logger = logging.getLogger(__name__)
 
 LIGHTNING_DEFAULT_EPOCHS = 1000
+MODEL = "model."
+ENCODER = "model.clip."
 THRESHOLDS = {"threshold.image": "_image_threshold", "threshold.pixel": "_pixel_threshold"}
 
 
@@ -68,8 +71,6 @@ class PromptLearningMixin(_Base):
         self.learning_rate = learning_rate
         self.betas = betas
         self.has_trained_weights = False
-        # A checkpoint holds the trained part only, so the frozen encoder's keys are missing when it is loaded.
-        self.strict_loading = False
 
     @property
     def clip(self) -> FrozenCLIP:
@@ -122,8 +123,9 @@ class PromptLearningMixin(_Base):
     def setup(self, stage: str) -> None:
         """Check checkpoint and data, and bound the number of epochs, before anything runs."""
         super().setup(stage)
-        if self.trainer.ckpt_path:
-            check_checkpoint(self.trainer.ckpt_path, type(self).__name__)
+        strategy = self.trainer.strategy
+        if not isinstance(strategy.checkpoint_io, CheckedCheckpointIO):
+            strategy.checkpoint_io = CheckedCheckpointIO(strategy.checkpoint_io, self.check_checkpoint)
         if stage != "fit":
             return
         if self.trainer.max_epochs == LIGHTNING_DEFAULT_EPOCHS:
@@ -145,7 +147,7 @@ class PromptLearningMixin(_Base):
         """Nothing: anomalib validates zero-shot models before prediction, also when there is no data to do it on."""
         return []
 
-    def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch of the auxiliary set."""
         if batch.gt_mask is None or batch.gt_label is None:
             raise InputError(_needs_anomalies(type(self).__name__))
@@ -156,7 +158,14 @@ class PromptLearningMixin(_Base):
             self.log(label, value.detach(), on_step=False, on_epoch=True, prog_bar=name == "loss", batch_size=size)
         return terms["loss"]
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
+    def on_fit_end(self) -> None:
+        """Leave the trained part beside anomalib's checkpoint, ready for ``weights``."""
+        if self.trainer.is_global_zero:
+            folder = Path(self.trainer.default_root_dir) / "weights"
+            path = self.save_weights(folder / f"{type(self).__name__.lower()}.safetensors")
+            logger.info("The trained prompts are in %s.", path)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         """Scores and maps of held-out images; the post-processor takes its thresholds from them."""
         return batch.update(**self.model(batch.image)._asdict())
 
@@ -186,40 +195,39 @@ class PromptLearningMixin(_Base):
         """Leave the frozen encoder out and say what it was."""
         super().on_save_checkpoint(checkpoint)
         state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("model.clip.")}
+        checkpoint["state_dict"] = {name: value for name, value in state.items() if not name.startswith(ENCODER)}
         checkpoint[CHECKPOINT_KEY] = self.weight_file("checkpoint").metadata()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse checkpoints of another method or backbone, or with missing or broken tensors."""
-        name = type(self).__name__
-        identity = checkpoint.get(CHECKPOINT_KEY, {})
-        check_identity(identity, name, "The checkpoint")
-        self.check_encoder(identity["backbone"], int(identity["image_size"]), "The checkpoint")
-        prefix = "model."
-        found = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-        check_fits(found, self.trained_state(), "The checkpoint")
-        check_finite(found, "The checkpoint")
+        name, source = type(self).__name__, "The checkpoint"
+        identity = read_identity(checkpoint.get(CHECKPOINT_KEY, {}), name, source)
+        check_encoder(identity, self.clip.name, self.clip.image_size)
+        state = checkpoint["state_dict"]
+        found = {name.removeprefix(MODEL): value for name, value in state.items() if name.startswith(MODEL)}
+        check_fits(found, self.trained_state(), source)
+        check_finite(found, source)
         super().on_load_checkpoint(checkpoint)
+        # What the file leaves out stays as it is; without it, loading would list hundreds of missing names.
+        frozen = {name: value for name, value in self.state_dict().items() if name.startswith(ENCODER)}
+        checkpoint["state_dict"] = {**frozen, **state}
         self.has_trained_weights = True
+
+    @classmethod
+    def check_checkpoint(cls, path: Any) -> None:
+        """Look into a checkpoint file before it is loaded.
+
+        Raises:
+            InputError: missing, corrupted, with pickled code, or of another model.
+        """
+        if isinstance(path, (str, Path)):
+            check_checkpoint(path, cls.__name__)
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
         """Load a checkpoint after looking into it; see ``AnomalibModule.load_from_checkpoint``."""
-        if isinstance(checkpoint_path, (str, Path)):
-            check_checkpoint(checkpoint_path, cls.__name__)
+        cls.check_checkpoint(checkpoint_path)
         return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
-
-    def check_encoder(self, backbone: str, image_size: int, source: str) -> None:
-        """Refuse weights that were trained on another encoder.
-
-        Raises:
-            InputError: naming both.
-        """
-        if (backbone, image_size) != (self.clip.name, self.clip.image_size):
-            raise InputError(
-                f"{source} was trained on backbone '{backbone}' at {image_size} pixels and this model uses "
-                f"'{self.clip.name}' at {self.clip.image_size}; set backbone and image_size to the former."
-            )
 
     def weight_file(self, path: str | Path) -> WeightFile:
         """The trained part with its identity and thresholds."""
@@ -252,7 +260,7 @@ class PromptLearningMixin(_Base):
         Raises:
             InputError: it belongs to another encoder, or names and shapes do not fit.
         """
-        self.check_encoder(file.backbone, file.image_size, file.source)
+        check_encoder(file, self.clip.name, self.clip.image_size)
         tensors = {name: value for name, value in file.tensors.items() if name not in THRESHOLDS}
         check_fits(tensors, self.trained_state(), file.source)
         self.model.load_state_dict(tensors, strict=False)

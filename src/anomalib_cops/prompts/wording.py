@@ -27,9 +27,6 @@ TEMPLATES: tuple[str, ...] = (
     "a photo of the {}.",
     "a close-up photo of a {}.",
     "a cropped photo of the {}.",
-    "a bright photo of a {}.",
-    "a dark photo of the {}.",
-    "a blurry photo of a {}.",
     "a photo of a {} for visual inspection.",
     "a photo of the {} for anomaly detection.",
 )

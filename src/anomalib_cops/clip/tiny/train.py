@@ -23,8 +23,9 @@ from anomalib_cops.clip.tiny import load_tiny_config, load_tiny_state, save_tiny
 from anomalib_cops.clip.tiny.captions import Captions
 from anomalib_cops.clip.tiny.card import write_card
 from anomalib_cops.clip.tiny.evaluate import Pictures, measure
+from anomalib_cops.clip.tiny.initial import wave_positions, whiten_patches
 from anomalib_cops.clip.tiny.objective import Trainee, Weights, losses
-from anomalib_cops.clip.tiny.pool import Pool, augment
+from anomalib_cops.clip.tiny.pool import Pool, augment, normalise
 
 EVALUATION_SEED = 7
 
@@ -48,10 +49,10 @@ class Recipe:
         weights: Weight of every loss term.
     """
 
-    pairs: int = 20_000
-    batch_pairs: int = 32
+    pairs: int = 13_600
+    batch_pairs: int = 24
     batch_categories: int = 8
-    rate: float = 1.5e-3
+    rate: float = 7e-4
     warmup: float = 0.03
     decay: float = 0.05
     averaging: float = 0.997
@@ -63,7 +64,7 @@ class Recipe:
 
 
 SMOKE = Recipe(
-    pairs=68, batch_pairs=8, batch_categories=4, warmup=0.2, averaging=0.5, compiled=False, evaluated=2, least_steps=10
+    pairs=34, batch_pairs=8, batch_categories=4, warmup=0.2, averaging=0.5, compiled=False, evaluated=1, least_steps=8
 )
 
 
@@ -101,6 +102,8 @@ def train(
     drawing = time.monotonic() - began
 
     trainee = Trainee(config)
+    whiten_patches(trainee.clip.visual.conv1, normalise(pool.images[:500, 0]))
+    wave_positions(trainee.clip.visual.positional_embedding)
     average = copy.deepcopy(trainee).requires_grad_(False)
     if recipe.compiled:
         trainee.encode_image = torch.compile(trainee.encode_image, dynamic=False)  # type: ignore[method-assign]

@@ -6,14 +6,16 @@ from typing import Any, Literal
 from anomalib.metrics import Evaluator
 from anomalib.models import AnomalibModule
 from anomalib.visualization import Visualizer
-from torch import nn
+from torch import Tensor, nn
 
 from anomalib_cops.clip import load_clip
+from anomalib_cops.errors import InputError
+from anomalib_cops.models.cops.official import SUFFIXES, from_official, read_official
 from anomalib_cops.models.cops.settings import ADAM_BETAS, LEARNING_RATE, SETTING_NAMES, CoPSSettings, preset_values
 from anomalib_cops.models.cops.torch_model import CoPSModel
 from anomalib_cops.models.prompt_learning import PromptLearningMixin
 from anomalib_cops.plugin import register
-from anomalib_cops.weights import WeightFile, read_weights
+from anomalib_cops.weights import WeightFile, check_encoder, read_weights
 
 DEFAULT_BACKBONE = "ViT-L-14-336"
 
@@ -29,7 +31,7 @@ class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the hos
         pretrained: open_clip tag or local weight file of the backbone.
         image_size: side of the model's input in pixels, a multiple of the patch; 518 for 14-pixel patches.
         quick_gelu: the backbone's activation, where a local file does not tell.
-        weights: trained prompts, from ``save_weights``; the model is zero-shot at once.
+        weights: trained prompts, from ``save_weights`` or an official checkpoint; the model is zero-shot at once.
         preset: switches of the official code by auxiliary set: "visa", "mvtec" or "default".
         epochs: length of the training unless the trainer is told otherwise; 5 for "mvtec", else 10.
         learning_rate: of Adam.
@@ -81,7 +83,7 @@ class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the hos
         image_size: int | None = None,
         quick_gelu: bool | None = None,
         weights: str | None = None,
-        preset: Literal["default", "visa", "mvtec"] = "default",
+        preset: str = "default",
         epochs: int | None = None,
         learning_rate: float = LEARNING_RATE,
         n_prototypes: int | None = None,
@@ -115,8 +117,11 @@ class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the hos
         visualizer: Visualizer | bool = True,
     ) -> None:
         given = {name: value for name, value in locals().items() if name in SETTING_NAMES and value is not None}
-        file = read_weights(weights, type(self).__name__) if weights else None
+        published = read_official(weights) if weights and weights.endswith(SUFFIXES) else None
+        file = read_weights(weights, type(self).__name__) if weights and published is None else None
         settings, epochs = resolve(given, file, preset, epochs)
+        if file is not None:
+            check_encoder(file, backbone or file.backbone, image_size or file.image_size)
         clip = load_clip(
             backbone or (file.backbone if file else DEFAULT_BACKBONE),
             pretrained,
@@ -134,6 +139,20 @@ class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the hos
         )
         if file is not None:
             self.load_weights(file)
+        if published is not None:
+            self.load_published(published, str(weights))
+
+    def load_published(self, tensors: dict[str, Tensor], source: str) -> None:
+        """Take over an official checkpoint's tensors; it has no VAE encoder, so the prior is all that can be sampled.
+
+        Raises:
+            InputError: names or shapes do not fit, or the posterior is asked for.
+        """
+        state = from_official(tensors, self.trained_state(), source)
+        if self.model.settings.test_categories == "posterior" and len(state) < len(self.trained_state()):
+            raise InputError(f"{source} has no VAE encoder, so test_categories='posterior' is impossible; use 'prior'.")
+        self.model.load_state_dict(state, strict=False)
+        self.has_trained_weights = True
 
     @property
     def settings_data(self) -> dict[str, Any]:

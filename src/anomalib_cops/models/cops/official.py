@@ -1,11 +1,13 @@
 """Names of the official CoPS checkpoint (28 tensors) and where each goes here."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.weights import check_finite
 
 STACKED = {"context": ("ctx_pos", "ctx_neg"), "prototypes.queries": ("t_n", "t_a")}
 """Ours: official tensors of the normal and the anomalous state."""
@@ -22,6 +24,30 @@ RENAMED = {
 """Ours: official prefix. The VAE encoder is missing from published checkpoints: the test does not need it."""
 
 TRAINING_ONLY = ("vae.hidden.", "vae.mean.", "vae.log_variance.")
+
+
+SUFFIXES = (".pth", ".pt")
+ENTRY = "prompt_learner"
+
+
+def read_official(path: str | Path) -> dict[str, Tensor]:
+    """Read an official checkpoint without running code from it.
+
+    Raises:
+        InputError: missing, unreadable, with pickled code, with NaN, or something else than such a checkpoint.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"The weight file {path} does not exist; check the path given as weights.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:
+        raise InputError(f"{path} is corrupted or holds pickled code, which is refused; get it again.") from None
+    tensors = content.get(ENTRY) if isinstance(content, dict) else None
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise InputError(f"{path} is not an official CoPS checkpoint: it has no entry '{ENTRY}' with tensors.")
+    check_finite(tensors, str(path))
+    return dict(tensors)
 
 
 def official_names(name: str) -> tuple[str, ...]:

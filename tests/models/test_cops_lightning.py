@@ -1,0 +1,325 @@
+"""CoPS inside anomalib: training, testing, prediction, files and bad input, on the embedded tiny CLIP."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from anomalib import LearningType
+from anomalib.data import ImageBatch
+from anomalib.engine import Engine
+from anomalib.models import get_model
+from lightning.pytorch import seed_everything
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from anomalib_cops import CoPS, InputError, ZeroShotTransfer
+from anomalib_cops.models.cops.official import STACKED, official_names
+from anomalib_cops.post_processing import TransferPostProcessor
+
+
+def engine(folder: Path, **trainer: object) -> Engine:
+    options = {"logger": False, "accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    return Engine(default_root_dir=folder, **{**options, **trainer})
+
+
+def transfer(**options: object) -> ZeroShotTransfer:
+    chosen = {
+        "source_categories": ["leather", "washer"],
+        "target_categories": ["carpet"],
+        "synthetic_samples": 8,
+        "synthetic_size": 64,
+        "num_workers": 0,
+        "train_batch_size": 4,
+    }
+    return ZeroShotTransfer(**{**chosen, **options})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model trained for one epoch, its engine and the figures of its test."""
+    folder = tmp_path_factory.mktemp("trained")
+    seed_everything(3)
+    model = CoPS(backbone="tiny", visualizer=False)
+    before = {name: value.clone() for name, value in model.clip.state_dict().items()}
+    run = engine(folder, max_epochs=1)
+    figures = run.train(model, datamodule=transfer())[0]
+    return model, run, figures, before, folder
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of pictures of unlike sizes and kinds."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 255, (90, 70, 3), np.uint8)
+    Image.fromarray(rgb).save(folder / "a_rgb.png")
+    Image.fromarray(rgb[..., 0]).save(folder / "b_gray.png")
+    Image.fromarray(np.dstack([rgb, rgb[..., :1]])).save(folder / "c_rgba.png")
+    Image.fromarray(rgb).quantize(16).save(folder / "d_palette.png")
+    Image.fromarray(rgb[:1, :1]).save(folder / "e_1x1.png")
+    return folder
+
+
+def predict(model: CoPS, folder: Path, images: Path) -> list[ImageBatch]:
+    return engine(folder).predict(model, data_path=images)
+
+
+def test_training_changes_prompts_and_not_one_bit_of_the_encoder(trained):
+    model, _, _, before, _ = trained
+    after = model.clip.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    fresh = CoPS(backbone="tiny")
+    assert not torch.equal(model.model.context, fresh.model.context)
+
+
+def test_reports_the_figures_of_the_papers(trained):
+    figures = trained[2]
+    names = {"image_AUROC", "image_AUPR", "image_F1Max", "pixel_AUROC", "pixel_AUPR", "pixel_AUPRO"}
+    assert names <= set(figures)
+    assert all(0 <= figures[name] <= 1 for name in names)
+
+
+def test_checkpoint_holds_what_was_trained_and_comes_back(trained, images, tmp_path):
+    model, run, _, _, folder = trained
+    path = Path(run.best_model_path)
+    assert path.stat().st_size < 20e6
+    state = torch.load(path, weights_only=True)["state_dict"]
+    assert not any(name.startswith("model.clip.") for name in state)
+    restored = CoPS.load_from_checkpoint(path, visualizer=False)
+    assert restored.learning_type == LearningType.ZERO_SHOT
+    for name, value in model.trained_state().items():
+        assert torch.equal(value, restored.trained_state()[name]), name
+    ours, theirs = (predict(each, tmp_path / str(i), images) for i, each in enumerate((model, restored)))
+    assert [batch.pred_score for batch in ours] == [batch.pred_score for batch in theirs]
+
+
+def test_engine_tests_from_a_checkpoint_with_the_same_figures(trained, tmp_path):
+    _, run, figures, _, _ = trained
+    other = CoPS(backbone="tiny", visualizer=False)
+    again = engine(tmp_path).test(other, datamodule=transfer(), ckpt_path=run.best_model_path)[0]
+    assert again == pytest.approx({name: figures[name] for name in again})
+
+
+def test_weight_file_is_small_complete_and_makes_the_model_zero_shot(trained, images, tmp_path):
+    model, *_, folder = trained
+    path = model.save_weights(tmp_path / "deep" / "cops.safetensors")
+    assert path.stat().st_size < 20e6
+    restored = CoPS(weights=str(path), visualizer=False)
+    assert restored.learning_type == LearningType.ZERO_SHOT
+    assert restored.clip.name == "tiny"
+    assert restored.model.settings == model.model.settings
+    assert restored.post_processor.image_threshold == model.post_processor.image_threshold
+    for ours, theirs in zip(predict(model, tmp_path, images), predict(restored, tmp_path, images), strict=True):
+        assert torch.equal(ours.pred_score, theirs.pred_score)
+        assert torch.equal(ours.anomaly_map, theirs.anomaly_map)
+
+
+def test_training_leaves_a_weight_file_beside_the_checkpoint(trained):
+    found = list(trained[-1].rglob("cops.safetensors"))
+    assert len(found) == 1
+    assert CoPS(weights=str(found[0])).has_trained_weights
+
+
+def test_settings_of_a_weight_file_hold_unless_given(tmp_path):
+    model = CoPS(backbone="tiny", preset="mvtec", states="static", n_samples=3)
+    path = str(model.save_weights(tmp_path / "w.safetensors"))
+    restored = CoPS(weights=path, beta=0.5).model.settings
+    assert (restored.neighbourhood, restored.alpha, restored.states, restored.n_samples) == (3, 0.35, "static", 3)
+    assert restored.beta == 0.5
+
+
+def test_learning_type_follows_the_weights():
+    assert CoPS(backbone="tiny").learning_type == LearningType.ONE_CLASS
+
+
+def test_zero_shot_models_take_no_threshold_from_the_target(trained, tmp_path):
+    model, *_ = trained
+    path = model.save_weights(tmp_path / "w.safetensors")
+    restored = CoPS(weights=str(path), visualizer=False)
+    threshold = restored.post_processor.image_threshold.clone()
+    engine(tmp_path).test(restored, datamodule=transfer())  # anomalib validates zero-shot models first
+    assert torch.equal(restored.post_processor.image_threshold, threshold)
+
+
+def test_user_decides_on_epochs_and_the_model_bounds_them_otherwise(tmp_path):
+    run = engine(tmp_path / "a", max_epochs=2)
+    run.fit(CoPS(backbone="tiny"), datamodule=transfer())
+    assert run.trainer.current_epoch == 2
+    run = engine(tmp_path / "b")
+    run.fit(CoPS(backbone="tiny", epochs=1), datamodule=transfer())
+    assert run.trainer.current_epoch == 1
+
+
+def test_same_seed_same_prompts_bit_for_bit(tmp_path):
+    states = []
+    for attempt in ("a", "b"):
+        seed_everything(7)
+        model = CoPS(backbone="tiny")
+        engine(tmp_path / attempt, max_epochs=1).fit(model, datamodule=transfer())
+        states.append(model.trained_state())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_prediction_draws_pictures_and_does_not_depend_on_company(trained, images, tmp_path):
+    model, *_ = trained
+    path = model.save_weights(tmp_path / "w.safetensors")
+    together = {Path(b.image_path[0]).name: b for b in predict(CoPS(weights=str(path)), tmp_path / "all", images)}
+    assert len(together) == 5
+    assert len(list((tmp_path / "all").rglob("*.png"))) == 5
+    for batch in together.values():
+        assert batch.anomaly_map.shape[-2:] == (120, 120)
+        assert torch.isfinite(batch.anomaly_map).all() and 0 <= batch.pred_score.item() <= 1
+    alone = predict(CoPS(weights=str(path)), tmp_path / "one", images / "c_rgba.png")[0]
+    assert torch.equal(alone.pred_score, together["c_rgba.png"].pred_score)
+
+
+def test_large_images_are_predicted(trained, tmp_path):
+    Image.fromarray(np.zeros((6000, 8000), np.uint8)).save(tmp_path / "large.png")
+    (batch,) = predict(trained[0], tmp_path / "out", tmp_path / "large.png")
+    assert torch.isfinite(batch.pred_score).all()
+
+
+def test_get_model_by_name_and_by_path():
+    for given in ("cops", "CoPS", {"class_path": "CoPS", "init_args": {}}, {"class_path": "anomalib_cops.CoPS"}):
+        init = given.get("init_args", {}) if isinstance(given, dict) else {}
+        if isinstance(given, dict):
+            given = {**given, "init_args": {**init, "backbone": "tiny"}}
+            assert isinstance(get_model(given), CoPS)
+        else:
+            assert isinstance(get_model(given, backbone="tiny"), CoPS)
+
+
+def test_normalisation_is_strictly_increasing_and_fixes_the_ends():
+    scores = torch.linspace(0, 1, 10_001, dtype=torch.float64)
+    for threshold in (0.03, 0.5, 0.97):
+        bent = TransferPostProcessor._normalize(scores, scores[0], scores[-1], torch.tensor(threshold).double())
+        assert (bent.diff() > 0).all()
+        assert bent[0] == 0 and bent[-1] == pytest.approx(1)
+        at = TransferPostProcessor._normalize(
+            scores.new_tensor([threshold]), scores[0], scores[-1], torch.tensor(threshold)
+        )
+        assert at.item() == pytest.approx(0.5)
+    untouched = TransferPostProcessor._normalize(scores, scores[0], scores[-1], torch.tensor(float("nan")))
+    assert torch.equal(untouched, scores)
+
+
+def test_official_checkpoint_loads_and_gives_the_same_scores(trained, images, tmp_path):
+    model, *_ = trained
+    official = {}
+    for name, value in model.trained_state().items():
+        if name.startswith(("vae.hidden", "vae.mean", "vae.log_variance")):
+            continue
+        for index, key in enumerate(official_names(name)):
+            part = value[index] if name in STACKED else value
+            official[key] = part[None, None] if key.startswith("ctx_") else part
+    assert len(official) == 28
+    path = tmp_path / "epoch_10.pth"
+    torch.save({"prompt_learner": official}, path)
+    restored = CoPS(backbone="tiny", weights=str(path), visualizer=False)
+    restored.post_processor = model.post_processor
+    assert restored.learning_type == LearningType.ZERO_SHOT
+    for ours, theirs in zip(predict(model, tmp_path, images), predict(restored, tmp_path, images), strict=True):
+        assert torch.equal(ours.pred_score, theirs.pred_score)
+    with pytest.raises(InputError, match="no VAE encoder"):
+        CoPS(backbone="tiny", weights=str(path), test_categories="posterior")
+
+
+# Bad input
+
+
+def test_training_data_without_anomalies_is_refused_in_words(tmp_path):
+    class OnlyNormal(ZeroShotTransfer):
+        def _setup(self, stage=None):
+            super()._setup(stage)
+            samples = self.train_data.samples
+            self.train_data = self.train_data.subsample(samples.index[samples.label_index == 0].tolist())
+
+    data = OnlyNormal(synthetic_samples=8, num_workers=0)
+    with pytest.raises(InputError, match="auxiliary data set .* ZeroShotTransfer"):
+        engine(tmp_path).fit(CoPS(backbone="tiny"), datamodule=data)
+
+
+def test_training_without_data_is_refused_in_words(tmp_path):
+    with pytest.raises(InputError, match="ZeroShotTransfer"):
+        engine(tmp_path).fit(CoPS(backbone="tiny"))
+
+
+def test_untrained_models_warn_before_they_are_used(images, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, logger="anomalib_cops"):
+        predict(CoPS(backbone="tiny", visualizer=False), tmp_path, images / "a_rgb.png")
+    assert "has no trained weights" in caplog.text
+
+
+def test_unreadable_images_are_named_before_prediction_starts(trained, images, tmp_path):
+    (images / "f_empty.png").write_bytes(b"")
+    (images / "g_text.png").write_text("not an image")
+    whole = (images / "a_rgb.png").read_bytes()
+    (images / "h_cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"f_empty\.png.*g_text\.png.*h_cut\.png"):
+        predict(trained[0], tmp_path, images)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"preset": "vsa"}, "Unknown CoPS preset 'vsa'; did you mean 'visa'"),
+        ({"image_size": 100}, "not a multiple of the 12-pixel patches .* 96 or 108"),
+        ({"alpha": 1.5}, r"alpha=1.5 must be in \[0, 1\]"),
+        ({"neighbourhood": 4}, "neighbourhood=4 must be odd"),
+        ({"deep_depth": 10}, "deep_depth=10 does not fit the 10 text blocks"),
+        ({"layers": [99]}, r"layers=\[99\] .* do not fit the . vision blocks"),
+        ({"n_prototypes": 80}, "does not fit the text encoder's 77 tokens"),
+        ({"weights": "missing.safetensors"}, "missing.safetensors does not exist"),
+    ],
+)
+def test_unusable_arguments(arguments, message):
+    with pytest.raises(InputError, match=message):
+        CoPS(**{"backbone": "tiny", **arguments})
+
+
+def test_weights_of_another_backbone_are_refused_before_that_is_loaded(trained, tmp_path):
+    path = trained[0].save_weights(tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="trained on backbone 'tiny' at 120 pixels .* 'ViT-B-16'"):
+        CoPS(backbone="ViT-B-16", weights=str(path))
+    with pytest.raises(InputError, match="at 120 pixels .* at 96"):
+        CoPS(weights=str(path), image_size=96)
+
+
+def test_weights_with_nan_are_refused(trained, tmp_path):
+    path = trained[0].save_weights(tmp_path / "w.safetensors")
+    tensors = load_file(path)
+    tensors["context"][0, 0, 0] = float("nan")
+    file = trained[0].weight_file(path)
+    save_file(tensors, path, metadata=file.metadata())
+    with pytest.raises(InputError, match="NaN or infinite values in context"):
+        CoPS(weights=str(path))
+
+
+class Exploit:
+    def __reduce__(self):
+        return (pytest.fail, ("code of a checkpoint was run",))
+
+
+@pytest.mark.parametrize("kind", ["cut", "text", "foreign", "code", "other size", "missing"])
+def test_checkpoints_that_cannot_be_used_are_refused_on_every_path(trained, tmp_path, kind):
+    good = Path(trained[1].best_model_path)
+    path = tmp_path / "model.ckpt"
+    if kind == "cut":
+        path.write_bytes(good.read_bytes()[:5000])
+    elif kind == "text":
+        path.write_text("hello")
+    elif kind == "foreign":
+        torch.save({"state_dict": {}, "pytorch-lightning_version": "2.6"}, path)
+    elif kind == "code":
+        torch.save({"state_dict": {}, "x": Exploit()}, path)
+    elif kind == "other size":
+        content = torch.load(good, weights_only=True)
+        content["anomalib_cops"]["image_size"] = "96"
+        torch.save(content, path)
+    with pytest.raises(InputError, match=r"model\.ckpt|The checkpoint"):
+        CoPS.load_from_checkpoint(path)
+    with pytest.raises(InputError, match=r"model\.ckpt|The checkpoint"):
+        engine(tmp_path).test(CoPS(backbone="tiny"), datamodule=transfer(), ckpt_path=path)

@@ -1,0 +1,168 @@
+"""Start-up hook and registration."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import types
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from anomalib_cops import plugin
+from anomalib_cops.errors import InputError
+
+HOOK = Path(__file__).parent.parent / "hook"
+
+
+@pytest.fixture
+def autoload(monkeypatch):
+    """A fresh copy of the hook; whatever it adds to the import system is taken away again."""
+    spec = importlib.util.spec_from_file_location("autoload_under_test", HOOK / "anomalib_cops_autoload.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    return module
+
+
+@pytest.fixture
+def watched(autoload, monkeypatch, tmp_path):
+    """A package of our own that the hook watches instead of anomalib."""
+    (tmp_path / "watched_package.py").write_text("value = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(autoload, "WATCHED", ("watched_package",))
+    monkeypatch.delitem(sys.modules, "watched_package", raising=False)
+    yield autoload
+    sys.modules.pop("watched_package", None)
+
+
+def imported():
+    return importlib.import_module("watched_package").value
+
+
+def test_registers_after_the_watched_package_is_complete(watched, monkeypatch):
+    seen = []
+    monkeypatch.setattr(plugin, "register", lambda: seen.append(hasattr(sys.modules["watched_package"], "value")))
+    watched.install()
+    assert imported() == 1
+    assert seen == [True]
+
+
+def test_a_failing_registration_warns_once_and_lets_the_import_go_on(watched, monkeypatch):
+    def fail():
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(plugin, "register", fail)
+    watched.install()
+    with pytest.warns(RuntimeWarning, match=r"could not register its models \(broken\)") as caught:
+        assert imported() == 1
+    assert len(caught) == 1
+
+
+def test_opt_out(watched, monkeypatch):
+    monkeypatch.setenv("ANOMALIB_COPS_AUTOLOAD", "0")
+    monkeypatch.setattr(plugin, "register", lambda: pytest.fail("registered although switched off"))
+    before = list(sys.meta_path)
+    watched.install()
+    assert sys.meta_path == before
+    assert imported() == 1
+
+
+def test_installing_twice_is_installing_once(autoload):
+    before = len(sys.meta_path)
+    autoload.install()
+    autoload.install()
+    assert len(sys.meta_path) == before + 1
+
+
+def test_other_modules_are_not_touched(autoload):
+    autoload.install()
+    finder = sys.meta_path[0]
+    assert finder.find_spec("json") is None
+    assert finder.find_spec("anomalib.metrics") is None
+
+
+def test_starting_python_imports_nothing_heavy():
+    code = (
+        "import os, sys; before = set(sys.modules); import anomalib_cops_autoload as a; a.install(); "
+        "print(' '.join(sorted(set(sys.modules) - before)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(HOOK)}
+    command = [sys.executable, "-S", "-c", code]
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["anomalib_cops_autoload"]
+
+
+def test_pth_is_one_readable_line_and_start_names_the_same_function():
+    (line,) = (HOOK / "anomalib_cops.pth").read_text().splitlines()
+    assert line == "import anomalib_cops_autoload; anomalib_cops_autoload.install()"
+    assert (HOOK / "anomalib_cops.start").read_text().strip() == "anomalib_cops_autoload:install"
+
+
+def test_installed_distribution_owns_the_hook_so_that_uninstalling_removes_it():
+    owned = {file.name for file in metadata.files("anomalib-cops") or []}
+    assert {"anomalib_cops.pth", "anomalib_cops.start", "anomalib_cops_autoload.py"} <= owned
+    scripts = {entry.name: entry.value for entry in metadata.entry_points(group="console_scripts")}
+    assert scripts["anomalib-cops"] == "anomalib_cops.plugin:main"
+
+
+def test_names_that_the_host_has_taken_are_left_alone(monkeypatch):
+    host = types.SimpleNamespace(CoPS=type("CoPS", (), {"__module__": "anomalib.models.cops"}))
+    theirs = host.CoPS
+    with pytest.warns(UserWarning, match="anomalib has its own CoPS"):
+        plugin._provide(host, "CoPS", plugin.MODELS["CoPS"])
+    assert host.CoPS is theirs
+
+
+def test_a_half_imported_module_of_ours_is_left_until_it_is_complete(monkeypatch):
+    host = types.SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "half_imported", types.ModuleType("half_imported"))
+    plugin._provide(host, "CoPS", "half_imported")
+    assert not hasattr(host, "CoPS")
+
+
+def test_bad_input_is_one_sentence_on_the_command_line_and_other_errors_are_shown_as_before(monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr(sys, "excepthook", lambda *details: shown.append(details))
+    plugin.show_sentences()
+    hook = sys.excepthook
+    plugin.show_sentences()
+    assert sys.excepthook is hook
+    hook(InputError, InputError("the file is broken; get it again."), None)
+    assert capsys.readouterr().err == "error: the file is broken; get it again.\n" and not shown
+    hook(ValueError, ValueError("no type of many fits: the file is broken; get it again. Given: ..."), None)
+    assert capsys.readouterr().err == "error: the file is broken; get it again.\n" and not shown
+    hook(KeyError, KeyError("x"), None)
+    assert shown[0][0] is KeyError
+
+
+def test_every_route_of_the_host_finds_the_models():
+    import anomalib.data
+    import anomalib.models
+    from anomalib.models import list_models
+    from anomalib.models.components import AnomalibModule
+
+    from anomalib_cops import CoPS, ZeroShotTransfer
+
+    plugin.register()
+    assert anomalib.models.CoPS is CoPS
+    assert anomalib.data.ZeroShotTransfer is ZeroShotTransfer
+    assert "anomalib_cops" in anomalib.models.ALLOWED_MODULES
+    assert "co_p_s" in list_models()
+    assert CoPS in AnomalibModule.__subclasses__()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from anomalib.models import get_model; m = get_model('cops', backbone='tiny')",
+        "from anomalib_cops import CoPS; from anomalib.models import get_model; m = get_model('CoPS', backbone='tiny')",
+        "from anomalib.data import ZeroShotTransfer; import anomalib.models as a; m = a.get_model("
+        "{'class_path': 'anomalib_cops.CoPS', 'init_args': {'backbone': 'tiny'}})",
+    ],
+    ids=["anomalib first", "ours first", "data first"],
+)
+def test_fresh_interpreters_find_the_model_in_any_import_order(code):
+    code += "; assert type(m).__module__.startswith('anomalib_cops'), type(m)"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True)
