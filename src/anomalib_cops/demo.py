@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> pd.DataFrame:
         One row per target with its figures.
     """
     started = time.monotonic()
-    for noisy in ("anomalib", "lightning.pytorch", "lightning.fabric"):
+    for noisy in ("anomalib", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     seed_everything(options.seed)
     model = CoPS(backbone="tiny", epochs=options.epochs, seed=options.seed, visualizer=False)
@@ -91,17 +91,26 @@ def run(options: argparse.Namespace) -> pd.DataFrame:
         targets.update(solar_cells())
     rows, examples = [], []
     for name, dataset in targets.items():
+        print(f"\n{name}, {len(dataset)} images")
         dataset.augmentations = model.pre_processor.transform.transforms[0]
         figures = engine.test(model, dataloaders=loader(dataset), verbose=False)[0]
         rows.append({"target": name, "images": len(dataset)} | {v: figures.get(k) for k, v in METRICS.items()})
         examples.append((name, examples_of(model, dataset)))
-    table = pd.DataFrame(rows).set_index("target")
+    table = with_means(pd.DataFrame(rows).set_index("target"))
     sheet = draw_sheet(examples, options.output / "sheet.png", title=f"CoPS on synthetic categories ({LABEL})")
     write_results(table, options, seconds=time.monotonic() - started)
     print(f"\nCoPS, zero-shot, {LABEL}, seed {options.seed}\n{table.to_string(float_format='%.3f', na_rep='-')}\n")
     print(f"pictures    {sheet}\nfigures     {options.output / 'results.json'}, {options.output / 'results.csv'}")
     print(f"prompts     {weights}\nfinished in {time.monotonic() - started:.0f} s")
     return table
+
+
+def with_means(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the mean over its categories for every set that has several."""
+    sets = table.groupby([name.split("/")[0] for name in table.index])
+    means = sets.agg({"images": "sum"} | dict.fromkeys(METRICS.values(), "mean"))[sets.size() > 1]
+    means.index = [f"{name}, mean of {sets.size()[name]}" for name in means.index]
+    return pd.concat([table, means]).rename_axis("target")
 
 
 def solar_cells() -> dict[str, LabelledImages]:

@@ -1,0 +1,96 @@
+"""Documentation says what the code does."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import anomalib_cops
+from anomalib_cops import CoPS, ZeroShotTransfer
+from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
+from tools import tables
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+
+
+def arguments(cls):
+    return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+
+
+@pytest.mark.parametrize("name", [name for name in anomalib_cops.__all__ if name != "__version__"])
+def test_public_names_are_documented(name):
+    assert any(f"`{name}`" in page.read_text() for page in DOCS.glob("*.md"))
+
+
+@pytest.mark.parametrize(("page", "cls"), [("models.md", CoPS), ("data.md", ZeroShotTransfer)])
+def test_every_argument_is_documented(page, cls):
+    text = (DOCS / page).read_text()
+    missing = [name for name in arguments(cls) if f"`{name}`" not in text and f"`{name}=" not in text]
+    assert not missing
+
+
+def test_every_argument_has_a_docstring_entry_and_reaches_the_settings():
+    documented = set(re.findall(r"^\s+(\w+): ", inspect.getdoc(CoPS), flags=re.MULTILINE))
+    assert set(arguments(CoPS)) <= documented
+    assert {field for field in CoPSSettings.__dataclass_fields__} <= set(arguments(CoPS))
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["min_max_over", "noise", "all_pairs_reconstruction", "reflip_levels", "cross_prototypes", "half_deep_prompts"],
+)
+def test_every_official_quirk_is_listed(option):
+    assert f"`{option}=" in (DOCS / "differences.md").read_text()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_preset_table_has_the_values_of_the_code(preset):
+    (row,) = re.findall(rf"^\| `{preset}` \|.*$", (DOCS / "differences.md").read_text(), flags=re.MULTILINE)
+    cells = [cell.strip() for cell in row.strip("|").split("|")][2:]
+    values = PRESETS[preset]
+    expected = [values["neighbourhood"], values["reconstruction"], values["alpha"], values["beta"], values["epochs"]]
+    assert cells == ["on" if value is True else "off" if value is False else str(value) for value in expected]
+
+
+def test_defaults_in_the_settings_are_those_of_the_default_preset():
+    settings = CoPSSettings()
+    values = {name: value for name, value in PRESETS["default"].items() if name != "epochs"}
+    assert {name: getattr(settings, name) for name in values} == values
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_generated_tables_are_fresh(capsys):
+    assert tables.main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_a_changed_figure_makes_the_table_stale(tmp_path, monkeypatch):
+    (tmp_path / "docs/results").mkdir(parents=True)
+    source = (ROOT / "docs/results/demo.json").read_text()
+    (tmp_path / "README.md").write_text((ROOT / "README.md").read_text())
+    (tmp_path / "docs/results/demo.json").write_text(re.sub(r'"I-AUROC": 0\.(\d)', r'"I-AUROC": 0.0\1', source))
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    assert tables.main(["--check"]) == 1
+    assert tables.main([]) == 0
+    assert tables.main(["--check"]) == 0
+
+
+def test_readme_snippet_runs(tmp_path, monkeypatch):
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(snippet, "README.md", "exec"), names)  # noqa: S102 (our own page)
+    assert names["zero_shot"].has_trained_weights
+    assert (tmp_path / "cops.safetensors").is_file()
+
+
+def test_make_targets_of_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"\bmake (\w+)", (ROOT / "README.md").read_text()):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
