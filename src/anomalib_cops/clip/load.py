@@ -1,5 +1,6 @@
 """Backbone name and weights → frozen CLIP."""
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -145,7 +146,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         if _is_torchscript(path):
-            state = torch.jit.load(path, map_location="cpu").state_dict()
+            with warnings.catch_warnings():
+                # Deprecated for programs of one's own, but OpenAI's files are what they are.
+                warnings.simplefilter("ignore")
+                state = torch.jit.load(path, map_location="cpu").state_dict()
             return {key: value for key, value in state.items() if key not in SCRIPT_CONSTANTS}
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:

@@ -58,7 +58,7 @@ def embed(
 ) -> Float[Tensor, "batch tokens width_"]:
     """Class token and patches with their positions, normalised, ready for the first block."""
     patches = visual.conv1(images).flatten(2).transpose(1, 2)
-    cls = visual.class_embedding.expand(len(images), 1, -1)
+    cls = visual.class_embedding.expand(images.shape[0], 1, -1)
     return visual.ln_pre(torch.cat([cls, patches], dim=1) + positions)
 
 

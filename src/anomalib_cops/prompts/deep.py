@@ -31,7 +31,7 @@ class DeepPrompts(nn.Module):
         index = block - self.first_block
         if not 0 <= index < len(self.tokens):
             return x
-        tokens = self.tokens[index].expand(len(x), -1, -1)
+        tokens = self.tokens[index].expand(x.shape[0], -1, -1)
         if self.round_to_half:
             # After the expansion, so that each prompt's gradient is rounded on its own, as it was in training.
             tokens = tokens.half()

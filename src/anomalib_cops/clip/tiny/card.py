@@ -25,7 +25,6 @@ Pictures and captions come from `anomalib_cops.data.synthetic` and `captions.py`
 contrast between pictures and sentences, with the same picture once flawless and once damaged in a batch; contrast
 between patches (of the local v-v path, of its middle layer, of the ordinary path) and the two states; and linear heads
 on the patches that are dropped afterwards. The result is a moving average of the weights, stored in half precision.
-The learning rate follows the clock, so a rerun repeats the recipe, not the bits.
 
 ## Numbers
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Real, UInt8
 from torch import Tensor
 
 from anomalib_cops.data.synthetic import CATEGORIES, DEFECTS, draw
@@ -90,8 +90,8 @@ def _draw_chunk(job: tuple[range, int, int, int]) -> tuple[np.ndarray, np.ndarra
     return images, coverage, categories, defects
 
 
-def normalise(images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
-    """8-bit RGB pictures as the encoder takes them."""
+def normalise(images: Real[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
+    """RGB levels from 0 to 255 as the encoder takes them."""
     mean, std = torch.tensor(MEAN) * 255, torch.tensor(STD) * 255
     return ((images - mean) / std).permute(0, 3, 1, 2).contiguous()
 

@@ -1,4 +1,4 @@
-"""Trains the tiny CLIP: ``python -m anomalib_cops.clip.tiny.train --minutes 40 --out FOLDER``."""
+"""Trains the tiny CLIP: ``python -m anomalib_cops.clip.tiny.train --out FOLDER``."""
 
 import argparse
 import copy
@@ -32,24 +32,26 @@ EVALUATION_SEED = 7
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the result besides the time given.
+    """Everything that decides the result besides the seed.
 
     Attributes:
+        steps: Steps of training.
         pairs: Pictures drawn, each with and without its defect.
         batch_pairs: Pairs in one step.
         batch_categories: Categories that these are of.
         rate: Highest learning rate, after the warm-up.
-        warmup: Share of the time in which the rate rises; it then falls with a cosine.
+        warmup: Share of the steps in which the rate rises; it then falls with a cosine.
         decay: Weight decay of matrices.
         averaging: Decay of the moving average that is kept as the result.
         low_precision: Whether products are computed in bfloat16.
         compiled: Whether the image tower is compiled, which takes a minute and a C++ compiler.
         evaluated: Pictures per category and state in every evaluation.
-        least_steps: Steps that are made however little time is given.
+        evaluations: How often the average is evaluated and written.
         weights: Weight of every loss term.
     """
 
-    pairs: int = 13_600
+    steps: int = 5000
+    pairs: int = 27_200
     batch_pairs: int = 24
     batch_categories: int = 8
     rate: float = 7e-4
@@ -59,35 +61,33 @@ class Recipe:
     low_precision: bool = True
     compiled: bool = True
     evaluated: int = 12
-    least_steps: int = 1
+    evaluations: int = 8
     weights: Weights = field(default_factory=Weights)
 
 
 SMOKE = Recipe(
-    pairs=34, batch_pairs=8, batch_categories=4, warmup=0.2, averaging=0.5, compiled=False, evaluated=1, least_steps=8
+    steps=8,
+    pairs=34,
+    batch_pairs=8,
+    batch_categories=4,
+    warmup=0.2,
+    averaging=0.5,
+    compiled=False,
+    evaluated=1,
+    evaluations=1,
 )
+LOGGED = 200
 
 
-def train(
-    recipe: Recipe,
-    *,
-    minutes: float,
-    out: Path,
-    seed: int,
-    resume: bool = False,
-    workers: int = 2,
-    evaluations: int = 8,
-) -> dict[str, Any]:
+def train(recipe: Recipe, *, out: Path, seed: int, resume: bool = False, workers: int = 2) -> dict[str, Any]:
     """Trains, and writes ``weights.safetensors``, ``card.md``, ``log.jsonl`` and ``checkpoint.pt`` into ``out``.
 
     Args:
         recipe: What is trained.
-        minutes: Time for the steps, drawing and evaluation aside; the learning rate follows it.
         out: Folder that is created if missing.
         seed: Seed of the world, the initial weights and the order.
         resume: Goes on from the checkpoint in ``out`` if there is one.
         workers: Processes that draw pictures.
-        evaluations: How often the average is evaluated and written.
 
     Returns:
         What the card tells: steps, times, the loss curve and the numbers of every evaluation.
@@ -115,31 +115,26 @@ def train(
     batches = pool.batches(recipe.batch_pairs, recipe.batch_categories, seed + done["steps"])
     generator = torch.Generator().manual_seed(seed + done["steps"])
     wording = random.Random(seed + done["steps"])
-    limit = 60 * minutes
-    recent: list[Any] = []
-    while done["seconds"] < limit or done["steps"] < recipe.least_steps:
+    logged, evaluated = max(1, recipe.steps // LOGGED), -(-recipe.steps // recipe.evaluations)
+    recent: list[dict[str, float]] = []
+    while done["steps"] < recipe.steps:
         start = time.monotonic()
-        progress = max(done["seconds"] / limit if limit else 0.0, 0.0)
-        if limit < 1 or done["steps"] < recipe.least_steps:
-            progress = min(progress, done["steps"] / recipe.least_steps)
         for group in optimizer.param_groups:
-            group["lr"] = recipe.rate * _schedule(progress, recipe.warmup)
+            group["lr"] = recipe.rate * _schedule((done["steps"] + 1) / recipe.steps, recipe.warmup)
         rows, chosen = next(batches)
         terms = _step(trainee, optimizer, recipe, pool, rows, chosen, generator, Captions.random(wording, chosen))
         _follow(average, trainee, min(recipe.averaging, (1 + done["steps"]) / (10 + done["steps"])))
-        # The first step compiles; that time is not the training's.
-        done["seconds"] += time.monotonic() - start if recent or done["steps"] else 0.0
+        done["seconds"] += time.monotonic() - start
         done["steps"] += 1
         recent.append(terms)
-        if done["steps"] % 25 == 0 or recipe.least_steps > 1:
+        if done["steps"] % logged == 0:
             entry = {name: sum(t[name] for t in recent) / len(recent) for name in terms}
             done["curve"].append({"step": done["steps"], "seconds": round(done["seconds"]), **entry})
             recent = []
             _log(out, done["curve"][-1])
-        if done["seconds"] >= limit * (len(done["evaluations"]) + 1) / evaluations and done["seconds"] < limit:
+        if done["steps"] % evaluated == 0 or done["steps"] == recipe.steps:
             _evaluate(average, pictures, config, out, done, _metadata(recipe, seed, done))
             _checkpoint(out / "checkpoint.pt", trainee, average, optimizer, done)
-    _evaluate(average, pictures, config, out, done, _metadata(recipe, seed, done))
     done |= {"drawing_seconds": round(drawing), "wall_seconds": round(time.monotonic() - began)}
     write_card(out / "card.md", recipe=asdict(recipe), seed=seed, done=done, config=config, hardware=_hardware())
     return done
@@ -219,7 +214,7 @@ def _hardware() -> str:
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
-def _log(out: Path, entry: dict[str, float]) -> None:
+def _log(out: Path, entry: dict[str, Any]) -> None:
     line = json.dumps({name: round(value, 4) for name, value in entry.items()})
     print(line, flush=True)
     with (out / "log.jsonl").open("a") as file:
@@ -252,8 +247,8 @@ def _restore(path: Path, trainee: Trainee, average: Trainee, optimizer: torch.op
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=40.0, help="time for the training steps")
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, card, log and checkpoint")
+    parser.add_argument("--steps", type=int, default=Recipe.steps, help="steps of training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that draw pictures")
     parser.add_argument(
@@ -261,12 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
     given = parser.parse_args(arguments)
-    if given.smoke:
-        train(SMOKE, minutes=0.0, out=given.out, seed=given.seed, resume=given.resume, workers=1, evaluations=1)
-    else:
-        train(
-            Recipe(), minutes=given.minutes, out=given.out, seed=given.seed, resume=given.resume, workers=given.workers
-        )
+    recipe = SMOKE if given.smoke else Recipe(steps=given.steps)
+    train(recipe, out=given.out, seed=given.seed, resume=given.resume, workers=1 if given.smoke else given.workers)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class PrototypeExtractor(nn.Module):
 
     def forward(self, patches: Float[Tensor, "batch patches dim"]) -> Float[Tensor, "batch states prototypes dim"]:
         """Normal (state 0) and anomalous (state 1) prototypes of each image."""
-        queries = self.queries.flatten(0, 1).expand(len(patches), -1, -1)
+        queries = self.queries.flatten(0, 1).expand(patches.shape[0], -1, -1)
         keys = self.ln_1(patches)
         x = queries + self.attn(self.ln_1(queries), keys, keys, need_weights=False)[0]
         x = x + self.mlp(self.ln_2(x))

@@ -70,7 +70,7 @@ class CoPSModel(nn.Module):
         local = self.local_features(features)
         prototypes = self.prototypes(local.mean(dim=0)) if self.prototypes is not None else None
         categories = self.category_tokens(features, noise)
-        text = self.text_features(self.encode_prompts(self.prompts(len(images), prototypes, categories)))
+        text = self.text_features(self.encode_prompts(self.prompts(images.shape[0], prototypes, categories)))
         patches = self.patch_probabilities(local, text) * self.spatial_weights(local, prototypes).unsqueeze(-1)
         image = self.image_probability(features, text)
         return InferenceBatch(
@@ -93,7 +93,7 @@ class CoPSModel(nn.Module):
         if self.vae is None:
             return None
         if noise is None:
-            noise = self._draw_noise(len(features.cls))
+            noise = self._draw_noise(features.cls.shape[0])
         if self.settings.test_categories == "posterior":
             noise = reparametrize(*self.vae.posterior(features.cls), noise)
         return self.vae.decode(noise)
@@ -217,7 +217,7 @@ class CoPSModel(nn.Module):
                 terms["recon"] = reconstruction_loss(
                     features.cls, categories[:, 0], all_pairs=self.settings.all_pairs_reconstruction
                 )
-        text = self.text_features(self.encode_prompts(self.prompts(len(images), prototypes, categories)))
+        text = self.text_features(self.encode_prompts(self.prompts(images.shape[0], prototypes, categories)))
         terms["image"] = self.image_loss(features, text, labels)
         terms["patch"] = self.patch_loss(self.patch_probabilities(local, text), masks)
         terms["loss"] = sum(terms.values()) + (PATCH_LOSS_WEIGHT - 1) * terms["patch"]

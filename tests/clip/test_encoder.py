@@ -1,0 +1,160 @@
+"""The frozen encoder against open_clip's own calls."""
+
+import copy
+
+import open_clip
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anomalib_cops.clip import FrozenCLIP
+from anomalib_cops.clip.vision import resize_positions, walk
+from anomalib_cops.errors import InputError
+from tests.clip.conftest import IMAGE_SIZE
+
+
+@pytest.fixture
+def clip(small: open_clip.CLIP) -> FrozenCLIP:
+    return FrozenCLIP(small, IMAGE_SIZE, name="small")
+
+
+def test_class_feature_is_open_clips(clip: FrozenCLIP, images: Tensor) -> None:
+    with torch.no_grad():
+        theirs = clip.model.encode_image(images)
+    ours = clip.encode_image(images, layers=[4], normalize_cls=True).cls
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+
+
+def blocks(clip: FrozenCLIP) -> nn.ModuleList:
+    return clip.model.visual.transformer.resblocks
+
+
+def test_local_path_leaves_no_trace_in_the_ordinary_one(clip: FrozenCLIP, images: Tensor) -> None:
+    x = clip.embed_image(images)
+    alone = [ordinary for ordinary, _ in walk(blocks(clip), x)]
+    beside = [ordinary for ordinary, _ in walk(blocks(clip), x, range(1, 5))]
+    assert all(torch.equal(a, b) for a, b in zip(alone, beside, strict=True))
+    ordinary = clip.encode_image(images, layers=[4], path="ordinary")
+    local = clip.encode_image(images, layers=[4], path="local")
+    assert torch.equal(ordinary.cls, local.cls)
+    assert not torch.allclose(ordinary.patches, local.patches, atol=1e-2)
+
+
+def written_out_local_path(clip: FrozenCLIP, images: Tensor, start: int) -> Tensor:
+    """The v-v path token by token and head by head, without fused attention."""
+    x = clip.embed_image(images)
+    local = x
+    for number, block in enumerate(blocks(clip), start=1):
+        if number == start:
+            local = x
+        y = block.ln_1(x)
+        q, k, v = (y @ block.attn.in_proj_weight.T + block.attn.in_proj_bias).chunk(3, dim=-1)
+        mixed: dict[str, list[Tensor]] = {"qk": [], "vv": []}
+        for qh, kh, vh in zip(q.split(32, -1), k.split(32, -1), v.split(32, -1), strict=True):
+            mixed["qk"].append((qh @ kh.mT / 32**0.5).softmax(-1) @ vh)
+            mixed["vv"].append((vh @ vh.mT / 32**0.5).softmax(-1) @ vh)
+        if number >= start:
+            local = local + block.attn.out_proj(torch.cat(mixed["vv"], -1))
+        x = x + block.attn.out_proj(torch.cat(mixed["qk"], -1))
+        x = x + block.mlp(block.ln_2(x))
+    return clip.model.visual.ln_post(local[:, 1:]) @ clip.model.visual.proj
+
+
+@pytest.mark.parametrize("start", [1, 3])
+def test_local_path_is_its_equation(clip: FrozenCLIP, images: Tensor, start: int) -> None:
+    found = clip.encode_image(images, layers=[4], local_start=start).patches[0]
+    torch.testing.assert_close(found, written_out_local_path(clip, images, start), atol=1e-5, rtol=1e-4)
+
+
+def test_taps_are_read_where_they_are_asked_for(clip: FrozenCLIP, images: Tensor) -> None:
+    several = clip.encode_image(images, layers=[2, 3, 4])
+    assert several.patches.shape == (3, 3, clip.grid**2, clip.dim)
+    for index, layer in enumerate((2, 3, 4)):
+        assert torch.equal(several.patches[index], clip.encode_image(images, layers=[layer]).patches[0])
+
+
+def test_an_image_alone_is_the_image_in_a_batch(clip: FrozenCLIP, images: Tensor) -> None:
+    together = clip.encode_image(images, layers=[4])
+    alone = clip.encode_image(images[1:2], layers=[4])
+    torch.testing.assert_close(alone.cls, together.cls[1:2], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(alone.patches, together.patches[:, 1:2], atol=1e-6, rtol=1e-5)
+
+
+def test_sentences_are_open_clips(clip: FrozenCLIP) -> None:
+    lines = ["a photo of a cat.", "a damaged metal nut on a table", "X"]
+    with torch.no_grad():
+        theirs = clip.model.encode_text(clip.tokenize(lines))
+        ours = clip.encode_sentences(lines)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_tokens_after_the_read_out_change_nothing(clip: FrozenCLIP) -> None:
+    embeddings = torch.randn(2, 77, clip.text_width)
+    changed = embeddings.clone()
+    changed[:, 6:] = 1000
+    seen: list[int] = []
+
+    def deep(x: Tensor, block: int) -> Tensor:
+        seen.append(x.shape[1])
+        return x
+
+    assert torch.equal(clip.encode_text(embeddings, 5, deep), clip.encode_text(changed, 5))
+    assert seen == [6, 6, 6], "tokens after the read-out position were computed"
+
+
+def test_gradients_pass_through_the_text_tower_and_stop_at_the_weights(clip: FrozenCLIP) -> None:
+    embeddings = torch.randn(2, 7, clip.text_width, requires_grad=True)
+    clip.encode_text(embeddings, 6).square().sum().backward()
+    assert embeddings.grad is not None and embeddings.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in clip.parameters())
+
+
+def test_stays_frozen_and_in_evaluation_mode(clip: FrozenCLIP) -> None:
+    clip.train()
+    assert not any(module.training for module in clip.modules())
+    assert not any(parameter.requires_grad for parameter in clip.parameters())
+
+
+def test_half_precision_weights_are_run_in_float32(small: open_clip.CLIP, images: Tensor) -> None:
+    features = FrozenCLIP(copy.deepcopy(small).half(), IMAGE_SIZE).encode_image(images, layers=[4])
+    assert features.cls.dtype == features.patches.dtype == torch.float32
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("grid", [3, 6])
+def test_positions_are_resized_as_a_picture_of_channels(mode: str, antialias: bool, grid: int) -> None:
+    table = torch.randn(1 + 4 * 4, 5)
+    resized = resize_positions(table, grid, mode, antialias)  # type: ignore[arg-type]
+    assert torch.equal(resized[0], table[0])
+    for channel in range(5):
+        picture = table[1:, channel].reshape(1, 1, 4, 4)
+        expected = F.interpolate(picture, (grid, grid), mode=mode, align_corners=False, antialias=antialias)
+        torch.testing.assert_close(resized[1:, channel], expected.flatten())
+
+
+def test_positions_are_resized_once_and_the_models_own_stay(small: open_clip.CLIP, images: Tensor) -> None:
+    before = small.visual.positional_embedding.detach().clone()
+    clip = FrozenCLIP(small, 48)
+    assert clip.positions.shape == (37, 64)
+    clip.encode_image(torch.zeros(1, 3, 48, 48), layers=[4])
+    assert torch.equal(small.visual.positional_embedding, before)
+    assert torch.equal(FrozenCLIP(small, IMAGE_SIZE).positions, before)
+
+
+def test_an_image_size_off_the_patch_grid_names_its_neighbours(small: open_clip.CLIP) -> None:
+    with pytest.raises(InputError, match="image_size=45 .* 8-pixel patches of backbone 'small'; use 40 or 48"):
+        FrozenCLIP(small, 45, name="small")
+    with pytest.raises(InputError, match="use 8 or 16"):
+        FrozenCLIP(small, 3)
+
+
+def test_images_of_another_size_are_refused(clip: FrozenCLIP) -> None:
+    with pytest.raises(InputError, match="made for 32x32 images and got 40x32"):
+        clip.encode_image(torch.zeros(1, 3, 32, 40), layers=[4])
+
+
+def test_other_architectures_are_refused_by_name() -> None:
+    with pytest.raises(InputError, match="Backbone 'rn' cannot be used"):
+        FrozenCLIP(nn.Linear(2, 2), 32, name="rn")
