@@ -137,6 +137,22 @@ def test_bad_input_is_one_sentence_on_the_command_line_and_other_errors_are_show
     assert shown[0][0] is KeyError
 
 
+@pytest.mark.parametrize(("kind", "said"), [("missing", "does not exist"), ("empty", "Found 0 images")])
+def test_a_prediction_without_images_is_one_sentence(tmp_path, monkeypatch, capsys, kind, said):
+    from anomalib.data import PredictDataset
+
+    monkeypatch.setattr(sys, "excepthook", lambda *details: pytest.fail("a traceback was shown"))
+    plugin.show_sentences()
+    folder = tmp_path / kind
+    if kind == "empty":
+        folder.mkdir()
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        PredictDataset(folder)
+    sys.excepthook(caught.type, caught.value, caught.tb)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and said in line and str(folder) in line and "give an image or a folder" in line
+
+
 def test_every_route_of_the_host_finds_the_models():
     import anomalib.data
     import anomalib.models

@@ -8,6 +8,7 @@ from types import TracebackType
 MODELS = {"CoPS": "anomalib_cops.models.cops.lightning_model"}
 DATAMODULES = {"ZeroShotTransfer": "anomalib_cops.data.transfer"}
 PACKAGE = "anomalib_cops"
+IMAGE_LOOKUPS = ("anomalib.data.utils.image", "anomalib.data.utils.path")
 
 
 def register() -> None:
@@ -50,7 +51,10 @@ def _provide(host: object, name: str, home: str) -> None:
 
 
 def show_sentences() -> None:
-    """Print an uncaught InputError as its one sentence; all other errors are shown as before."""
+    """Print what is wrong with the user's input as one sentence; all other errors are shown as before.
+
+    That is an uncaught InputError, and what anomalib itself says of a prediction's images that are not there.
+    """
     previous = sys.excepthook
     if getattr(previous, "__module__", None) == __name__:
         return
@@ -60,10 +64,20 @@ def show_sentences() -> None:
 
         if InputError.latest and InputError.latest in str(error):
             print(f"error: {InputError.latest}", file=sys.stderr)
+        elif _raised_in(traceback) in IMAGE_LOOKUPS:
+            print(f"error: {error}; give an image or a folder with images.", file=sys.stderr)
         else:
             previous(kind, error, traceback)
 
     sys.excepthook = show
+
+
+def _raised_in(traceback: TracebackType | None) -> str | None:
+    """Name of the module that raised."""
+    name = None
+    while traceback is not None:
+        name, traceback = traceback.tb_frame.f_globals.get("__name__"), traceback.tb_next
+    return name
 
 
 def main() -> None:

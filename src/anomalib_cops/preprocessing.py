@@ -4,12 +4,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from anomalib.data import Batch
 from anomalib.pre_processing import PreProcessor
 from jaxtyping import Float, Shaped
+from lightning.pytorch import LightningModule, Trainer
 from PIL import Image as PILImage
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+
+from anomalib_cops.data import check_images, read_image
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -79,6 +83,29 @@ class ClipPreProcessor(PreProcessor):
         self.image_size = image_size
         plain = v2.Resize(image_size, interpolation=v2.InterpolationMode.BICUBIC, antialias=False)
         self.export_transform = v2.Compose([plain, normalize])
+        self._deep_images: set[str] = set()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at all images before hours are spent on the first of them.
+
+        Raises:
+            InputError: naming the images that cannot be read.
+        """
+        loaders = trainer.predict_dataloaders
+        self._deep_images = {
+            path
+            for loader in (loaders if isinstance(loaders, list) else [loaders])
+            for path in check_images(getattr(getattr(loader, "dataset", None), "image_filenames", []))
+        }
+
+    def on_predict_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Transform a batch, 16-bit images after they have been read again: anomalib's reader clips them to white."""
+        for row, path in enumerate(batch.image_path or []):
+            if path in self._deep_images:
+                batch.image[row] = torch.from_numpy(read_image(path)).permute(2, 0, 1) / 255
+        super().on_predict_batch_start(trainer, pl_module, batch, batch_idx, dataloader_idx)
 
     def checkpoint_config(self) -> dict[str, Any]:
         """What a checkpoint keeps: the image size; the rest is fixed."""

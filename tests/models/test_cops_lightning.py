@@ -176,6 +176,19 @@ def test_prediction_draws_pictures_and_does_not_depend_on_company(trained, image
     assert torch.equal(alone.pred_score, together["c_rgba.png"].pred_score)
 
 
+def test_sixteen_bits_are_not_clipped_to_white(trained, tmp_path):
+    rng = np.random.default_rng(4)
+    levels = rng.integers(0, 256, (50, 60), np.uint8)
+    folder = tmp_path / "both"
+    folder.mkdir()
+    Image.fromarray(levels).save(folder / "8.png")
+    Image.fromarray(levels.astype(np.uint16) * 257).save(folder / "16.png")
+    deep, shallow = predict(trained[0], tmp_path, folder)
+    assert "16.png" in deep.image_path[0]
+    assert torch.equal(deep.pred_score, shallow.pred_score)
+    assert torch.equal(deep.anomaly_map, shallow.anomaly_map)
+
+
 def test_large_images_are_predicted(trained, tmp_path):
     Image.fromarray(np.zeros((6000, 8000), np.uint8)).save(tmp_path / "large.png")
     (batch,) = predict(trained[0], tmp_path / "out", tmp_path / "large.png")

@@ -51,17 +51,22 @@ def read_mask(path: str | Path) -> npt.NDArray[np.bool_]:
     return np.asarray(levels > _ANOMALOUS_ABOVE, np.bool_)
 
 
-def check_images(paths: Iterable[str | Path]) -> None:
+def check_images(paths: Iterable[str | Path]) -> list[str]:
     """Decodes every file once.
+
+    Returns:
+        Those of more than 8 bits, which anomalib's own reader would clip to white.
 
     Raises:
         InputError: Some cannot be read; the sentence names the first ones and how many there are.
     """
-    count, bad = 0, []
+    count, bad, deep = 0, [], []
     for path in paths:
         count += 1
         try:
             read_image(path)
+            if _is_deep(path):
+                deep.append(str(path))
         except InputError as error:
             bad.append(str(error).removesuffix("; remove or replace it."))
     if len(bad) == 1:
@@ -71,6 +76,14 @@ def check_images(paths: Iterable[str | Path]) -> None:
         raise InputError(
             f"{len(bad)} of {count} files are bad: {', '.join(bad[:_NAMED_AT_MOST])}{more}; remove or replace them."
         )
+    return deep
+
+
+def _is_deep(path: str | Path) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as image:
+            return image.mode.startswith("I")
 
 
 def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:

@@ -70,7 +70,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         super().__init__(
             train_batch_size=train_batch_size,
             eval_batch_size=eval_batch_size,
-            num_workers=min(num_workers, os.cpu_count() or 1),
+            num_workers=min(num_workers, _processors()),
             seed=seed,
         )
         self.source = str(source)
@@ -193,6 +193,11 @@ class ZeroShotTransfer(AnomalibDataModule):
     def _need_setup(self) -> None:
         if not hasattr(self, "test_data"):
             self.setup()
+
+
+def _processors() -> int:
+    """Those that this process may use; torch warns of more workers than these."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _share_out(

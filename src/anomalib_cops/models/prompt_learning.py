@@ -15,7 +15,7 @@ from torch import Tensor
 
 from anomalib_cops.checkpoint_io import CheckedCheckpointIO
 from anomalib_cops.clip import FrozenCLIP
-from anomalib_cops.data import TransferVisualizer, check_images
+from anomalib_cops.data import TransferVisualizer
 from anomalib_cops.errors import InputError
 from anomalib_cops.post_processing import TransferPostProcessor
 from anomalib_cops.preprocessing import ClipPreProcessor
@@ -174,15 +174,8 @@ class PromptLearningMixin(_Base):
         self._warn_if_untrained()
 
     def on_predict_start(self) -> None:
-        """Look at all images before hours are spent on the first of them, and warn if the model is untrained.
-
-        Raises:
-            InputError: naming the images that cannot be read.
-        """
+        """Warn before an untrained model predicts."""
         self._warn_if_untrained()
-        loaders = self.trainer.predict_dataloaders
-        for loader in loaders if isinstance(loaders, list) else [loaders]:
-            check_images(getattr(getattr(loader, "dataset", None), "image_filenames", []))
 
     def _warn_if_untrained(self) -> None:
         if not self.has_trained_weights and not self.trainer.ckpt_path and self.trainer.global_step == 0:
