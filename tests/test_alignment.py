@@ -27,9 +27,7 @@ def test_maps_keep_the_order_of_patches() -> None:
 
 @pytest.mark.parametrize("sigma", [0.6, 4.0, 8.0])
 @pytest.mark.parametrize("shape", [(40, 40), (23, 57), (5, 9), (1, 1)])
-def test_smoothing_is_scipys_also_where_the_kernel_is_larger_than_the_map(
-    sigma: float, shape: tuple[int, int]
-) -> None:
+def test_smoothing_is_scipys_also_where_the_kernel_is_larger_than_the_map(sigma: float, shape: tuple[int, int]) -> None:
     maps = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     expected = np.stack([gaussian_filter(one, sigma) for one in maps.numpy()])
     torch.testing.assert_close(gaussian_smooth(maps, sigma), torch.from_numpy(expected), atol=2e-6, rtol=0)

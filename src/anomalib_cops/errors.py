@@ -12,8 +12,8 @@ class InputError(ValueError):
     the sentence is kept.
 
     Attributes:
-        latest: the last sentence. Where a constructor raises, jsonargparse wraps the sentence in two hundred lines about
-            the types that it tried; the command line uses this to find it again.
+        latest: the last sentence. Where a constructor raises, jsonargparse wraps the sentence in two hundred lines
+            about the types that it tried; the command line uses this to find it again.
     """
 
     latest: ClassVar[str] = ""

@@ -18,8 +18,8 @@ def register() -> None:
     command line), as attributes of ``anomalib.models``, and by dotted path if the package is in a list of allowed ones.
     Datamodules are looked up in ``anomalib.data``. A name that anomalib has taken itself is left to anomalib.
 
-    It is called when ``anomalib.models``, ``anomalib.data`` or anomalib's command line has been loaded, and at the end of
-    our own modules, which may be what loaded them.
+    It is called when ``anomalib.models``, ``anomalib.data`` or anomalib's command line has been loaded, and at the end
+    of our own modules, which may be what loaded them.
     """
     models, data = sys.modules.get("anomalib.models"), sys.modules.get("anomalib.data")
     if hasattr(data, "get_datamodule"):

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from anomalib.data import Batch
 from anomalib.pre_processing import PreProcessor
 from jaxtyping import Float, Shaped
 from lightning.pytorch import LightningModule, Trainer
@@ -99,7 +98,7 @@ class ClipPreProcessor(PreProcessor):
         }
 
     def on_predict_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Transform a batch, 16-bit images after they have been read again: anomalib's reader clips them to white."""
         for row, path in enumerate(batch.image_path or []):

@@ -1,5 +1,6 @@
 """Weights in the formats they are published in, and those that cannot be used."""
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -178,9 +179,7 @@ class Exploit:
     ],
 )
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_unusable_files_are_named(
-    small: open_clip.CLIP, tmp_path: Path, kind: str, message: str, suffix: str
-) -> None:
+def test_unusable_files_are_named(small: open_clip.CLIP, tmp_path: Path, kind: str, message: str, suffix: str) -> None:
     path = tmp_path / f"mine{suffix}"
     damaged(kind, small, path)
     expected = message if suffix == ".pt" else "not a readable weight file"
@@ -213,12 +212,19 @@ def test_without_network_one_sentence_says_what_to_do(no_network: Path, backbone
 def test_a_name_server_that_never_answers_is_waited_for_no_longer(
     no_network: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download.urllib.request, "urlopen", lambda *_, **__: time.sleep(20))
+    ended = threading.Event()
+
+    def wait(*_: object, **__: object) -> None:
+        ended.wait(20)
+        raise OSError
+
+    monkeypatch.setattr(download.urllib.request, "urlopen", wait)
     monkeypatch.setattr(download, "NETWORK_SECONDS", 0.2)
     began = time.monotonic()
     with pytest.raises(InputError, match="cannot be reached"):
         load_clip("ViT-B-16", "openai")
     assert time.monotonic() - began < 5
+    ended.set()
 
 
 def test_a_cached_hub_file_is_used_without_a_network(

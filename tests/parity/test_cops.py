@@ -59,9 +59,7 @@ def test_command_tells_by_its_exit_code(
     broken = {**arrays, "out.image_features": arrays["out.image_features"] + 1e-3}
     np.savez(tmp_path / "broken.npz", **broken)
     assert command.main(["cops", str(tmp_path / "broken.npz")]) == 1
-    assert "out.image_features" in next(
-        line for line in capsys.readouterr().out.splitlines() if line.endswith("FAIL")
-    )
+    assert "out.image_features" in next(line for line in capsys.readouterr().out.splitlines() if line.endswith("FAIL"))
     np.savez(tmp_path / "short.npz", **{k: v for k, v in arrays.items() if k != "out.patch_features"})
     assert command.main(["cops", str(tmp_path / "short.npz")]) == 1
     assert "out.patch_features" in capsys.readouterr().out

@@ -22,7 +22,8 @@ _ANOMALOUS = (
     "{} with a defect", "{} with anomaly", "imperfect {}", "flawed {}",
 )  # fmt: skip
 _TEMPLATES = (
-    *TEMPLATES, "a bright photo of a {}.", "a dark photo of the {}.", "a blurry photo of a {}.", "{}", "{}.", "a {}", "a {}.", "the {}.", "an image of a {}.", "a picture of the {}.",
+    *TEMPLATES, "a bright photo of a {}.", "a dark photo of the {}.", "a blurry photo of a {}.",
+    "{}", "{}.", "a {}", "a {}.", "the {}.", "an image of a {}.", "a picture of the {}.",
     "this is a photo of a {}.",
     "a close-up photo of the {} on the production line for quality control.",
     "X X X X X X {}.", "X X X X X X X X X X {}.",

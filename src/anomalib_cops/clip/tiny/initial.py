@@ -29,7 +29,9 @@ def whiten_patches(conv: nn.Conv2d, images: Float[Tensor, "batch 3 height width"
 def wave_positions(table: Float[Tensor, "positions width"]) -> None:
     """Makes the patches' positions sines and cosines of their column and row; the class token's is zero."""
     grid = math.isqrt(len(table) - 1)
-    rows, columns = (axis.flatten()[:, None] / grid for axis in torch.meshgrid(*[torch.arange(grid)] * 2, indexing="ij"))
+    rows, columns = (
+        axis.flatten()[:, None] / grid for axis in torch.meshgrid(*[torch.arange(grid)] * 2, indexing="ij")
+    )
     turns = 2 * math.pi * torch.logspace(math.log10(0.25), math.log10(grid / 4), table.shape[1] // 4)
     waves = [wave(axis * turns) for axis in (columns, rows) for wave in (torch.sin, torch.cos)]
     table[0] = 0
