@@ -9,7 +9,7 @@ SOURCES := src hook tests tools
 .PHONY: demo test check lint format clean
 
 demo: $(INSTALLED)
-	$(RUN) -m anomalib_cops.demo
+	$(RUN) -W ignore -m anomalib_cops.demo
 
 test: $(INSTALLED)
 	$(RUN) -m pytest

@@ -27,7 +27,7 @@ def draw_sheet(examples: Sequence[tuple[str, Sequence[Any]]], path: Path, *, tit
     """
     columns = max(len(items) for _, items in examples)
     figure, axes = plt.subplots(
-        len(examples), 2 * columns, figsize=(2.4 * columns, 1.5 * len(examples) + 0.6), squeeze=False
+        len(examples), 2 * columns, figsize=(2.4 * columns, 1.32 * len(examples) + 0.6), squeeze=False
     )
     for axis in axes.flat:
         axis.axis("off")

@@ -16,7 +16,7 @@ everything in this package runs and means something without a download. Use real
 | text tower | {text} |
 | joint dimension | {embed_dim} |
 | trained on | {pairs} drawn pictures, each with and without its defect; {shown} pictures shown in all |
-| steps | {steps} of {batch} pictures |
+| steps | {steps} of {batch} pictures{resumed} |
 | seed | {seed} |
 | time | {minutes:.1f} min of steps; {wall:.1f} min in all, drawing and evaluation included |
 | hardware | {hardware} |
@@ -75,6 +75,7 @@ def write_card(
         shown=done["steps"] * recipe["batch_pairs"] * 2,
         steps=done["steps"],
         batch=2 * recipe["batch_pairs"],
+        resumed="".join(f", interrupted and resumed at step {step}" for step in done["resumed"]),
         seed=seed,
         minutes=done["seconds"] / 60,
         wall=done["wall_seconds"] / 60,

@@ -99,7 +99,6 @@ def train(recipe: Recipe, *, out: Path, seed: int, resume: bool = False, workers
     size, patch = config["vision_cfg"]["image_size"], config["vision_cfg"]["patch_size"]
     pool = Pool.draw(recipe.pairs, seed=seed, size=size, grid=size // patch, workers=workers)
     pictures = Pictures.draw(recipe.evaluated, seed=seed + EVALUATION_SEED, size=size)
-    drawing = time.monotonic() - began
 
     trainee = Trainee(config)
     whiten_patches(trainee.clip.visual.conv1, normalise(pool.images[:500, 0]))
@@ -108,9 +107,13 @@ def train(recipe: Recipe, *, out: Path, seed: int, resume: bool = False, workers
     if recipe.compiled:
         trainee.encode_image = torch.compile(trainee.encode_image, dynamic=False)  # type: ignore[method-assign]
     optimizer = torch.optim.AdamW(_groups(trainee, recipe.decay), lr=recipe.rate, betas=(0.9, 0.98))
-    done: dict[str, Any] = {"steps": 0, "seconds": 0.0, "curve": [], "evaluations": []}
+    done: dict[str, Any] = {
+        "steps": 0, "seconds": 0.0, "wall_seconds": 0.0, "resumed": [], "curve": [], "evaluations": []
+    }  # fmt: skip
     if resume and (out / "checkpoint.pt").exists():
         done = _restore(out / "checkpoint.pt", trainee, average, optimizer)
+        done["resumed"].append(done["steps"])
+    earlier = done["wall_seconds"]
 
     batches = pool.batches(recipe.batch_pairs, recipe.batch_categories, seed + done["steps"])
     generator = torch.Generator().manual_seed(seed + done["steps"])
@@ -134,8 +137,8 @@ def train(recipe: Recipe, *, out: Path, seed: int, resume: bool = False, workers
             _log(out, done["curve"][-1])
         if done["steps"] % evaluated == 0 or done["steps"] == recipe.steps:
             _evaluate(average, pictures, config, out, done, _metadata(recipe, seed, done))
+            done["wall_seconds"] = round(earlier + time.monotonic() - began)
             _checkpoint(out / "checkpoint.pt", trainee, average, optimizer, done)
-    done |= {"drawing_seconds": round(drawing), "wall_seconds": round(time.monotonic() - began)}
     write_card(out / "card.md", recipe=asdict(recipe), seed=seed, done=done, config=config, hardware=_hardware())
     return done
 
