@@ -65,7 +65,7 @@ def test_unknown_words_share_the_mean_row() -> None:
 
 
 def test_hand_written_sentences_still_do_what_the_card_says(clip: FrozenCLIP) -> None:
-    card = WEIGHTS.with_name("card.md").read_text()
+    card, _, _ = WEIGHTS.with_name("card.md").read_text().partition("## Loss")
     numbers = re.findall(r"^\| (\d+) \|" + r" ([\d.]+) \|" * 6 + "$", card, flags=re.MULTILINE)[-1]
     category, image, _, _, pixel = map(float, numbers[2:])
     assert category > 0.9 and image > 0.7 and pixel > 0.85
