@@ -169,16 +169,27 @@ def test_every_route_of_the_host_finds_the_models():
     assert CoPS in AnomalibModule.__subclasses__()
 
 
+GET_MODEL = "from anomalib.models import get_model; m = get_model('cops', backbone='tiny')"
+
+
 @pytest.mark.parametrize(
-    "code",
+    ("code", "hook"),
     [
-        "from anomalib.models import get_model; m = get_model('cops', backbone='tiny')",
-        "from anomalib_cops import CoPS; from anomalib.models import get_model; m = get_model('CoPS', backbone='tiny')",
-        "from anomalib.data import ZeroShotTransfer; import anomalib.models as a; m = a.get_model("
-        "{'class_path': 'anomalib_cops.CoPS', 'init_args': {'backbone': 'tiny'}})",
+        (GET_MODEL, "1"),
+        (f"from anomalib_cops import CoPS; {GET_MODEL}", "1"),
+        (
+            "from anomalib.data import ZeroShotTransfer; import anomalib.models as a; m = a.get_model("
+            "{'class_path': 'anomalib_cops.CoPS', 'init_args': {'backbone': 'tiny'}})",
+            "1",
+        ),
+        (f"from anomalib_cops import ZeroShotTransfer, CoPS; {GET_MODEL}", "0"),
+        (f"import anomalib.cli.cli; from anomalib_cops.plugin import register; register(); {GET_MODEL}", "0"),
     ],
-    ids=["anomalib first", "ours first", "data first"],
+    ids=["anomalib first", "ours first", "data first", "no hook, ours first", "no hook, console script"],
 )
-def test_fresh_interpreters_find_the_model_in_any_import_order(code):
+def test_fresh_interpreters_find_the_model_in_any_import_order(code, hook):
     code += "; assert type(m).__module__.startswith('anomalib_cops'), type(m)"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True)
+    environment = {**os.environ, "ANOMALIB_COPS_AUTOLOAD": hook}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from anomalib_cops.checkpoint_io import CheckedCheckpointIO
 from anomalib_cops.clip import FrozenCLIP
-from anomalib_cops.data import TransferVisualizer
+from anomalib_cops.data.visualizer import TransferVisualizer
 from anomalib_cops.errors import InputError
 from anomalib_cops.post_processing import TransferPostProcessor
 from anomalib_cops.preprocessing import ClipPreProcessor
