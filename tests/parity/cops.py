@@ -1,6 +1,5 @@
 """CoPS against its official implementation."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +8,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import cosine, enlarge, gaussian_smooth, to_grid
-from anomalib_cops.clip import FrozenCLIP
-from anomalib_cops.clip.load import build
 from anomalib_cops.clip.text import walk as walk_text
 from anomalib_cops.clip.vision import walk as walk_vision
 from anomalib_cops.losses import dice_loss, focal_loss
@@ -21,9 +18,10 @@ from anomalib_cops.models.cops.spatial import min_max
 from anomalib_cops.models.cops.torch_model import CoPSModel
 from anomalib_cops.preprocessing import ClipPreProcessor, resize_mask
 from tests.parity.compare import Comparison
+from tests.parity.fixture import Fixture
+from tests.parity.gradients import Named, check_first_step, check_gradients
 
 FEATURES, STAGES, LOSSES = 2e-5, 1e-5, 1e-4
-GRADIENT, DEEP_GRADIENT, DEEP_NORM, AFTER_STEP = 1e-4, 5e-3, 5e-4, 1e-6
 SWITCHES = {
     # What the official drivers take from a data set's name: window and reconstruction in training; window at test.
     "mvtec": {"train": {"neighbourhood": 3, "reconstruction": True}, "test": {"neighbourhood": 5}},
@@ -36,7 +34,7 @@ OFFICIAL = {"min_max_over": "batch", "all_pairs_reconstruction": True, "reflip_l
 def compare(arrays: dict[str, np.ndarray]) -> Comparison:
     """Recompute every stored stage with the project's public code."""
     comparison = Comparison(arrays)
-    fixture = Fixture(arrays)
+    fixture = CoPSFixture(arrays)
     check_encoder(comparison, fixture)
     for name in SWITCHES:
         check_inference(comparison, fixture, name)
@@ -46,48 +44,13 @@ def compare(arrays: dict[str, np.ndarray]) -> Comparison:
     return comparison
 
 
-class Fixture:
-    """A fixture's weights, inputs and sizes as tensors and models."""
+class CoPSFixture(Fixture):
+    """The learner's weights too, and models with them."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
-        self.arrays = arrays
-        self.config = json.loads(str(arrays["config"]))
+        super().__init__(arrays)
         self.learner = self.group("learner.")
         self.train_only = self.group("trainonly.")
-
-    def group(self, prefix: str) -> dict[str, Tensor]:
-        """All arrays under a prefix, as float32."""
-        found = {k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)}
-        return {name: torch.from_numpy(value).float() for name, value in found.items()}
-
-    def tensor(self, name: str) -> Tensor:
-        """One array, as float32."""
-        return torch.from_numpy(self.arrays[name]).float()
-
-    def clip(self) -> FrozenCLIP:
-        """The frozen encoder; sizes are read off the weights, as CLIP has one head per 64 channels."""
-        state = self.group("clip.")
-        state.setdefault("logit_scale", torch.tensor(0.0))
-        vision, text = state["visual.conv1.weight"], state["token_embedding.weight"]
-        native = int((len(state["visual.positional_embedding"]) - 1) ** 0.5)
-        config = {
-            "embed_dim": state["text_projection"].shape[1],
-            "quick_gelu": True,
-            "vision_cfg": {
-                "image_size": native * vision.shape[-1],
-                "patch_size": vision.shape[-1],
-                "width": vision.shape[0],
-                "layers": blocks(state, "visual.transformer."),
-            },
-            "text_cfg": {
-                "context_length": len(state["positional_embedding"]),
-                "vocab_size": len(text),
-                "width": text.shape[1],
-                "heads": max(1, text.shape[1] // 64),
-                "layers": blocks(state, "transformer."),
-            },
-        }
-        return FrozenCLIP(build(config, state, source="fixture"), self.tensor("in.image").shape[-1])
 
     def model(self, **settings: object) -> CoPSModel:
         """CoPS with the fixture's sizes, its weights and the given settings."""
@@ -113,13 +76,8 @@ class Fixture:
         return model
 
 
-def blocks(state: dict[str, Tensor], prefix: str) -> int:
-    """Number of transformer blocks under a prefix."""
-    return len({name.split("resblocks.")[1].split(".")[0] for name in state if name.startswith(f"{prefix}resblocks.")})
-
-
 @torch.no_grad()
-def check_encoder(comparison: Comparison, fixture: Fixture) -> None:
+def check_encoder(comparison: Comparison, fixture: CoPSFixture) -> None:
     """Position table, both vision paths block by block, features, token ids."""
     model = fixture.model()
     clip, images = model.clip, fixture.tensor("in.image")
@@ -142,7 +100,7 @@ def check_encoder(comparison: Comparison, fixture: Fixture) -> None:
 
 
 @torch.no_grad()
-def check_inference(comparison: Comparison, fixture: Fixture, name: str) -> None:
+def check_inference(comparison: Comparison, fixture: CoPSFixture, name: str) -> None:
     """Every stage of the test, with the whole batch at once and image by image."""
     key = f"out.test.{name}."
     images, noise = fixture.tensor("in.image"), fixture.tensor("in.z_test")
@@ -229,7 +187,7 @@ def alignment_stages(model: CoPSModel, images: Tensor, noise: Tensor) -> dict[st
     }
 
 
-def check_training(comparison: Comparison, fixture: Fixture, name: str) -> None:
+def check_training(comparison: Comparison, fixture: CoPSFixture, name: str) -> None:
     """Stages of a training batch, gradients, and three optimiser steps."""
     key = f"out.train.{name}."
     settings = {**SWITCHES[name]["train"], **OFFICIAL}
@@ -246,26 +204,26 @@ def check_training(comparison: Comparison, fixture: Fixture, name: str) -> None:
             stored = term if term == "loss" else f"{term}_loss"
             history.setdefault(stored, []).append(terms[term].item() if term in terms else 0.0)
         if step == 0:
-            check_gradients(comparison, model, key, "grad")
+            check_gradients(comparison, named_gradients(model), key, "grad")
         optimizer.step()
         if step == 0:
-            check_first_step(comparison, model, key)
+            check_first_step(comparison, named_gradients(model), key, LEARNING_RATE)
     for stored, values in history.items():
         scale = max(1.0, float(np.abs(fixture.arrays[key + stored]).max()))
         comparison.check(key + stored, np.array(values), LOSSES * scale)
     exact = fixture.model(**settings, half_deep_prompts=False)
     exact.loss(*batch)["loss"].backward()
-    check_gradients(comparison, exact, key, "grad_nohalf")
+    check_gradients(comparison, named_gradients(exact), key, "grad_nohalf")
 
 
-def training_batch(fixture: Fixture) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def training_batch(fixture: CoPSFixture) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Images, masks cut at one half, labels, noise."""
     masks = (fixture.tensor("in.mask_soft")[:, 0] > 0.5).float()
     return fixture.tensor("in.image"), masks, fixture.tensor("in.label"), fixture.tensor("in.z_train")
 
 
 @torch.no_grad()
-def check_training_stages(comparison: Comparison, model: CoPSModel, fixture: Fixture, key: str) -> None:
+def check_training_stages(comparison: Comparison, model: CoPSModel, fixture: CoPSFixture, key: str) -> None:
     """What a training batch looks like before the losses."""
     images, masks, _, noise = training_batch(fixture)
     comparison.check("in.mask", masks.unsqueeze(1), 0)
@@ -294,7 +252,7 @@ def check_training_stages(comparison: Comparison, model: CoPSModel, fixture: Fix
     comparison.check(key + "patch_loss_parts", torch.stack(parts), LOSSES)
 
 
-def named_gradients(model: CoPSModel) -> dict[str, tuple[Tensor, Tensor]]:
+def named_gradients(model: CoPSModel) -> Named:
     """Value and gradient of every trained parameter under its official names."""
     found = {}
     for ours, parameter in model.named_parameters():
@@ -305,37 +263,8 @@ def named_gradients(model: CoPSModel) -> dict[str, tuple[Tensor, Tensor]]:
     return found
 
 
-def sampled(values: Tensor) -> Tensor:
-    """The entries that fixtures store."""
-    indices = np.unique(np.linspace(0, values.numel() - 1, min(64, values.numel())).astype(np.int64))
-    return values.flatten()[torch.from_numpy(indices)]
-
-
-def check_gradients(comparison: Comparison, model: CoPSModel, key: str, kind: str) -> None:
-    """Norm and sampled entries of every gradient, relative to its root mean square."""
-    for official, (_, gradient) in named_gradients(model).items():
-        deep = official.startswith("compound_prompts_text.") and kind == "grad"
-        norm_key, entry_key = f"{key}{kind}_norm.{official}", f"{key}{kind}.{official}"
-        norm = float(comparison.fixture[norm_key])
-        comparison.check(norm_key, gradient.norm(), norm * (DEEP_NORM if deep else GRADIENT))
-        if entry_key in comparison.fixture:
-            rms = norm / gradient.numel() ** 0.5
-            comparison.check(entry_key, sampled(gradient), rms * (DEEP_GRADIENT if deep else GRADIENT))
-
-
-def check_first_step(comparison: Comparison, model: CoPSModel, key: str) -> None:
-    """Parameters after one step, where the gradient is more than rounding noise (Adam divides by its size)."""
-    for official, (value, _) in named_gradients(model).items():
-        gradient = comparison.fixture[f"{key}grad.{official}"]
-        rms = float(comparison.fixture[f"{key}grad_norm.{official}"]) / value.numel() ** 0.5
-        where = np.abs(gradient) > 0.01 * rms
-        comparison.check(f"{key}after1.{official}", sampled(value), AFTER_STEP, where=where)
-        # Elsewhere both have gone at most one step, in whatever direction.
-        comparison.check(f"{key}after1.{official}", sampled(value), 2.1 * LEARNING_RATE)
-
-
 @torch.no_grad()
-def check_half(comparison: Comparison, fixture: Fixture) -> None:
+def check_half(comparison: Comparison, fixture: CoPSFixture) -> None:
     """Deep prompts that float16 cannot hold exactly."""
     replaced = fixture.group("extra.half.")
     fixture.learner.update({name: value for name, value in replaced.items() if name in fixture.learner})
@@ -347,7 +276,7 @@ def check_half(comparison: Comparison, fixture: Fixture) -> None:
     comparison.check("extra.half.text_features", text, STAGES)
 
 
-def check_preprocessing(comparison: Comparison, fixture: Fixture) -> None:
+def check_preprocessing(comparison: Comparison, fixture: CoPSFixture) -> None:
     """From 8-bit picture and mask to model input."""
     size = fixture.tensor("in.image").shape[-1]
     transform = ClipPreProcessor((size, size)).transform

@@ -1,0 +1,57 @@
+"""A fixture's arrays as tensors, and its frozen encoder; the same for all methods."""
+
+import json
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anomalib_cops.clip import FrozenCLIP
+from anomalib_cops.clip.load import build
+
+
+class Fixture:
+    """A fixture's configuration, arrays and encoder."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        self.arrays = arrays
+        self.config = json.loads(str(arrays["config"]))
+
+    def group(self, prefix: str) -> dict[str, Tensor]:
+        """All arrays under a prefix, as float32."""
+        found = {k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)}
+        return {name: torch.from_numpy(value).float() for name, value in found.items()}
+
+    def tensor(self, name: str) -> Tensor:
+        """One array, as float32."""
+        return torch.from_numpy(self.arrays[name]).float()
+
+    def clip(self) -> FrozenCLIP:
+        """The frozen encoder; sizes are read off the weights, as CLIP has one head per 64 channels."""
+        state = self.group("clip.")
+        state.setdefault("logit_scale", torch.tensor(0.0))
+        vision, text = state["visual.conv1.weight"], state["token_embedding.weight"]
+        native = int((len(state["visual.positional_embedding"]) - 1) ** 0.5)
+        config = {
+            "embed_dim": state["text_projection"].shape[1],
+            "quick_gelu": True,
+            "vision_cfg": {
+                "image_size": native * vision.shape[-1],
+                "patch_size": vision.shape[-1],
+                "width": vision.shape[0],
+                "layers": blocks(state, "visual.transformer."),
+            },
+            "text_cfg": {
+                "context_length": len(state["positional_embedding"]),
+                "vocab_size": len(text),
+                "width": text.shape[1],
+                "heads": max(1, text.shape[1] // 64),
+                "layers": blocks(state, "transformer."),
+            },
+        }
+        return FrozenCLIP(build(config, state, source="fixture"), self.tensor("in.image").shape[-1])
+
+
+def blocks(state: dict[str, Tensor], prefix: str) -> int:
+    """Number of transformer blocks under a prefix."""
+    return len({name.split("resblocks.")[1].split(".")[0] for name in state if name.startswith(f"{prefix}resblocks.")})
