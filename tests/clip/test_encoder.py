@@ -103,6 +103,29 @@ def test_tokens_after_the_read_out_change_nothing(clip: FrozenCLIP) -> None:
     assert seen == [6, 6, 6], "tokens after the read-out position were computed"
 
 
+def test_variants_of_a_prompt_are_whole_prompts_with_the_same_gradients(clip: FrozenCLIP) -> None:
+    start, rest = torch.randn(2, 1, 5, 48), torch.randn(2, 4, 3, 48)
+    replaced = torch.randn(2, 48)
+
+    def deep(x: Tensor, block: int) -> Tensor:
+        if block != 1:
+            return x
+        return torch.cat([x[:, :1], replaced.expand(x.shape[0], -1, -1), x[:, 3:]], dim=1)
+
+    found = []
+    for together in (True, False):
+        leaves = [start.clone().requires_grad_(), rest.clone().requires_grad_()]
+        prompts = torch.cat([leaves[0].expand(-1, 4, -1, -1), leaves[1]], dim=2)
+        if together:
+            features = clip.encode_variants(prompts, 5, 7, deep)
+        else:
+            features = clip.encode_text(prompts.flatten(0, 1), 7, deep).unflatten(0, (2, 4))
+        features.square().sum().backward()
+        found.append([features.detach(), *(leaf.grad for leaf in leaves)])
+    for ours, whole in zip(*found, strict=True):
+        torch.testing.assert_close(ours, whole, atol=1e-5, rtol=1e-5)
+
+
 def test_gradients_pass_through_the_text_tower_and_stop_at_the_weights(clip: FrozenCLIP) -> None:
     embeddings = torch.randn(2, 7, clip.text_width, requires_grad=True)
     clip.encode_text(embeddings, 6).square().sum().backward()

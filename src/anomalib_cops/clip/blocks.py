@@ -6,7 +6,7 @@ self-attention of the local path needs the value projection that a call hides. T
 
 from typing import Any, TypeAlias
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -36,12 +36,21 @@ def attend(
     value: Float[Tensor, "batch heads tokens head_dim"],
     *,
     causal: bool = False,
+    visible: Bool[Tensor, "queries tokens"] | None = None,
 ) -> Float[Tensor, "batch queries width"]:
     """Scaled dot-product attention followed by the block's output projection.
 
     ``attend(block, v, v, v)`` is the consistency (v-v) self-attention of CoPS.
+
+    Args:
+        block: whose projection is used.
+        query: of the tokens that look.
+        key: of the tokens that are looked at.
+        value: of the tokens that are looked at.
+        causal: queries and tokens are the same, and each sees itself and those before it.
+        visible: which tokens each query sees, if not all.
     """
-    mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible, is_causal=causal)
     return block.ls_1(block.attn.out_proj(mixed.transpose(1, 2).flatten(2)))
 
 

@@ -144,6 +144,16 @@ class FrozenCLIP(nn.Module):
         """Text features of prompts given as token embeddings; see :func:`anomalib_cops.clip.text.encode`."""
         return text.encode(self.model, embeddings, read_out, deep)
 
+    def encode_variants(
+        self,
+        embeddings: Float[Tensor, "prompts variants tokens width"],
+        shared: int,
+        read_out: int,
+        deep: DeepPlacement | None = None,
+    ) -> Float[Tensor, "prompts variants dim"]:
+        """Text features of prompts with a common beginning; see :func:`anomalib_cops.clip.text.encode_variants`."""
+        return text.encode_variants(self.model, embeddings, shared, read_out, deep)
+
     def encode_sentences(self, sentences: Sequence[str]) -> Float[Tensor, "sentences dim"]:
         """Text features of plain sentences, not normalised."""
         return text.encode_sentences(self.model, self.tokenize(sentences).to(self.positions.device))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -32,6 +33,47 @@ def encode(
     """
     *_, last = walk(text, embeddings[:, : read_out + 1], deep)
     return text.ln_final(last[:, read_out]) @ text.text_projection
+
+
+def encode_variants(
+    text: OpenClipModule,
+    embeddings: Float[Tensor, "prompts variants tokens width"],
+    shared: int,
+    read_out: int,
+    deep: DeepPlacement | None = None,
+) -> Float[Tensor, "prompts variants dim"]:
+    """As :func:`encode`, for prompts in variants that begin with the same tokens.
+
+    The beginning does not see what follows, so it is computed once per prompt; the other tokens of every variant look
+    back at its keys and values. The result is the same but for the order of sums.
+
+    Args:
+        text: open_clip's CLIP.
+        embeddings: token embeddings without positions.
+        shared: how many of the first tokens are the same in all variants of a prompt; deep prompts lie among them.
+        read_out: index of the end-of-text token.
+        deep: as for :func:`encode`.
+
+    Returns:
+        Features in the joint space, not normalised.
+    """
+    variants = embeddings.shape[1]
+    x = embeddings[:, :, : read_out + 1] + text.positional_embedding[: read_out + 1]
+    start, rest = x[:, 0, :shared], x[:, :, shared:].flatten(0, 1)
+    length = read_out + 1 - shared
+    visible = torch.ones(length, read_out + 1, dtype=torch.bool, device=x.device).tril(shared)
+    for index, block in enumerate(text.transformer.resblocks):
+        if deep is not None:
+            start = deep(start, index)
+        query, *seen = project_qkv(block, start)
+        later_query, *later_seen = project_qkv(block, rest)
+        key, value = (
+            torch.cat([before.unsqueeze(1).expand(-1, variants, -1, -1, -1).flatten(0, 1), after], dim=2)
+            for before, after in zip(seen, later_seen, strict=True)
+        )
+        start = feed_forward(block, start + attend(block, query, *seen, causal=True))
+        rest = feed_forward(block, rest + attend(block, later_query, key, value, visible=visible))
+    return (text.ln_final(rest[:, -1]) @ text.text_projection).unflatten(0, (-1, variants))
 
 
 def walk(

@@ -132,9 +132,10 @@ class CoPSModel(nn.Module):
     def encode_prompts(
         self, prompts: Float[Tensor, "batch states samples tokens dim"]
     ) -> Float[Tensor, "batch states samples dim"]:
-        """Unit text feature of every prompt."""
-        flat = self.clip.encode_text(prompts.flatten(0, 2), self.template.read_out, self.deep)
-        return F.normalize(flat, dim=-1).unflatten(0, prompts.shape[:3])
+        """Unit text feature of every prompt; the samples of an image and state differ from the category words on."""
+        shared = 1 + self.settings.context_tokens + self.settings.n_prototypes
+        features = self.clip.encode_variants(prompts.flatten(0, 1), shared, self.template.read_out, self.deep)
+        return F.normalize(features, dim=-1).unflatten(0, prompts.shape[:2])
 
     def text_features(self, each: Float[Tensor, "batch states samples dim"]) -> Float[Tensor, "batch states dim"]:
         """Unit text feature of each state: the mean over the samples."""
