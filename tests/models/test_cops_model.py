@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import jaxtyping
 import open_clip
 import pytest
 import torch
@@ -98,6 +99,25 @@ def test_same_image_same_bits_whatever_ran_before(model: CoPSModel, images: Tens
     again = model(images[:1])
     assert torch.equal(first.pred_score, again.pred_score)
     assert torch.equal(first.anomaly_map, again.anomaly_map)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """No shape checks, which take the symbolic sizes of a traced graph for wrong ones."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_traced_graph_takes_any_batch_and_gives_the_same(encoder: open_clip.CLIP, images: Tensor) -> None:
+    model = make(encoder).eval()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(model, (images[:2],), dynamic_shapes={"images": {0: batch}})
+    for count in (1, 3):
+        expected, found = model(images[:count]), program.module()(images[:count])
+        torch.testing.assert_close(found.pred_score, expected.pred_score, atol=1e-5, rtol=0)
+        torch.testing.assert_close(found.anomaly_map, expected.anomaly_map, atol=1e-5, rtol=0)
 
 
 def trained(model: CoPSModel) -> Iterator[tuple[str, Tensor]]:
