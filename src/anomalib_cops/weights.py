@@ -58,6 +58,7 @@ def write_weights(file: WeightFile) -> Path:
     try:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in file.tensors.items()}
         save_file(tensors, unfinished, metadata=file.metadata())
+        unfinished.chmod(0o644)  # safetensors writes for the owner alone
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -56,6 +56,7 @@ def test_weight_file_is_small_complete_and_makes_the_model_zero_shot(trained, im
     model, *_, folder = trained
     path = model.save_weights(tmp_path / "deep" / "cops.safetensors")
     assert path.stat().st_size < 20e6
+    assert path.stat().st_mode & 0o044 == 0o044, "others cannot read it"
     restored = CoPS(weights=str(path), visualizer=False)
     assert restored.learning_type == LearningType.ZERO_SHOT
     assert restored.clip.name == "tiny"
