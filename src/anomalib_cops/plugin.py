@@ -64,7 +64,7 @@ def show_sentences() -> None:
 
         if InputError.latest and InputError.latest in str(error):
             print(f"error: {InputError.latest}", file=sys.stderr)
-        elif _raised_in(traceback) in IMAGE_LOOKUPS:
+        elif isinstance(error, (ValueError, OSError)) and _raised_in(traceback) in IMAGE_LOOKUPS:
             print(f"error: {error}; give an image or a folder with images.", file=sys.stderr)
         else:
             previous(kind, error, traceback)

@@ -54,15 +54,20 @@ def write_weights(file: WeightFile) -> Path:
     """Write a weight file; whatever stops it, no half-written file takes its name."""
     path = Path(file.source)
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(path, file.tensors, file.metadata())
+    return path
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file that everybody may read; it appears complete or not at all."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in file.tensors.items()}
-        save_file(tensors, unfinished, metadata=file.metadata())
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(plain, unfinished, metadata=metadata)
         unfinished.chmod(0o644)  # safetensors writes for the owner alone
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
-    return path
 
 
 def read_weights(path: str | Path, method: str) -> WeightFile:

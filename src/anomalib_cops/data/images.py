@@ -27,14 +27,8 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
         InputError: The file is missing, empty, damaged, not an image, of floating-point levels, or too large for Pillow
             (more than about 179 million pixels).
     """
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns at half the size that it refuses; industrial cameras do reach that.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return _rgb(image)
-    except Exception as error:  # decoders raise errors of any kind on damaged files
-        raise InputError(f"{path} cannot be used: {_reason(path, error)}; remove or replace it.") from None
+    levels, _ = _read(path)
+    return levels
 
 
 def read_mask(path: str | Path) -> npt.NDArray[np.bool_]:
@@ -64,11 +58,12 @@ def check_images(paths: Iterable[str | Path]) -> list[str]:
     for path in paths:
         count += 1
         try:
-            read_image(path)
-            if _is_deep(path):
-                deep.append(str(path))
+            _, mode = _read(path)
         except InputError as error:
             bad.append(str(error).removesuffix("; remove or replace it."))
+        else:
+            if _is_deep(mode):
+                deep.append(str(path))
     if len(bad) == 1:
         raise InputError(f"{bad[0]}; remove or replace it.")
     if bad:
@@ -79,17 +74,26 @@ def check_images(paths: Iterable[str | Path]) -> list[str]:
     return deep
 
 
-def _is_deep(path: str | Path) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
-            return image.mode.startswith("I")
+def _read(path: str | Path) -> tuple[npt.NDArray[np.uint8], str]:
+    """RGB levels, and the mode of the file as Pillow names it; raises as ``read_image``."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns at half the size that it refuses; industrial cameras do reach that.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return _rgb(image), image.mode
+    except Exception as error:  # decoders raise errors of any kind on damaged files
+        raise InputError(f"{path} cannot be used: {_reason(path, error)}; remove or replace it.") from None
+
+
+def _is_deep(mode: str) -> bool:
+    return mode.startswith("I")
 
 
 def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     if image.mode == "F":
         raise ValueError("its levels are floating-point numbers, 8 or 16 bits are needed")
-    if image.mode.startswith("I"):
+    if _is_deep(image.mode):
         # Pillow's own conversion clips at 255. Mode "I" is how 16 bits are opened from some formats.
         levels = np.asarray(image).astype(np.int64)
         if levels.min() < 0 or levels.max() > 65535:

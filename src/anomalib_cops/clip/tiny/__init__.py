@@ -4,17 +4,16 @@ The weight file keeps the vocabulary rows that training has seen; all other word
 """
 
 import json
-import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.weights import write_tensors
 
 _TABLE = "token_embedding.weight"
 _IDS = "token_embedding.rows"
@@ -54,10 +53,5 @@ def load_tiny_state(path: Path | None = None) -> tuple[dict[str, Any], dict[str,
 
 def save_tiny_state(path: Path, state: dict[str, Tensor], ids: Tensor, metadata: dict[str, str]) -> None:
     """Write weights in half precision, the vocabulary rows of ``ids`` only; the file appears complete or not at all."""
-    packed = {key: value.detach().half().contiguous() for key, value in state.items() if key != _TABLE}
-    packed[_ROWS] = state[_TABLE].detach()[ids].half()
-    packed[_IDS] = ids.to(torch.int32)
-    partial = path.with_name(path.name + ".partial")
-    save_file(packed, partial, metadata=metadata)
-    partial.chmod(0o644)
-    os.replace(partial, path)
+    packed = {key: value.half() for key, value in state.items() if key != _TABLE}
+    write_tensors(path, {**packed, _ROWS: state[_TABLE][ids].half(), _IDS: ids.to(torch.int32)}, metadata)

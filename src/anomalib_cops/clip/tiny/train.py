@@ -107,9 +107,8 @@ def train(recipe: Recipe, *, out: Path, seed: int, resume: bool = False, workers
     if recipe.compiled:
         trainee.encode_image = torch.compile(trainee.encode_image, dynamic=False)  # type: ignore[method-assign]
     optimizer = torch.optim.AdamW(_groups(trainee, recipe.decay), lr=recipe.rate, betas=(0.9, 0.98))
-    done: dict[str, Any] = {
-        "steps": 0, "seconds": 0.0, "wall_seconds": 0.0, "resumed": [], "curve": [], "evaluations": []
-    }  # fmt: skip
+    done: dict[str, Any] = {"steps": 0, "seconds": 0.0, "wall_seconds": 0.0}
+    done |= {"resumed": [], "curve": [], "evaluations": []}
     if resume and (out / "checkpoint.pt").exists():
         done = _restore(out / "checkpoint.pt", trainee, average, optimizer)
         done["resumed"].append(done["steps"])
