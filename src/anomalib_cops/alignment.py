@@ -31,8 +31,21 @@ def to_grid(patches: Float[Tensor, "*batch patches"]) -> Float[Tensor, "*batch r
 
 
 def enlarge(maps: Float[Tensor, "batch channels rows columns"], size: int) -> Float[Tensor, "batch channels size size"]:
-    """Enlarge maps to the image by repeating the nearest patch's value, as the official code does."""
+    """Enlarge maps to the image by repeating the nearest patch's value, as CoPS does."""
     return F.interpolate(maps, size=(size, size), mode="nearest")
+
+
+def enlarge_smoothly(
+    maps: Float[Tensor, "batch channels rows columns"], size: int, *, align_corners: bool
+) -> Float[Tensor, "batch channels size size"]:
+    """Enlarge maps to the image bilinearly, as AnomalyCLIP, AdaCLIP and VCP-CLIP do.
+
+    Args:
+        maps: one value per patch.
+        size: side of the image in pixels.
+        align_corners: the outermost values lie on the image's corners, not at the centres of their patches.
+    """
+    return F.interpolate(maps, size=(size, size), mode="bilinear", align_corners=align_corners)
 
 
 def gaussian_smooth(

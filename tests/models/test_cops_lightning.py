@@ -11,7 +11,7 @@ from lightning.pytorch import seed_everything
 from PIL import Image
 
 from anomalib_cops import CoPS, InputError
-from anomalib_cops.models.cops.official import STACKED, official_names
+from anomalib_cops.models.cops.official import KEYS
 from anomalib_cops.post_processing import TransferPostProcessor
 from tests.models.runs import engine, predict, transfer
 
@@ -175,8 +175,8 @@ def test_official_checkpoint_loads_and_gives_the_same_scores(trained, images, tm
     for name, value in model.trained_state().items():
         if name.startswith(("vae.hidden", "vae.mean", "vae.log_variance")):
             continue
-        for index, key in enumerate(official_names(name)):
-            part = value[index] if name in STACKED else value
+        for index, key in enumerate(KEYS.names(name)):
+            part = value[index] if name in KEYS.stacked else value
             official[key] = part[None, None] if key.startswith("ctx_") else part
     assert len(official) == 28
     path = tmp_path / "epoch_10.pth"

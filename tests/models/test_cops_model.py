@@ -13,7 +13,7 @@ from torch import Tensor
 from anomalib_cops.clip import FrozenCLIP
 from anomalib_cops.clip.load import build
 from anomalib_cops.errors import InputError
-from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings, preset_values
+from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
 from anomalib_cops.models.cops.torch_model import CoPSModel
 
 SIDE = 40
@@ -233,8 +233,9 @@ def test_deep_prompts_are_rounded_to_half_precision_unless_told_otherwise(
 
 
 def test_presets_are_the_official_switches() -> None:
-    assert CoPSSettings(**{k: v for k, v in PRESETS["default"].items() if k != "epochs"}) == CoPSSettings()
-    visa, mvtec = preset_values("visa"), preset_values("mvtec")
+    training = ("epochs", "learning_rate")
+    assert CoPSSettings(**{k: v for k, v in PRESETS["default"].items() if k not in training}) == CoPSSettings()
+    visa, mvtec = PRESETS["visa"], PRESETS["mvtec"]
     assert (visa["neighbourhood"], visa["alpha"], visa["beta"], visa["reconstruction"]) == (5, 0.26, 0.9, False)
     assert (mvtec["neighbourhood"], mvtec["alpha"], mvtec["beta"], mvtec["reconstruction"]) == (3, 0.35, 1.0, True)
     assert (visa["epochs"], mvtec["epochs"]) == (10, 5)

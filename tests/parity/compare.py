@@ -28,10 +28,11 @@ class Row:
 class Comparison:
     """Compares recomputed arrays with a fixture's and remembers what was left uncompared.
 
-    Every array under ``out.`` and ``extra.`` has to be compared, unless :meth:`skip` says why not.
+    Every array whose name begins as one of ``results`` has to be compared, unless :meth:`skip` says why not.
     """
 
     fixture: dict[str, np.ndarray]
+    results: tuple[str, ...] = ("out.",)
     rows: list[Row] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -61,10 +62,7 @@ class Comparison:
     def uncompared(self) -> list[str]:
         """Stored results that were neither compared nor skipped for a reason."""
         done = {row.name for row in self.rows} | set(self.skipped)
-        inputs = ("extra.half.compound", "extra.pre.rgb_uint8", "extra.pre.mask_uint8")
-        return [
-            k for k in self.fixture if k.startswith(("out.", "extra.")) and k not in done and not k.startswith(inputs)
-        ]
+        return [name for name in self.fixture if name.startswith(self.results) and name not in done]
 
     @property
     def ok(self) -> bool:

@@ -1,5 +1,6 @@
 """CoPS against its official implementation."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +13,12 @@ from anomalib_cops.clip.text import walk as walk_text
 from anomalib_cops.clip.vision import walk as walk_vision
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.cops.category_vae import reparametrize
-from anomalib_cops.models.cops.official import STACKED, from_official, official_names
-from anomalib_cops.models.cops.settings import ADAM_BETAS, LEARNING_RATE, CoPSSettings
+from anomalib_cops.models.cops.official import KEYS
+from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
 from anomalib_cops.models.cops.spatial import min_max
 from anomalib_cops.models.cops.torch_model import CoPSModel
+from anomalib_cops.models.prompt_learning import PromptLearningMixin
+from anomalib_cops.official import from_official
 from anomalib_cops.preprocessing import ClipPreProcessor, resize_mask
 from tests.parity.compare import Comparison
 from tests.parity.fixture import Fixture
@@ -27,14 +30,18 @@ SWITCHES = {
     "mvtec": {"train": {"neighbourhood": 3, "reconstruction": True}, "test": {"neighbourhood": 5}},
     "visa": {"train": {"neighbourhood": 5, "reconstruction": False}, "test": {"neighbourhood": 3}},
 }
+INPUTS = ("extra.half.compound", "extra.pre.rgb_uint8", "extra.pre.mask_uint8")
 SINGLE_ONLY = ("image_features", "text_features")
 OFFICIAL = {"min_max_over": "batch", "all_pairs_reconstruction": True, "reflip_levels": True}
 
 
 def compare(arrays: dict[str, np.ndarray]) -> Comparison:
     """Recompute every stored stage with the project's public code."""
-    comparison = Comparison(arrays)
+    comparison = Comparison(arrays, results=("out.", "extra."))
     fixture = CoPSFixture(arrays)
+    for name in arrays:
+        if name.startswith(INPUTS):
+            comparison.skip(name, "an input")
     check_encoder(comparison, fixture)
     for name in SWITCHES:
         check_inference(comparison, fixture, name)
@@ -49,6 +56,7 @@ class CoPSFixture(Fixture):
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         super().__init__(arrays)
+        self.config = json.loads(str(arrays["config"]))
         self.learner = self.group("learner.")
         self.train_only = self.group("trainonly.")
 
@@ -58,7 +66,7 @@ class CoPSFixture(Fixture):
         prototypes, slots = len(self.learner["t_n"]), self.learner["ctx_pos"].shape[-2]
         context = self.config["n_ctx"] - prototypes
         taps = {"layers": tuple(self.config["features_list"])} if "features_list" in self.config else {}
-        clip = self.clip()
+        clip = self.clip(self.tensor("in.image").shape[-1])
         chosen = CoPSSettings(
             n_prototypes=prototypes,
             n_samples=self.arrays["in.z_test"].shape[1],
@@ -71,7 +79,7 @@ class CoPSFixture(Fixture):
         )
         model = CoPSModel(clip, replace(chosen, **settings))
         trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        state = from_official({**self.learner, **self.train_only}, trained, "fixture")
+        state = from_official({**self.learner, **self.train_only}, trained, KEYS, "fixture")
         model.load_state_dict(state, strict=False)
         return model
 
@@ -194,7 +202,9 @@ def check_training(comparison: Comparison, fixture: CoPSFixture, name: str) -> N
     model = fixture.model(**settings)
     check_training_stages(comparison, model, fixture, key)
     batch = training_batch(fixture)
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE, betas=ADAM_BETAS)
+    rate = PRESETS["default"]["learning_rate"]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=rate, betas=PromptLearningMixin.betas)
     history: dict[str, list[float]] = {}
     for step in range(len(fixture.arrays[key + "loss"])):
         optimizer.zero_grad()
@@ -207,7 +217,7 @@ def check_training(comparison: Comparison, fixture: CoPSFixture, name: str) -> N
             check_gradients(comparison, named_gradients(model), key, "grad")
         optimizer.step()
         if step == 0:
-            check_first_step(comparison, named_gradients(model), key, LEARNING_RATE)
+            check_first_step(comparison, named_gradients(model), key, rate)
     for stored, values in history.items():
         scale = max(1.0, float(np.abs(fixture.arrays[key + stored]).max()))
         comparison.check(key + stored, np.array(values), LOSSES * scale)
@@ -257,9 +267,9 @@ def named_gradients(model: CoPSModel) -> Named:
     found = {}
     for ours, parameter in model.named_parameters():
         if parameter.requires_grad:
-            for state, official in enumerate(official_names(ours)):
+            for state, official in enumerate(KEYS.names(ours)):
                 value, gradient = parameter.detach(), parameter.grad
-                found[official] = (value[state], gradient[state]) if ours in STACKED else (value, gradient)
+                found[official] = (value[state], gradient[state]) if ours in KEYS.stacked else (value, gradient)
     return found
 
 

@@ -1,6 +1,6 @@
 """A fixture's arrays as tensors, and its frozen encoder; the same for all methods."""
 
-import json
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +11,10 @@ from anomalib_cops.clip.load import build
 
 
 class Fixture:
-    """A fixture's configuration, arrays and encoder."""
+    """A fixture's arrays and encoder."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self.arrays = arrays
-        self.config = json.loads(str(arrays["config"]))
 
     def group(self, prefix: str) -> dict[str, Tensor]:
         """All arrays under a prefix, as float32."""
@@ -26,15 +25,21 @@ class Fixture:
         """One array, as float32."""
         return torch.from_numpy(self.arrays[name]).float()
 
-    def clip(self) -> FrozenCLIP:
-        """The frozen encoder; sizes are read off the weights, as CLIP has one head per 64 channels."""
+    def clip(self, image_size: int, *, quick_gelu: bool = True, **positions: Any) -> FrozenCLIP:
+        """The frozen encoder; sizes are read off the weights, as CLIP has one head per 64 channels.
+
+        Args:
+            image_size: side of the images.
+            quick_gelu: activation, as the official code has it.
+            positions: how the position table is fitted to the images; see ``FrozenCLIP``.
+        """
         state = self.group("clip.")
         state.setdefault("logit_scale", torch.tensor(0.0))
         vision, text = state["visual.conv1.weight"], state["token_embedding.weight"]
         native = int((len(state["visual.positional_embedding"]) - 1) ** 0.5)
         config = {
             "embed_dim": state["text_projection"].shape[1],
-            "quick_gelu": True,
+            "quick_gelu": quick_gelu,
             "vision_cfg": {
                 "image_size": native * vision.shape[-1],
                 "patch_size": vision.shape[-1],
@@ -49,7 +54,7 @@ class Fixture:
                 "layers": blocks(state, "transformer."),
             },
         }
-        return FrozenCLIP(build(config, state, source="fixture"), self.tensor("in.image").shape[-1])
+        return FrozenCLIP(build(config, state, source="fixture"), image_size, **positions)
 
 
 def blocks(state: dict[str, Tensor], prefix: str) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from anomalib_cops.clip import text, vision
 from anomalib_cops.clip.blocks import OpenClipModule
 from anomalib_cops.clip.text import DeepPlacement
-from anomalib_cops.clip.vision import ImageFeatures
+from anomalib_cops.clip.vision import ImageFeatures, ImageTokens, Walk
 from anomalib_cops.errors import InputError
 
 
@@ -101,6 +101,37 @@ class FrozenCLIP(nn.Module):
             )
         return vision.embed(self.model.visual, images, self.positions)
 
+    def image_tokens(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        *,
+        layers: Sequence[int],
+        path: Literal["ordinary", "local"] = "ordinary",
+        local_start: int = 1,
+        walk: Walk = vision.walk,
+    ) -> ImageTokens:
+        """Class token after the last block and patch tokens after some blocks, neither normalised nor projected.
+
+        Args:
+            images: normalised with CLIP's mean and standard deviation.
+            layers: 1-based numbers of the blocks after which patches are read, ascending.
+            path: which path the patches come from.
+            local_start: 1-based number of the block where the local (v-v) path leaves the ordinary one.
+            walk: the way through the blocks, for methods that add something to it. Tokens that it adds come after
+                those of the image.
+        """
+        blocks = self.model.visual.transformer.resblocks
+        local_blocks = range(local_start, max(layers) + 1) if path == "local" else range(0)
+        tapped = []
+        x = self.embed_image(images)
+        end = x.shape[1]
+        for number, (ordinary, local) in enumerate(walk(blocks, x, local_blocks), start=1):
+            x = ordinary
+            if number in layers:
+                tokens = ordinary if local is None else local
+                tapped.append(tokens[:, 1:end])
+        return ImageTokens(cls=x[:, 0], patches=torch.stack(tapped))
+
     def encode_image(
         self,
         images: Float[Tensor, "batch 3 height width"],
@@ -109,40 +140,41 @@ class FrozenCLIP(nn.Module):
         path: Literal["ordinary", "local"] = "local",
         local_start: int = 1,
         normalize_cls: bool = False,
+        walk: Walk = vision.walk,
     ) -> ImageFeatures:
-        """Class feature of the ordinary path and patch features of either path.
+        """Class feature of the ordinary path and patch features of either path, in the joint space.
 
         Args:
-            images: normalised with CLIP's mean and standard deviation.
+            images: as for :meth:`image_tokens`, like all that follow but one.
             layers: 1-based numbers of the blocks after which patches are read, ascending.
             path: which path the patches come from.
-            local_start: 1-based number of the block where the local (v-v) path leaves the ordinary one.
+            local_start: 1-based number of the block where the local path begins.
             normalize_cls: apply the last layer norm to the class token, as CLIP does and CoPS does not.
+            walk: the way through the blocks.
 
         Returns:
             Features in the joint space, not normalised to unit length.
         """
-        visual = self.model.visual
-        blocks = visual.transformer.resblocks
-        local_blocks = range(local_start, max(layers) + 1) if path == "local" else range(0)
-        tapped = []
-        x = self.embed_image(images)
-        for number, (ordinary, local) in enumerate(vision.walk(blocks, x, local_blocks), start=1):
-            x = ordinary
-            if number in layers:
-                tokens = ordinary if local is None else local
-                tapped.append(visual.ln_post(tokens[:, 1:]) @ visual.proj)
-        cls = visual.ln_post(x[:, 0]) if normalize_cls else x[:, 0]
-        return ImageFeatures(cls=cls @ visual.proj, patches=torch.stack(tapped))
+        tokens = self.image_tokens(images, layers=layers, path=path, local_start=local_start, walk=walk)
+        cls = self.project_image(tokens.cls) if normalize_cls else tokens.cls @ self.model.visual.proj
+        return ImageFeatures(cls=cls, patches=self.project_image(tokens.patches))
+
+    def project_image(self, tokens: Float[Tensor, "*shape width_"]) -> Float[Tensor, "*shape dim"]:
+        """Image tokens in the joint space: the last layer norm and the projection."""
+        return self.model.visual.ln_post(tokens) @ self.model.visual.proj
 
     def encode_text(
         self,
         embeddings: Float[Tensor, "prompts tokens width"],
-        read_out: int,
+        read_out: int | Sequence[int],
         deep: DeepPlacement | None = None,
     ) -> Float[Tensor, "prompts dim"]:
         """Text features of prompts given as token embeddings; see :func:`anomalib_cops.clip.text.encode`."""
         return text.encode(self.model, embeddings, read_out, deep)
+
+    def project_text(self, tokens: Float[Tensor, "prompts width"]) -> Float[Tensor, "prompts dim"]:
+        """Read-out tokens in the joint space: the last layer norm and the projection."""
+        return text.project(self.model, tokens)
 
     def encode_variants(
         self,
@@ -155,16 +187,34 @@ class FrozenCLIP(nn.Module):
         return text.encode_variants(self.model, embeddings, shared, read_out, deep)
 
     def encode_sentences(self, sentences: Sequence[str]) -> Float[Tensor, "sentences dim"]:
-        """Text features of plain sentences, not normalised."""
-        return text.encode_sentences(self.model, self.tokenize(sentences).to(self.positions.device))
+        """Text features of plain sentences, not normalised, as open_clip's own ``encode_text`` gives them."""
+        ids = self.tokenize(sentences)
+        return self.encode_text(self.embed_tokens(ids.to(self.positions.device)), end_of_text(ids))
 
     def embed_tokens(self, token_ids: Int[Tensor, "prompts tokens"]) -> Float[Tensor, "prompts tokens width"]:
         """Token embeddings without positions."""
         return self.model.token_embedding(token_ids)
 
     def tokenize(self, sentences: Sequence[str]) -> Int[Tensor, "sentences tokens"]:
-        """Token ids of the CLIP tokenizer, padded with zeros to the context length."""
-        return open_clip.tokenize(list(sentences), self.context_length)
+        """Token ids of the CLIP tokenizer, padded with zeros to the context length.
+
+        Raises:
+            InputError: a sentence is too long for the text tower.
+        """
+        ids = open_clip.tokenize(list(sentences), self.context_length + 1)
+        for sentence, surplus in zip(sentences, ids[:, -1].tolist(), strict=True):
+            if surplus:
+                raise InputError(
+                    f"'{sentence[:40]}…' has more than the {self.context_length} tokens that the text encoder of "
+                    f"'{self.name}' can read; use a shorter name for the product."
+                )
+        return ids[:, :-1]
+
+
+def end_of_text(token_ids: Int[Tensor, "sentences tokens"]) -> list[int]:
+    """Position of the end-of-text token, which has the highest id, in every sentence."""
+    positions: list[int] = token_ids.argmax(dim=-1).tolist()
+    return positions
 
 
 def check_supported(model: OpenClipModule, name: str) -> None:

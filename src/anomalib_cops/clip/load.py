@@ -38,7 +38,8 @@ def load_clip(
         pretrained: an open_clip tag, or a local file (OpenAI TorchScript archive, open_clip ``.bin``/``.pt``,
             ``.safetensors``); None leaves the weights random. Ignored for "tiny".
         image_size: side of the images in pixels, a multiple of the patch size; see :func:`native_image_size`.
-        quick_gelu: the activation the weights were trained with; found out where possible.
+        quick_gelu: the activation to use; the one the weights were trained with if not given, which is found out where
+            possible.
         position_resize: how the position table is fitted to the image size.
         position_antialias: low-pass filter when the table shrinks.
         cache_dir: where downloads are kept; open_clip's usual folders if not given.
@@ -52,6 +53,7 @@ def load_clip(
     options: dict[str, Any] = {"position_resize": position_resize, "position_antialias": position_antialias}
     if backbone == TINY:
         config, state = tiny.load_tiny_state()
+        config = {**config, "quick_gelu": config["quick_gelu"] if quick_gelu is None else quick_gelu}
         return FrozenCLIP(build(config, state, source="the embedded tiny CLIP"), size, name=backbone, **options)
     quick = trained_with_quick_gelu(backbone, pretrained) if quick_gelu is None else quick_gelu
     config = {**config, "quick_gelu": quick}

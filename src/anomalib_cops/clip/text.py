@@ -1,9 +1,9 @@
 """Token embeddings → text features, reading one token of each prompt."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from anomalib_cops.clip.blocks import OpenClipModule, attend, feed_forward, project_qkv
@@ -14,25 +14,32 @@ DeepPlacement = Callable[[Float[Tensor, "prompts tokens width"], int], Float[Ten
 def encode(
     text: OpenClipModule,
     embeddings: Float[Tensor, "prompts tokens width"],
-    read_out: int,
+    read_out: int | Sequence[int],
     deep: DeepPlacement | None = None,
 ) -> Float[Tensor, "prompts dim"]:
     """Run the causal text tower and project the read-out token.
 
-    Under the causal mask a token depends on earlier ones only, so whatever follows ``read_out`` is cut off before
-    the first block: the result is the same and 60 of CLIP's 77 tokens are never computed.
+    Under the causal mask a token depends on earlier ones only, so whatever follows the last ``read_out`` is cut off
+    before the first block: the result is the same and 60 of CLIP's 77 tokens are never computed.
 
     Args:
         text: open_clip's CLIP (the text tower's modules are its attributes).
         embeddings: token embeddings without positions.
-        read_out: index of the end-of-text token.
+        read_out: index of the end-of-text token, of all prompts or of each.
         deep: called with the tokens and the 0-based block index at every block's input; returns what enters it.
 
     Returns:
         Features in the joint space, not normalised.
     """
-    *_, last = walk(text, embeddings[:, : read_out + 1], deep)
-    return text.ln_final(last[:, read_out]) @ text.text_projection
+    length = 1 + (read_out if isinstance(read_out, int) else max(read_out))
+    *_, last = walk(text, embeddings[:, :length], deep)
+    ends = last[:, -1] if isinstance(read_out, int) else last[range(len(read_out)), list(read_out)]
+    return project(text, ends)
+
+
+def project(text: OpenClipModule, tokens: Float[Tensor, "prompts width"]) -> Float[Tensor, "prompts dim"]:
+    """Read-out tokens in the joint space: the last layer norm and the projection."""
+    return text.ln_final(tokens) @ text.text_projection
 
 
 def encode_variants(
@@ -73,7 +80,7 @@ def encode_variants(
         )
         start = feed_forward(block, start + attend(block, query, *seen, causal=True))
         rest = feed_forward(block, rest + attend(block, later_query, key, value, visible=visible))
-    return (text.ln_final(rest[:, -1]) @ text.text_projection).unflatten(0, (-1, variants))
+    return project(text, rest[:, -1]).unflatten(0, (-1, variants))
 
 
 def walk(
@@ -87,21 +94,3 @@ def walk(
         query, key, value = project_qkv(block, x)
         x = feed_forward(block, x + attend(block, query, key, value, causal=True))
         yield x
-
-
-def encode_sentences(
-    text: OpenClipModule, token_ids: Int[Tensor, "sentences tokens"]
-) -> Float[Tensor, "sentences dim"]:
-    """Features of plain sentences, not normalised, as open_clip's own ``encode_text`` gives them.
-
-    Args:
-        text: open_clip's CLIP.
-        token_ids: from the CLIP tokenizer; the highest id is the end of text.
-    """
-    embeddings = text.token_embedding(token_ids)
-    ends = token_ids.argmax(dim=-1)
-    features = embeddings.new_empty(len(token_ids), text.text_projection.shape[1])
-    for end in ends.unique().tolist():
-        rows = ends == end
-        features[rows] = encode(text, embeddings[rows], end)
-    return features

@@ -1,9 +1,9 @@
 """Image → class and patch features, along the ordinary path and the local path of a frozen ViT."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import isqrt
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,24 @@ class ImageFeatures:
 
     cls: Float[Tensor, "batch dim"]
     patches: Float[Tensor, "layers batch patches dim"]
+
+
+@dataclass(frozen=True)
+class ImageTokens:
+    """What the image tower's blocks say about a batch of images: the residual stream, before the last norm.
+
+    Attributes:
+        cls: class token of the ordinary path after the last block.
+        patches: patch tokens after every tapped block.
+    """
+
+    cls: Float[Tensor, "batch width_"]
+    patches: Float[Tensor, "layers batch patches width_"]
+
+
+Paths: TypeAlias = tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens width"] | None]
+Walk: TypeAlias = Callable[[Iterable[OpenClipModule], Float[Tensor, "batch tokens width"], range], Iterator[Paths]]
+"""A way through the frozen blocks; :func:`walk` is the one without additions."""
 
 
 def resize_positions(
@@ -66,7 +84,7 @@ def walk(
     blocks: Iterable[OpenClipModule],
     x: Float[Tensor, "batch tokens width"],
     local_blocks: range = range(0),
-) -> Iterator[tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens width"] | None]]:
+) -> Iterator[Paths]:
     """Yield the tokens of both paths after every block.
 
     The local path (consistency self-attention, as in CoPS and AnomalyCLIP) starts from the ordinary path's tokens,

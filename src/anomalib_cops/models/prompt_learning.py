@@ -1,7 +1,6 @@
 """What the Lightning modules of all prompt-learning methods share."""
 
 import logging
-from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,13 @@ from anomalib import LearningType
 from anomalib.data import Batch
 from anomalib.metrics import AUPR, AUPRO, AUROC, Evaluator, F1Max
 from anomalib.metrics.base import AnomalibMetric
-from torch import Tensor
+from torch import Tensor, nn
 
 from anomalib_cops.checkpoint_io import CheckedCheckpointIO
 from anomalib_cops.clip import FrozenCLIP
 from anomalib_cops.data.visualizer import TransferVisualizer
 from anomalib_cops.errors import InputError
+from anomalib_cops.models.assembly import Assembly, plain
 from anomalib_cops.post_processing import TransferPostProcessor
 from anomalib_cops.preprocessing import ClipPreProcessor
 from anomalib_cops.weights import (
@@ -46,9 +46,10 @@ THRESHOLDS = {"threshold.image": "_image_threshold", "threshold.pixel": "_pixel_
 class PromptLearningMixin(_Base):
     """Training on an auxiliary set, zero-shot use elsewhere, and files that hold only what was trained.
 
-    A class that mixes this in front of ``AnomalibModule`` provides ``self.model`` with a frozen ``clip``, a
-    ``forward(images)`` that returns an ``InferenceBatch`` and a ``loss(images, masks, labels)`` that returns terms by
-    name; ``settings_data``; and calls :meth:`setup_learning` at the end of its constructor.
+    A class that mixes this in front of ``AnomalibModule`` calls :meth:`take` at the end of its constructor, with a
+    torch model that has a frozen ``clip``, ``settings``, a ``forward(images)`` that returns an ``InferenceBatch`` and
+    a ``loss(images, masks, labels)`` that returns terms by name. A method that also depends on something else than
+    the images overrides :meth:`conditions`.
     """
 
     # Typed for what is asked of them; the host declares them as any module or nothing.
@@ -57,20 +58,38 @@ class PromptLearningMixin(_Base):
     post_processor: Any
     epochs: int
     learning_rate: float
-    betas: tuple[float, float]
+    betas: tuple[float, float] = (0.5, 0.999)
     has_trained_weights: bool
 
+    def take(self, parts: Assembly) -> None:
+        """Take over a model and its weights; the constructor's last call."""
+        self.model = parts.model
+        self.epochs = parts.epochs
+        self.learning_rate = parts.learning_rate
+        self.has_trained_weights = False
+        # A checkpoint carries its own weights and the values that were used, so that it needs no other file.
+        self.hparams.update(
+            self.settings_data,
+            backbone=self.clip.name,
+            image_size=self.clip.image_size,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            weights=None,
+        )
+        if parts.file is not None:
+            self.load_weights(parts.file)
+        if parts.official:
+            self.model.load_state_dict(parts.official, strict=False)
+            self.has_trained_weights = True
+
     @property
-    @abstractmethod
     def settings_data(self) -> dict[str, Any]:
         """The model's settings as plain data, for weight files and checkpoints."""
+        return plain(self.model.settings)
 
-    def setup_learning(self, *, epochs: int, learning_rate: float, betas: tuple[float, float]) -> None:
-        """Set what training needs; the constructor's last call."""
-        self.epochs = epochs
-        self.learning_rate = learning_rate
-        self.betas = betas
-        self.has_trained_weights = False
+    def conditions(self, batch: Batch) -> dict[str, Any]:
+        """What the model is told besides the images; nothing for most methods."""
+        return {}
 
     @property
     def clip(self) -> FrozenCLIP:
@@ -104,6 +123,12 @@ class PromptLearningMixin(_Base):
     def configure_pre_processor(image_size: tuple[int, int] | None = None) -> ClipPreProcessor:
         """CLIP's input: bicubic resizing as Pillow does it, CLIP's mean and standard deviation."""
         return ClipPreProcessor(image_size or (518, 518))
+
+    @classmethod
+    def pre_processor_for(cls, parts: Assembly, pre_processor: nn.Module | bool) -> nn.Module | bool:
+        """The user's pre-processor, or for True the one that gives the encoder its image size."""
+        size = parts.model.clip.image_size
+        return cls.configure_pre_processor((size, size)) if pre_processor is True else pre_processor
 
     @staticmethod
     def configure_evaluator() -> Evaluator:
@@ -151,7 +176,7 @@ class PromptLearningMixin(_Base):
         """One batch of the auxiliary set."""
         if batch.gt_mask is None or batch.gt_label is None:
             raise InputError(_needs_anomalies(type(self).__name__))
-        terms = self.model.loss(batch.image, batch.gt_mask.float(), batch.gt_label.float())
+        terms = self.model.loss(batch.image, batch.gt_mask.float(), batch.gt_label.float(), **self.conditions(batch))
         size = int(batch.gt_label.shape[0])
         for name, value in terms.items():
             label = "train_loss" if name == "loss" else f"train_{name}_loss"
@@ -167,7 +192,11 @@ class PromptLearningMixin(_Base):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         """Scores and maps of held-out images; the post-processor takes its thresholds from them."""
-        return batch.update(**self.model(batch.image)._asdict())
+        return batch.update(**self.model(batch.image, **self.conditions(batch))._asdict())
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
+        """Scores and maps, in test and prediction."""
+        return self.validation_step(batch, batch_idx)
 
     def on_test_start(self) -> None:
         """Warn before an untrained model is tested."""

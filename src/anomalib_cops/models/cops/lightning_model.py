@@ -1,23 +1,21 @@
 """CoPS as an anomalib model."""
 
-from dataclasses import asdict
-from typing import Any, Literal
+from typing import Literal
 
 from anomalib.metrics import Evaluator
 from anomalib.models import AnomalibModule
 from anomalib.visualization import Visualizer
-from torch import Tensor, nn
+from torch import nn
 
-from anomalib_cops.clip import load_clip
 from anomalib_cops.errors import InputError
-from anomalib_cops.models.cops.official import SUFFIXES, from_official, read_official
-from anomalib_cops.models.cops.settings import ADAM_BETAS, LEARNING_RATE, SETTING_NAMES, CoPSSettings, preset_values
+from anomalib_cops.models.assembly import Method, Start, assemble
+from anomalib_cops.models.cops.official import KEYS
+from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
 from anomalib_cops.models.cops.torch_model import CoPSModel
 from anomalib_cops.models.prompt_learning import PromptLearningMixin
 from anomalib_cops.plugin import register
-from anomalib_cops.weights import WeightFile, check_encoder, read_weights
 
-DEFAULT_BACKBONE = "ViT-L-14-336"
+METHOD = Method("CoPS", CoPSSettings, CoPSModel, PRESETS, KEYS)
 
 
 class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the host overrides Lightning's to_onnx
@@ -31,10 +29,12 @@ class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the hos
         pretrained: open_clip tag or local weight file of the backbone.
         image_size: side of the model's input in pixels, a multiple of the patch; 518 for 14-pixel patches.
         quick_gelu: the backbone's activation, where a local file does not tell.
-        weights: trained prompts, from ``save_weights`` or an official checkpoint; the model is zero-shot at once.
-        preset: switches of the official code by auxiliary set: "visa", "mvtec" or "default".
+        weights: trained prompts: a file from ``save_weights``, an official checkpoint, or "visa" or "mvtec" for a
+            published one, which is downloaded; the model is zero-shot at once.
+        preset: switches of the official code by auxiliary set: "visa", "mvtec" or "default"; that of published
+            weights if they are named.
         epochs: length of the training unless the trainer is told otherwise; 5 for "mvtec", else 10.
-        learning_rate: of Adam.
+        learning_rate: of Adam; 0.001 by default.
         n_prototypes: prototypes per state, M; 6 by default.
         n_samples: category tokens sampled per image at test, R; 10 by default.
         states: "dynamic" adds prototypes to the state words, "static" is CoPS without ESTS.
@@ -83,9 +83,9 @@ class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the hos
         image_size: int | None = None,
         quick_gelu: bool | None = None,
         weights: str | None = None,
-        preset: str = "default",
+        preset: str | None = None,
         epochs: int | None = None,
-        learning_rate: float = LEARNING_RATE,
+        learning_rate: float | None = None,
         n_prototypes: int | None = None,
         n_samples: int | None = None,
         states: Literal["dynamic", "static"] | None = None,
@@ -116,64 +116,18 @@ class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the hos
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        given = {name: value for name, value in locals().items() if name in SETTING_NAMES and value is not None}
-        published = read_official(weights) if weights and weights.endswith(SUFFIXES) else None
-        file = read_weights(weights, type(self).__name__) if weights and published is None else None
-        settings, epochs = resolve(given, file, preset, epochs)
-        if file is not None:
-            check_encoder(file, backbone or file.backbone, image_size or file.image_size)
-        clip = load_clip(
-            backbone or (file.backbone if file else DEFAULT_BACKBONE),
-            pretrained,
-            image_size or (file.image_size if file else None),
-            quick_gelu=quick_gelu,
-        )
-        if pre_processor is True:
-            pre_processor = self.configure_pre_processor((clip.image_size, clip.image_size))
-        super().__init__(pre_processor, post_processor, evaluator, visualizer)
-        self.model = CoPSModel(clip, settings)
-        self.setup_learning(epochs=epochs, learning_rate=learning_rate, betas=ADAM_BETAS)
-        # A checkpoint carries its own weights and the values that were used, so that it needs no other file.
-        self.hparams.update(
-            self.settings_data, backbone=clip.name, image_size=clip.image_size, epochs=epochs, weights=None
-        )
-        if file is not None:
-            self.load_weights(file)
-        if published is not None:
-            self.load_published(published, str(weights))
-
-    def load_published(self, tensors: dict[str, Tensor], source: str) -> None:
-        """Take over an official checkpoint's tensors; it has no VAE encoder, so the prior is all that can be sampled.
-
-        Raises:
-            InputError: names or shapes do not fit, or the posterior is asked for.
-        """
-        state = from_official(tensors, self.trained_state(), source)
-        if self.model.settings.test_categories == "posterior" and len(state) < len(self.trained_state()):
-            raise InputError(f"{source} has no VAE encoder, so test_categories='posterior' is impossible; use 'prior'.")
-        self.model.load_state_dict(state, strict=False)
-        self.has_trained_weights = True
-
-    @property
-    def settings_data(self) -> dict[str, Any]:
-        """The settings as plain data."""
-        settings = asdict(self.model.settings)
-        return {**settings, "layers": list(settings["layers"])}
-
-
-def resolve(
-    given: dict[str, Any], file: WeightFile | None, preset: str, epochs: int | None
-) -> tuple[CoPSSettings, int]:
-    """Settings and epochs: what is given, else what the weights were trained with, else the preset.
-
-    Raises:
-        InputError: unknown preset, or a value out of range.
-    """
-    values = preset_values(preset)
-    default_epochs = values.pop("epochs")
-    values = {**values, **(file.settings if file else {}), **given}
-    values["layers"] = tuple(values.get("layers") or ())
-    return CoPSSettings(**values), epochs or default_epochs
+        start = Start(backbone, pretrained, image_size, quick_gelu, weights, preset, epochs, learning_rate)
+        parts = assemble(METHOD, start, locals())
+        if (
+            parts.model.settings.test_categories == "posterior"
+            and parts.official
+            and "vae.mean.weight" not in parts.official
+        ):
+            raise InputError(
+                f"{weights} has no VAE encoder, so test_categories='posterior' is impossible; use 'prior'."
+            )
+        super().__init__(self.pre_processor_for(parts, pre_processor), post_processor, evaluator, visualizer)
+        self.take(parts)
 
 
 # Where this import is what loaded anomalib, its hook ran too early to see the class.

@@ -1,17 +1,35 @@
 """What can be chosen about CoPS, with the switches of the official code as named presets."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from anomalib_cops.errors import InputError, nearest
-
-LEARNING_RATE = 1e-3
-ADAM_BETAS = (0.5, 0.999)
+from anomalib_cops.errors import InputError
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": {"neighbourhood": 5, "alpha": 0.26, "beta": 0.9, "reconstruction": True, "epochs": 10},
-    "visa": {"neighbourhood": 5, "alpha": 0.26, "beta": 0.9, "reconstruction": False, "epochs": 10},
-    "mvtec": {"neighbourhood": 3, "alpha": 0.35, "beta": 1.0, "reconstruction": True, "epochs": 5},
+    "default": {
+        "neighbourhood": 5,
+        "alpha": 0.26,
+        "beta": 0.9,
+        "reconstruction": True,
+        "epochs": 10,
+        "learning_rate": 1e-3,
+    },
+    "visa": {
+        "neighbourhood": 5,
+        "alpha": 0.26,
+        "beta": 0.9,
+        "reconstruction": False,
+        "epochs": 10,
+        "learning_rate": 1e-3,
+    },
+    "mvtec": {
+        "neighbourhood": 3,
+        "alpha": 0.35,
+        "beta": 1.0,
+        "reconstruction": True,
+        "epochs": 5,
+        "learning_rate": 1e-3,
+    },
 }
 """Settings by the auxiliary set that is trained on. The official code reads them from the folder names of the training
 *and* the test set; these are its intended pairs: VisA to all others, MVTec AD to VisA."""
@@ -100,17 +118,3 @@ class CoPSSettings:
     def needs_prototypes(self) -> bool:
         """Whether anything uses prototypes."""
         return self.states == "dynamic" or self.spatial
-
-
-def preset_values(preset: str) -> dict[str, Any]:
-    """A preset's values, a copy.
-
-    Raises:
-        InputError: unknown preset.
-    """
-    if preset not in PRESETS:
-        raise InputError(f"Unknown CoPS preset '{preset}'{nearest(preset, PRESETS)}")
-    return dict(PRESETS[preset])
-
-
-SETTING_NAMES = tuple(field.name for field in fields(CoPSSettings))
