@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anomalib_cops.data import ZeroShotTransfer
     from anomalib_cops.errors import InputError
+    from anomalib_cops.models.anomaly_clip.lightning_model import AnomalyCLIP
     from anomalib_cops.models.cops.lightning_model import CoPS
 
 __version__ = "0.1.0"
-__all__ = ["CoPS", "InputError", "ZeroShotTransfer", "__version__"]
+__all__ = ["AnomalyCLIP", "CoPS", "InputError", "ZeroShotTransfer", "__version__"]
 
 _HOMES = {
+    "AnomalyCLIP": "anomalib_cops.models.anomaly_clip.lightning_model",
     "CoPS": "anomalib_cops.models.cops.lightning_model",
     "InputError": "anomalib_cops.errors",
     "ZeroShotTransfer": "anomalib_cops.data",

@@ -5,7 +5,10 @@ import warnings
 from importlib import import_module
 from types import TracebackType
 
-MODELS = {"CoPS": "anomalib_cops.models.cops.lightning_model"}
+MODELS = {
+    "AnomalyCLIP": "anomalib_cops.models.anomaly_clip.lightning_model",
+    "CoPS": "anomalib_cops.models.cops.lightning_model",
+}
 DATAMODULES = {"ZeroShotTransfer": "anomalib_cops.data.transfer"}
 PACKAGE = "anomalib_cops"
 IMAGE_LOOKUPS = ("anomalib.data.utils.image", "anomalib.data.utils.path")

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import torch
 
-from tests.parity import cops
+from tests.parity import anomaly_clip, cops
 
-METHODS = {"cops": cops.compare}
+METHODS = {"anomaly_clip": anomaly_clip.compare, "cops": cops.compare}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """Comparing arrays with a fixture's, one line each."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,22 @@ class Comparison:
             raise AssertionError(f"{name}: shape {mine.shape}, stored {stored.shape}")
         difference = np.abs(mine - stored) if where is None else np.abs(mine - stored)[where]
         self.rows.append(Row(name, float(difference.max()) if difference.size else 0.0, tolerance))
+
+    def check_part(self, name: str, ours: torch.Tensor, tolerance: float, part: Any, *, relative: bool = True) -> None:
+        """Compare with a part of the stored array; the rest of it goes into nothing that is computed here.
+
+        Args:
+            name: key in the fixture.
+            ours: what the project computes.
+            tolerance: largest allowed difference.
+            part: index of the part.
+            relative: the tolerance is a share of the part's root mean square.
+        """
+        stored = self.fixture[name][part].astype(np.float64)
+        if ours.shape != stored.shape:
+            raise AssertionError(f"{name}: shape {tuple(ours.shape)}, stored {stored.shape}")
+        scale = float(np.sqrt(np.mean(stored**2))) if relative else 1.0
+        self.rows.append(Row(name, float(np.abs(ours.detach().numpy() - stored).max()), tolerance * scale))
 
     def skip(self, name: str, reason: str) -> None:
         """Leave a stored array out, and say why."""

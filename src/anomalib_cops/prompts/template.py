@@ -4,16 +4,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from anomalib_cops.clip import FrozenCLIP
+from anomalib_cops.clip import FrozenCLIP, end_of_text
 from anomalib_cops.errors import InputError
 
 
 class PromptTemplate(nn.Module):
-    """Start of text | slots | "." | end of text | padding, with the frozen embeddings of all but the slots.
+    """Start of text | slots | words | end of text | padding, with the frozen embeddings of all but the slots.
 
     Args:
         clip: whose tokenizer and token embedding are used.
         slots: number of tokens that are filled in.
+        words: what follows the slots.
 
     Attributes:
         read_out: index of the end-of-text token, where the text feature is read.
@@ -22,16 +23,17 @@ class PromptTemplate(nn.Module):
         InputError: the prompt is longer than the text tower's context.
     """
 
-    def __init__(self, clip: FrozenCLIP, slots: int) -> None:
+    def __init__(self, clip: FrozenCLIP, slots: int, words: str = ".") -> None:
         super().__init__()
-        if slots + 3 > clip.context_length:
+        fixed = end_of_text(clip.tokenize([words]))[0] + 1
+        if slots + fixed > clip.context_length:
             raise InputError(
                 f"A prompt of {slots} learnable tokens does not fit the text encoder's {clip.context_length} tokens; "
-                f"use at most {clip.context_length - 3}."
+                f"use at most {clip.context_length - fixed}."
             )
-        ids = clip.tokenize([" ".join(["X"] * slots) + "."])
+        ids = clip.tokenize([" ".join(["X"] * slots) + words])
         embeddings = clip.embed_tokens(ids).detach()
-        self.read_out = int(ids.argmax())
+        self.read_out = end_of_text(ids)[0]
         self.register_buffer("token_ids", ids, persistent=False)
         self.register_buffer("prefix", embeddings[0, :1].clone(), persistent=False)
         self.register_buffer("suffix", embeddings[0, 1 + slots :].clone(), persistent=False)
@@ -45,7 +47,7 @@ class PromptTemplate(nn.Module):
         """Token embeddings of prompts whose slots are filled.
 
         Args:
-            slots: what stands between the start of text and the full stop.
+            slots: what stands after the start of text.
             padded: go on after the end of text up to the full context, as a tokenizer would.
         """
         suffix = self.suffix if padded else self.suffix[: self.read_out - slots.shape[-2]]

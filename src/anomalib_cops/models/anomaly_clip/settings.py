@@ -1,0 +1,58 @@
+"""What can be chosen about AnomalyCLIP."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from anomalib_cops.errors import InputError
+
+PRESETS: dict[str, dict[str, Any]] = {
+    name: {"epochs": 15, "learning_rate": 1e-3} for name in ("default", "visa", "mvtec")
+}
+"""Nothing in the official code depends on the auxiliary set."""
+
+
+@dataclass(frozen=True)
+class AnomalyCLIPSettings:
+    """Sizes, switches and official quirks of the AnomalyCLIP computation.
+
+    Attributes:
+        layers: 1-based vision blocks whose local features are used; empty means the last, as the published weights.
+        local_start: 1-based vision block where the local (v-v) path begins; 0 means the 19th from the end, or the first
+            of a shorter tower.
+        local_feed_forward: the variant of the local path that the official code has and no script of it uses.
+        context_tokens: learnable words before "object".
+        deep_depth: text blocks with deep prompts, from the second on.
+        deep_length: deep prompts per block.
+        local_weight: of the pixel losses beside the image loss.
+        sigma: smoothing of the anomaly map in pixels.
+        half_deep_prompts: round deep prompts to float16.
+    """
+
+    layers: tuple[int, ...] = ()
+    local_start: int = 0
+    local_feed_forward: bool = False
+    context_tokens: int = 12
+    deep_depth: int = 8
+    deep_length: int = 4
+    local_weight: float = 4.0
+    sigma: float = 4.0
+    half_deep_prompts: bool = True
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            InputError: naming the field, its value and what is allowed.
+        """
+        rules = {
+            "layers": (list(self.layers) == sorted(set(self.layers)), "ascending without repeats"),
+            "local_start": (self.local_start >= 0, "at least 0"),
+            "context_tokens": (self.context_tokens >= 1, "at least 1"),
+            "deep_depth": (self.deep_depth >= 0, "at least 0"),
+            "deep_length": (0 <= self.deep_length <= self.context_tokens, "between 0 and context_tokens"),
+            "local_weight": (self.local_weight >= 0, "at least 0"),
+            "sigma": (self.sigma >= 0, "at least 0"),
+        }
+        for name, (holds, allowed) in rules.items():
+            if not holds:
+                raise InputError(f"AnomalyCLIP: {name}={getattr(self, name)} must be {allowed}.")

@@ -1,0 +1,183 @@
+"""AnomalyCLIP in plain torch: one learned pair of prompts for all objects."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from anomalib.data import InferenceBatch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anomalib_cops.alignment import TEMPERATURE, cosine, enlarge_smoothly, gaussian_smooth, probabilities, to_grid
+from anomalib_cops.clip import FrozenCLIP, ImageFeatures
+from anomalib_cops.clip.blocks import OpenClipModule, attend, feed_forward, project_qkv
+from anomalib_cops.clip.vision import Paths, walk
+from anomalib_cops.errors import InputError
+from anomalib_cops.losses import dice_loss, focal_loss
+from anomalib_cops.models.anomaly_clip.settings import AnomalyCLIPSettings
+from anomalib_cops.models.remembered import WeightsMark
+from anomalib_cops.prompts.deep import DeepPrompts
+from anomalib_cops.prompts.template import PromptTemplate
+
+LOCAL_BLOCKS = 19
+WORDS = (" object.", " damaged object.")
+
+
+class AnomalyCLIPModel(nn.Module):
+    """Object-agnostic prompt learning on a frozen CLIP (arXiv 2310.18961).
+
+    Args:
+        clip: the frozen encoder.
+        settings: sizes and switches.
+
+    Raises:
+        InputError: the encoder cannot carry these settings.
+    """
+
+    def __init__(self, clip: FrozenCLIP, settings: AnomalyCLIPSettings | None = None) -> None:
+        super().__init__()
+        self.clip = clip
+        self.settings = settings = settings or AnomalyCLIPSettings()
+        self.layers = settings.layers or (clip.depth,)
+        self.local_start = settings.local_start or max(1, clip.depth - LOCAL_BLOCKS + 1)
+        check_encoder(clip, settings, self.layers, self.local_start)
+        width, tokens = clip.text_width, settings.context_tokens
+        templates = [PromptTemplate(clip, tokens, words) for words in WORDS]
+        self.templates = nn.ModuleList(templates)
+        self.read_out = [template.read_out for template in templates]
+        self.context = nn.Parameter(torch.empty(2, tokens, width).normal_(std=0.02))
+        self.deep = DeepPrompts(settings.deep_depth, settings.deep_length, width, half=settings.half_deep_prompts)
+        self.register_buffer("text", torch.zeros(2, clip.dim), persistent=False)
+        self.text: Tensor
+        self._mark = WeightsMark()
+
+    @torch.no_grad()
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> InferenceBatch:
+        """Anomaly score and map of every image, both in [0, 1].
+
+        The official map is the sum over the layers; this is their mean, the same for one layer and in the same order
+        for several.
+
+        Args:
+            images: normalised with CLIP's mean and standard deviation, at the encoder's image size.
+        """
+        features = self.encode(images)
+        text = self.text_features()
+        patches = self.patch_probabilities(features, text)
+        return InferenceBatch(
+            pred_score=self.image_logits(features, text).softmax(dim=-1)[:, 1],
+            anomaly_map=gaussian_smooth(self.level_maps(patches)[:, :, 1].mean(dim=0), self.settings.sigma),
+        )
+
+    def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageFeatures:
+        """Global feature of the ordinary path, patch features of the v-v path (the paper's DPAM, section 3.3)."""
+        return self.clip.encode_image(
+            images,
+            layers=self.layers,
+            path="local",
+            local_start=self.local_start,
+            walk=walk_with_feed_forward if self.settings.local_feed_forward else walk,
+        )
+
+    def prompts(self) -> Float[Tensor, "states tokens width"]:
+        """Token embeddings: start | context words | "object." or "damaged object." | end of text | padding."""
+        pairs = zip(self.templates, self.context, strict=True)
+        return torch.stack([template(words, padded=True) for template, words in pairs])
+
+    def encode_prompts(self) -> Float[Tensor, "states dim"]:
+        """Unit text feature of each state."""
+        return F.normalize(self.clip.encode_text(self.prompts(), self.read_out, self.deep), dim=-1)
+
+    def text_features(self) -> Float[Tensor, "states dim"]:
+        """As :meth:`encode_prompts`, computed once per weights, because they do not depend on the image."""
+        if not torch.compiler.is_compiling():
+            self._remember_text()
+        return self.text
+
+    def train(self, mode: bool = True) -> "AnomalyCLIPModel":
+        """Switch the mode; before inference the text features are made, so that a traced graph holds them ready."""
+        super().train(mode)
+        if not mode:
+            self._remember_text()
+        return self
+
+    def _remember_text(self) -> None:
+        if self._mark.changed([self.context, *self.deep.tokens]):
+            with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.text.device.type, enabled=False):
+                self.text = self.encode_prompts()
+
+    def patch_probabilities(
+        self, features: ImageFeatures, text: Float[Tensor, "states dim"]
+    ) -> Float[Tensor, "layers batch patches states"]:
+        """Probability of each state at every patch of every layer."""
+        each = text.expand(features.cls.shape[0], -1, -1)
+        return torch.stack([probabilities(cosine(layer, each)) for layer in features.patches])
+
+    def level_maps(
+        self, patches: Float[Tensor, "layers batch patches states"]
+    ) -> Float[Tensor, "layers batch states height width"]:
+        """Probabilities at image size."""
+        return torch.stack(
+            [enlarge_smoothly(to_grid(layer.mT), self.clip.image_size, align_corners=False) for layer in patches]
+        )
+
+    def image_logits(self, features: ImageFeatures, text: Float[Tensor, "states dim"]) -> Float[Tensor, "batch states"]:
+        """Log odds of each state for the whole image."""
+        return F.normalize(features.cls, dim=-1) @ text.mT / TEMPERATURE
+
+    def loss(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        masks: Float[Tensor, "batch height width"],
+        labels: Float[Tensor, " batch"],
+    ) -> dict[str, Float[Tensor, ""]]:
+        """All loss terms of a labelled batch; "loss" is their weighted sum (the paper's equation 4).
+
+        Args:
+            images: as in :meth:`forward`.
+            masks: 1 where anomalous, 0 elsewhere, at image size.
+            labels: 1 for anomalous images.
+        """
+        features, text = self.encode(images), self.encode_prompts()
+        levels = self.level_maps(self.patch_probabilities(features, text))
+        terms = {
+            "image": F.cross_entropy(self.image_logits(features, text), labels.long()),
+            "focal": torch.stack([focal_loss(maps, masks) for maps in levels]).sum(),
+            "dice_anomalous": torch.stack([dice_loss(maps[:, 1], masks) for maps in levels]).sum(),
+            "dice_normal": torch.stack([dice_loss(maps[:, 0], 1 - masks) for maps in levels]).sum(),
+        }
+        local = terms["focal"] + terms["dice_anomalous"] + terms["dice_normal"]
+        return {**terms, "loss": terms["image"] + self.settings.local_weight * local}
+
+
+def walk_with_feed_forward(
+    blocks: Iterable[OpenClipModule], x: Float[Tensor, "batch tokens width"], local_blocks: range
+) -> Iterator[Paths]:
+    """Another local path: it starts anew from the ordinary one in every block, with feed-forward after the first."""
+    ordinary, local = x, None
+    for number, block in enumerate(blocks, start=1):
+        query, key, value = project_qkv(block, ordinary)
+        if number in local_blocks:
+            local = ordinary + attend(block, value, value, value)
+            if number > local_blocks.start:
+                local = feed_forward(block, local)
+        ordinary = feed_forward(block, ordinary + attend(block, query, key, value))
+        yield ordinary, local
+
+
+def check_encoder(clip: FrozenCLIP, settings: AnomalyCLIPSettings, layers: tuple[int, ...], local_start: int) -> None:
+    """Refuse an encoder that cannot carry the settings.
+
+    Raises:
+        InputError: saying which.
+    """
+    if settings.deep_depth >= clip.text_depth:
+        raise InputError(
+            f"AnomalyCLIP: deep_depth={settings.deep_depth} does not fit the {clip.text_depth} text blocks of "
+            f"'{clip.name}'; use at most {clip.text_depth - 1}."
+        )
+    if not (layers[0] >= 1 and layers[-1] <= clip.depth and local_start <= clip.depth):
+        raise InputError(
+            f"AnomalyCLIP: layers={list(layers)} with local_start={local_start} do not fit the {clip.depth} vision "
+            f"blocks of '{clip.name}'."
+        )

@@ -1,0 +1,82 @@
+"""Every method equals its official code, and the comparison itself can fail."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.parity import __main__ as command
+
+GOLDEN = Path(__file__).parent / "golden"
+AT_LEAST = {"cops": 400, "anomaly_clip": 130}
+"""Rows that a complete comparison has."""
+
+CHANGED = {
+    "cops": [
+        "out.dbg.vision_vv.3",
+        "out.test.visa.single.image_score",
+        "out.train.mvtec.recon_loss",
+        "out.train.visa.grad.ctx_pos",
+        "out.train.visa.after1.t_n",
+        "extra.pre.mask_soft",
+        "learner.t_a",
+        "in.z_train",
+    ],
+    "anomaly_clip": [
+        "dbg.vision_tokens.3",
+        "out.similarity.2",
+        "out.image_score",
+        "out.anomaly_map",
+        "out.loss.focal.5",
+        "out.grad.ctx_neg",
+        "out.train3.param_after.ctx_pos",
+        "aux.ffn_true.patch_features_raw_last",
+        "aux.f32_text_features_raw",
+        "metric.pixel_aupro",
+        "learner.compound_prompts_text.3",
+        "in.gt",
+    ],
+}
+
+
+@cache
+def arrays(method: str) -> dict[str, np.ndarray]:
+    with np.load(GOLDEN / f"{method}.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.mark.parametrize("method", command.METHODS)
+def test_every_stage_loss_and_gradient_is_the_official_one(method: str) -> None:
+    comparison = command.METHODS[method](arrays(method))
+    wrong = [str(row) for row in comparison.rows if not row.ok]
+    assert not wrong and not comparison.uncompared
+    assert len(comparison.rows) > AT_LEAST[method]
+
+
+@pytest.mark.parametrize(("method", "name"), [(method, name) for method in CHANGED for name in CHANGED[method]])
+def test_one_changed_number_is_found(method: str, name: str) -> None:
+    changed = arrays(method)[name].copy()
+    flat = changed.reshape(-1)
+    largest = int(np.abs(flat).argmax())
+    flat[largest] = flat[largest] * (1.5 if name.startswith(("learner.", "in.z")) else 1.02) - (name == "in.gt")
+    assert not command.METHODS[method]({**arrays(method), name: changed}).ok
+
+
+@pytest.mark.parametrize("method", command.METHODS)
+def test_a_result_that_is_not_compared_is_found(method: str) -> None:
+    comparison = command.METHODS[method]({**arrays(method), "out.new_stage": np.zeros(3)})
+    assert comparison.uncompared == ["out.new_stage"]
+    assert not comparison.ok
+
+
+def test_command_tells_by_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = arrays("cops")
+    assert command.main(["cops", str(GOLDEN / "cops.npz")]) == 0
+    assert "0 out of tolerance, 0 missed" in capsys.readouterr().out
+    np.savez(tmp_path / "broken.npz", **{**whole, "out.image_features": whole["out.image_features"] + 1e-3})
+    assert command.main(["cops", str(tmp_path / "broken.npz")]) == 1
+    assert "out.image_features" in next(line for line in capsys.readouterr().out.splitlines() if line.endswith("FAIL"))
+    np.savez(tmp_path / "short.npz", **{k: v for k, v in whole.items() if k != "out.patch_features"})
+    assert command.main(["cops", str(tmp_path / "short.npz")]) == 1
+    assert "out.patch_features" in capsys.readouterr().out
