@@ -1,28 +1,63 @@
-"""A model that was trained for a moment, and pictures to use it on."""
+"""A small encoder, models that were trained for a moment, and pictures to use them on."""
+
+from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
+import torch
 from lightning.pytorch import seed_everything
 from PIL import Image
+from torch import Tensor
 
-from anomalib_cops import CoPS
-from tests.models.runs import engine, transfer
+from anomalib_cops.plugin import MODELS
+from tests.models.cases import SIDE, encoder, lightning_class
+from tests.models.runs import Trained, engine, transfer
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """A model trained for one epoch, its engine and the figures of its test."""
-    folder = tmp_path_factory.mktemp("trained")
-    seed_everything(3)
-    model = CoPS(backbone="tiny", visualizer=False)
-    before = {name: value.clone() for name, value in model.clip.state_dict().items()}
-    run = engine(folder, max_epochs=1)
-    figures = run.train(model, datamodule=transfer())[0]
-    return model, run, figures, before, folder
+def clip() -> open_clip.CLIP:
+    """A small random CLIP."""
+    return encoder()
 
 
 @pytest.fixture
-def images(tmp_path):
+def images() -> Tensor:
+    """Three random images for it."""
+    return torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture
+def masks() -> Tensor:
+    """Their masks; the second shows a defect."""
+    masks = torch.zeros(3, SIDE, SIDE)
+    masks[1, :11, 20:] = 1
+    return masks
+
+
+def train_for_a_moment(name: str, folder: Path) -> Trained:
+    seed_everything(3)
+    model = lightning_class(name)(backbone="tiny", visualizer=False)
+    before = {key: value.clone() for key, value in model.clip.state_dict().items()}
+    run = engine(folder, max_epochs=1)
+    figures = run.train(model, datamodule=transfer())[0]
+    return Trained(name, model, run, dict(figures), before, folder)
+
+
+@pytest.fixture(scope="session", params=sorted(MODELS))
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A model of every method, trained for one epoch on the embedded tiny CLIP."""
+    return train_for_a_moment(request.param, tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def trained_cops(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """CoPS alone, for what is not worth repeating."""
+    return train_for_a_moment("CoPS", tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
     """A folder of pictures of unlike sizes and kinds."""
     folder = tmp_path / "images"
     folder.mkdir()

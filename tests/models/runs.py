@@ -1,11 +1,35 @@
-"""Short runs of CoPS in anomalib's Engine."""
+"""Short runs in anomalib's Engine."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from anomalib.data import ImageBatch
 from anomalib.engine import Engine
+from torch import Tensor
 
-from anomalib_cops import CoPS, ZeroShotTransfer
+from anomalib_cops import ZeroShotTransfer
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model after one epoch, and what came of it.
+
+    Attributes:
+        name: of the method.
+        model: the Lightning module.
+        engine: that trained and tested it.
+        figures: of its test.
+        before: the encoder's state before the training.
+        folder: where everything was written.
+    """
+
+    name: str
+    model: Any
+    engine: Engine
+    figures: dict[str, float]
+    before: dict[str, Tensor]
+    folder: Path
 
 
 def engine(folder: Path, **trainer: object) -> Engine:
@@ -25,5 +49,5 @@ def transfer(**options: object) -> ZeroShotTransfer:
     return ZeroShotTransfer(**{**chosen, **options})
 
 
-def predict(model: CoPS, folder: Path, images: Path) -> list[ImageBatch]:
+def predict(model: Any, folder: Path, images: Path) -> list[ImageBatch]:
     return engine(folder).predict(model, data_path=images)

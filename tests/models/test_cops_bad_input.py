@@ -28,19 +28,19 @@ def test_training_without_data_is_refused_in_words(tmp_path):
         engine(tmp_path).fit(CoPS(backbone="tiny"))
 
 
-def test_untrained_models_warn_before_they_are_used(images, tmp_path, caplog):
+def test_untrained_models_warn_before_they_are_used(image_folder, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="anomalib_cops"):
-        predict(CoPS(backbone="tiny", visualizer=False), tmp_path, images / "a_rgb.png")
+        predict(CoPS(backbone="tiny", visualizer=False), tmp_path, image_folder / "a_rgb.png")
     assert "has no trained weights" in caplog.text
 
 
-def test_unreadable_images_are_named_before_prediction_starts(trained, images, tmp_path):
-    (images / "f_empty.png").write_bytes(b"")
-    (images / "g_text.png").write_text("not an image")
-    whole = (images / "a_rgb.png").read_bytes()
-    (images / "h_cut.png").write_bytes(whole[: len(whole) // 2])
+def test_unreadable_images_are_named_before_prediction_starts(trained_cops, image_folder, tmp_path):
+    (image_folder / "f_empty.png").write_bytes(b"")
+    (image_folder / "g_text.png").write_text("not an image")
+    whole = (image_folder / "a_rgb.png").read_bytes()
+    (image_folder / "h_cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"f_empty\.png.*g_text\.png.*h_cut\.png"):
-        predict(trained[0], tmp_path, images)
+        predict(trained_cops.model, tmp_path, image_folder)
 
 
 @pytest.mark.parametrize(
@@ -61,19 +61,19 @@ def test_unusable_arguments(arguments, message):
         CoPS(**{"backbone": "tiny", **arguments})
 
 
-def test_weights_of_another_backbone_are_refused_before_that_is_loaded(trained, tmp_path):
-    path = trained[0].save_weights(tmp_path / "w.safetensors")
+def test_weights_of_another_backbone_are_refused_before_that_is_loaded(trained_cops, tmp_path):
+    path = trained_cops.model.save_weights(tmp_path / "w.safetensors")
     with pytest.raises(InputError, match="trained on backbone 'tiny' at 120 pixels .* 'ViT-B-16'"):
         CoPS(backbone="ViT-B-16", weights=str(path))
     with pytest.raises(InputError, match="at 120 pixels .* at 96"):
         CoPS(weights=str(path), image_size=96)
 
 
-def test_weights_with_nan_are_refused(trained, tmp_path):
-    path = trained[0].save_weights(tmp_path / "w.safetensors")
+def test_weights_with_nan_are_refused(trained_cops, tmp_path):
+    path = trained_cops.model.save_weights(tmp_path / "w.safetensors")
     tensors = load_file(path)
     tensors["context"][0, 0, 0] = float("nan")
-    file = trained[0].weight_file(path)
+    file = trained_cops.model.weight_file(path)
     save_file(tensors, path, metadata=file.metadata())
     with pytest.raises(InputError, match="NaN or infinite values in context"):
         CoPS(weights=str(path))
@@ -85,8 +85,8 @@ class Exploit:
 
 
 @pytest.mark.parametrize("kind", ["cut", "text", "foreign", "code", "other size", "missing"])
-def test_checkpoints_that_cannot_be_used_are_refused_on_every_path(trained, tmp_path, kind):
-    good = Path(trained[1].best_model_path)
+def test_checkpoints_that_cannot_be_used_are_refused_on_every_path(trained_cops, tmp_path, kind):
+    good = Path(trained_cops.engine.best_model_path)
     path = tmp_path / "model.ckpt"
     if kind == "cut":
         path.write_bytes(good.read_bytes()[:5000])

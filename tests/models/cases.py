@@ -1,0 +1,96 @@
+"""The methods as the battery of tests sees them: small models in the shapes of every variant."""
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import open_clip
+import torch
+
+import anomalib_cops
+from anomalib_cops.clip import FrozenCLIP
+from anomalib_cops.clip.load import build
+from anomalib_cops.models.assembly import Method
+from anomalib_cops.plugin import MODELS
+
+SIDE = 40
+CONFIG: dict[str, Any] = {
+    "embed_dim": 48,
+    "vision_cfg": {"image_size": SIDE, "layers": 4, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 48, "heads": 2, "layers": 10},
+    "quick_gelu": True,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is particular about a method in the battery.
+
+    Attributes:
+        variants: settings by the name of what they show.
+        exportable: settings with which the whole model can be traced.
+        inert: trained parameters whose gradient is zero by the method's own mathematics.
+    """
+
+    variants: dict[str, dict[str, Any]]
+    exportable: dict[str, Any] = field(default_factory=dict)
+    inert: frozenset[str] = frozenset()
+
+
+CASES = {
+    "CoPS": Case(
+        {
+            "full": {},
+            "static prompts": {"states": "static", "categories": "static", "spatial": False},
+            "without ESTS": {"states": "static"},
+            "without ICTS": {"categories": "static"},
+            "without SAGA": {"spatial": False},
+            "posterior": {"test_categories": "posterior"},
+            "paper's objective": {"objective": "paper"},
+            "two layers": {"layers": (2, 3)},
+            "other sizes": {
+                "n_prototypes": 3,
+                "n_samples": 4,
+                "context_tokens": 5,
+                "category_tokens": 1,
+                "deep_depth": 2,
+            },
+        }
+    ),
+    "AnomalyCLIP": Case(
+        {
+            "full": {},
+            "three layers": {"layers": (1, 3, 4), "local_start": 2},
+            "feed-forward": {"local_feed_forward": True},
+            "other sizes": {"context_tokens": 5, "deep_depth": 2, "deep_length": 3},
+        }
+    ),
+}
+
+
+def method(name: str) -> Method:
+    """The declaration that a Lightning class is put together from."""
+    found: Method = import_module(MODELS[name]).METHOD
+    return found
+
+
+def lightning_class(name: str) -> Any:
+    """The class that users see."""
+    return getattr(anomalib_cops, name)
+
+
+def encoder() -> open_clip.CLIP:
+    """A random CLIP, always the same."""
+    torch.manual_seed(0)
+    return build(CONFIG)
+
+
+def make(name: str, clip: open_clip.CLIP, **settings: Any) -> Any:
+    """A torch model with prompts that matter: large random values."""
+    torch.manual_seed(1)
+    chosen = method(name)
+    model = chosen.build(FrozenCLIP(clip, SIDE, name="small"), chosen.settings(**settings))
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model.eval()
