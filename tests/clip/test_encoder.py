@@ -1,6 +1,7 @@
 """The frozen encoder against open_clip's own calls."""
 
 import copy
+from collections.abc import Iterable, Iterator
 
 import open_clip
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomalib_cops.clip import FrozenCLIP
+from anomalib_cops.clip import FrozenCLIP, end_of_text
 from anomalib_cops.clip.vision import resize_positions, walk
 from anomalib_cops.errors import InputError
 from tests.clip.conftest import IMAGE_SIZE
@@ -124,6 +125,34 @@ def test_variants_of_a_prompt_are_whole_prompts_with_the_same_gradients(clip: Fr
         found.append([features.detach(), *(leaf.grad for leaf in leaves)])
     for ours, whole in zip(*found, strict=True):
         torch.testing.assert_close(ours, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_each_prompt_is_read_at_its_own_end(clip: FrozenCLIP) -> None:
+    embeddings = torch.randn(3, 9, clip.text_width)
+    together = clip.encode_text(embeddings, [4, 8, 2])
+    for row, end in enumerate([4, 8, 2]):
+        alone = clip.encode_text(embeddings[row : row + 1], end)
+        torch.testing.assert_close(together[row : row + 1], alone, atol=1e-6, rtol=1e-5)
+
+
+def test_sentences_fill_the_context_and_no_more(clip: FrozenCLIP) -> None:
+    fits = " ".join(["nut"] * (clip.context_length - 2))
+    assert end_of_text(clip.tokenize([fits])) == [clip.context_length - 1]
+    with pytest.raises(InputError, match="'nut nut .* has more than the 77 tokens .* use a shorter name"):
+        clip.tokenize(["short", fits + " nut"])
+
+
+def test_tokens_that_a_walk_adds_are_not_taken_for_patches(clip: FrozenCLIP, images: Tensor) -> None:
+    def longer(blocks: Iterable, x: Tensor, local_blocks: range) -> Iterator:
+        return walk(blocks, torch.cat([x, x[:, :2]], dim=1), local_blocks)
+
+    added = clip.image_tokens(images, layers=[1, 2], walk=longer)
+    plain = clip.image_tokens(images, layers=[1, 2])
+    assert added.patches.shape == plain.patches.shape
+    assert not torch.allclose(added.patches, plain.patches, atol=1e-3)
+    projected = clip.encode_image(images, layers=[1, 2], path="ordinary", normalize_cls=True)
+    assert torch.equal(clip.project_image(plain.patches), projected.patches)
+    assert torch.equal(clip.project_image(plain.cls), projected.cls)
 
 
 def test_gradients_pass_through_the_text_tower_and_stop_at_the_weights(clip: FrozenCLIP) -> None:

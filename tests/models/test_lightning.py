@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from anomalib import LearningType
+from anomalib.data import ImageBatch
 from anomalib.models import get_model
 from lightning.pytorch import seed_everything
 from PIL import Image
@@ -109,6 +110,20 @@ def test_images_without_meaning_end_in_a_sentence_or_a_score(trained: Trained, t
     Image.fromarray(np.full((40, 30), 128, np.uint8)).save(tmp_path / "flat.png")
     (batch,) = predict(trained.model, tmp_path / "out", tmp_path / "flat.png")
     assert torch.isfinite(batch.pred_score).all() and torch.isfinite(batch.anomaly_map).all()
+
+
+@pytest.mark.parametrize("step", ["training_step", "validation_step", "predict_step"])
+def test_images_with_nan_are_named(step: str) -> None:
+    images = torch.zeros(2, 3, 120, 120)
+    images[1, 0, 5, 5] = float("nan")
+    batch = ImageBatch(
+        image=images,
+        gt_mask=torch.zeros(2, 120, 120),
+        gt_label=torch.zeros(2, dtype=torch.int),
+        image_path=["good.png", "folder/broken.tif"],
+    )
+    with pytest.raises(InputError, match=r"folder/broken\.tif holds NaN or infinite levels"):
+        getattr(lightning_class("AnomalyCLIP")(backbone="tiny"), step)(batch, 0)
 
 
 @pytest.mark.parametrize("name", MODELS)

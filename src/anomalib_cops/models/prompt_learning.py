@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from anomalib import LearningType
@@ -13,37 +13,19 @@ from anomalib.metrics.base import AnomalibMetric
 from torch import Tensor, nn
 
 from anomalib_cops.checkpoint_io import CheckedCheckpointIO
-from anomalib_cops.clip import FrozenCLIP
 from anomalib_cops.data.visualizer import TransferVisualizer
 from anomalib_cops.errors import InputError
-from anomalib_cops.models.assembly import Assembly, plain
+from anomalib_cops.models.assembly import Assembly
+from anomalib_cops.models.trained_part import TrainedPartMixin
 from anomalib_cops.post_processing import TransferPostProcessor
 from anomalib_cops.preprocessing import ClipPreProcessor
-from anomalib_cops.weights import (
-    CHECKPOINT_KEY,
-    WeightFile,
-    check_checkpoint,
-    check_encoder,
-    check_finite,
-    check_fits,
-    read_identity,
-    write_weights,
-)
-
-if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule as _Base
-else:
-    _Base = object
 
 logger = logging.getLogger(__name__)
 
 LIGHTNING_DEFAULT_EPOCHS = 1000
-MODEL = "model."
-ENCODER = "model.clip."
-THRESHOLDS = {"threshold.image": "_image_threshold", "threshold.pixel": "_pixel_threshold"}
 
 
-class PromptLearningMixin(_Base):
+class PromptLearningMixin(TrainedPartMixin):
     """Training on an auxiliary set, zero-shot use elsewhere, and files that hold only what was trained.
 
     A class that mixes this in front of ``AnomalibModule`` calls :meth:`take` at the end of its constructor, with a
@@ -52,14 +34,10 @@ class PromptLearningMixin(_Base):
     the images overrides :meth:`conditions`.
     """
 
-    # Typed for what is asked of them; the host declares them as any module or nothing.
-    model: Any
     pre_processor: Any
-    post_processor: Any
     epochs: int
     learning_rate: float
     betas: tuple[float, float] = (0.5, 0.999)
-    has_trained_weights: bool
 
     def take(self, parts: Assembly) -> None:
         """Take over a model and its weights; the constructor's last call."""
@@ -82,19 +60,9 @@ class PromptLearningMixin(_Base):
             self.model.load_state_dict(parts.official, strict=False)
             self.has_trained_weights = True
 
-    @property
-    def settings_data(self) -> dict[str, Any]:
-        """The model's settings as plain data, for weight files and checkpoints."""
-        return plain(self.model.settings)
-
     def conditions(self, batch: Batch) -> dict[str, Any]:
         """What the model is told besides the images; nothing for most methods."""
         return {}
-
-    @property
-    def clip(self) -> FrozenCLIP:
-        """The frozen encoder."""
-        return self.model.clip
 
     @property
     def learning_type(self) -> LearningType:
@@ -105,10 +73,6 @@ class PromptLearningMixin(_Base):
     def trainer_arguments(self) -> dict[str, Any]:
         """No sanity check: it would run the validation loop on an untrained model."""
         return {"num_sanity_val_steps": 0}
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """The parameters that are trained, by name."""
-        return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam on the trained parameters."""
@@ -176,6 +140,7 @@ class PromptLearningMixin(_Base):
         """One batch of the auxiliary set."""
         if batch.gt_mask is None or batch.gt_label is None:
             raise InputError(_needs_anomalies(type(self).__name__))
+        check_levels(batch)
         terms = self.model.loss(batch.image, batch.gt_mask.float(), batch.gt_label.float(), **self.conditions(batch))
         size = int(batch.gt_label.shape[0])
         for name, value in terms.items():
@@ -192,6 +157,7 @@ class PromptLearningMixin(_Base):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         """Scores and maps of held-out images; the post-processor takes its thresholds from them."""
+        check_levels(batch)
         return batch.update(**self.model(batch.image, **self.conditions(batch))._asdict())
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
@@ -213,83 +179,18 @@ class PromptLearningMixin(_Base):
                 type(self).__name__,
             )
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the frozen encoder out and say what it was."""
-        super().on_save_checkpoint(checkpoint)
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {name: value for name, value in state.items() if not name.startswith(ENCODER)}
-        checkpoint[CHECKPOINT_KEY] = self.weight_file("checkpoint").metadata()
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse checkpoints of another method or backbone, or with missing or broken tensors."""
-        name, source = type(self).__name__, "The checkpoint"
-        identity = read_identity(checkpoint.get(CHECKPOINT_KEY, {}), name, source)
-        check_encoder(identity, self.clip.name, self.clip.image_size)
-        state = checkpoint["state_dict"]
-        found = {name.removeprefix(MODEL): value for name, value in state.items() if name.startswith(MODEL)}
-        check_fits(found, self.trained_state(), source)
-        check_finite(found, source)
-        super().on_load_checkpoint(checkpoint)
-        # What the file leaves out stays as it is; without it, loading would list hundreds of missing names.
-        frozen = {name: value for name, value in self.state_dict().items() if name.startswith(ENCODER)}
-        checkpoint["state_dict"] = {**frozen, **state}
-        self.has_trained_weights = True
+def check_levels(batch: Any) -> None:
+    """Refuse images with NaN or infinite levels, which would spoil the prompts or give scores without meaning.
 
-    @classmethod
-    def check_checkpoint(cls, path: Any) -> None:
-        """Look into a checkpoint file before it is loaded.
-
-        Raises:
-            InputError: missing, corrupted, with pickled code, or of another model.
-        """
-        if isinstance(path, (str, Path)):
-            check_checkpoint(path, cls.__name__)
-
-    @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Load a checkpoint after looking into it; see ``AnomalibModule.load_from_checkpoint``."""
-        cls.check_checkpoint(checkpoint_path)
-        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
-
-    def weight_file(self, path: str | Path) -> WeightFile:
-        """The trained part with its identity and thresholds."""
-        thresholds = {
-            name: getattr(self.post_processor, attribute)
-            for name, attribute in THRESHOLDS.items()
-            if isinstance(self.post_processor, TransferPostProcessor)
-        }
-        known = {name: value for name, value in thresholds.items() if not torch.isnan(value)}
-        return WeightFile(
-            source=str(path),
-            tensors={**self.trained_state(), **known},
-            method=type(self).__name__,
-            backbone=self.clip.name,
-            image_size=self.clip.image_size,
-            settings=self.settings_data,
-        )
-
-    def save_weights(self, path: str | Path) -> Path:
-        """Write the trained part (a few MB) as safetensors; give it to the constructor as ``weights``.
-
-        Args:
-            path: the file, by convention ``*.safetensors``.
-        """
-        return write_weights(self.weight_file(path))
-
-    def load_weights(self, file: WeightFile) -> None:
-        """Take over the content of a weight file.
-
-        Raises:
-            InputError: it belongs to another encoder, or names and shapes do not fit.
-        """
-        check_encoder(file, self.clip.name, self.clip.image_size)
-        tensors = {name: value for name, value in file.tensors.items() if name not in THRESHOLDS}
-        check_fits(tensors, self.trained_state(), file.source)
-        self.model.load_state_dict(tensors, strict=False)
-        for name, attribute in THRESHOLDS.items():
-            if name in file.tensors and isinstance(self.post_processor, TransferPostProcessor):
-                getattr(self.post_processor, attribute).copy_(file.tensors[name])
-        self.has_trained_weights = True
+    Raises:
+        InputError: naming the file.
+    """
+    sound = torch.isfinite(batch.image).flatten(1).all(dim=1)
+    if not sound.all():
+        row = int(sound.int().argmin())
+        name = batch.image_path[row] if batch.image_path else f"Image {row + 1} of a batch"
+        raise InputError(f"{name} holds NaN or infinite levels; remove or replace it.")
 
 
 def _needs_anomalies(model: str) -> str:
