@@ -20,7 +20,7 @@ from anomalib_cops.preprocessing import ClipPreProcessor, resize_mask
 from tests.parity.compare import Comparison
 from tests.parity.fixture import Fixture
 
-FEATURES, MAPS, GRADIENT, NO_GRADIENT, AFTER_STEP = 1e-4, 2e-5, 1e-3, 1e-5, 1e-6
+FEATURES, MAPS, GRADIENT, ROUNDING, NO_GRADIENT, AFTER_STEP = 1e-4, 2e-5, 1e-3, 1e-7, 1e-5, 1e-6
 STATES = ("normal", "abnormal")
 INERT = ("New_Lan_Embed.prompt_linear1.fc.bias", "Zero_try.k_proj_pre_1.bias")
 
@@ -49,7 +49,9 @@ class VCPFixture(Fixture):
 
     def model(self, **settings: object) -> VCPCLIPModel:
         """VCP-CLIP with the fixture's sizes, its weights and the given settings, in evaluation mode."""
-        clip = self.clip(self.config["image_size"], quick_gelu=False, position_resize="bicubic", position_antialias=True)
+        clip = self.clip(
+            self.config["image_size"], quick_gelu=False, position_resize="bicubic", position_antialias=True
+        )
         chosen = VCPCLIPSettings(
             layers=tuple(self.config["features"]),
             context_tokens=self.config["prompt_len"],
@@ -197,9 +199,10 @@ def check_gradient(comparison: Comparison, official: str, gradient: Tensor) -> N
     comparison.skip(f"out.grad_idx.{official}", "names the entries that are stored, an input")
     norm, rms = size(comparison, official, gradient)
     inert = official in INERT
+    # The floor is float32's rounding in sums over all pixels, for a gradient that nearly cancels.
     comparison.check(f"out.grad_norm.{official}", gradient.norm(), NO_GRADIENT if inert else GRADIENT * norm)
     kept = entries(comparison, official, gradient)
-    comparison.check(f"out.grad_val.{official}", kept, NO_GRADIENT if inert else GRADIENT * rms)
+    comparison.check(f"out.grad_val.{official}", kept, NO_GRADIENT if inert else GRADIENT * rms + ROUNDING)
 
 
 def check_step(comparison: Comparison, official: str, parameter: Tensor, rates: dict[str, float]) -> None:

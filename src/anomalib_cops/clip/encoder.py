@@ -184,7 +184,7 @@ class FrozenCLIP(nn.Module):
         *_, last = text.walk(self.model, embeddings, deep)
         return last
 
-    def project_text(self, tokens: Float[Tensor, "prompts width"]) -> Float[Tensor, "prompts dim"]:
+    def project_text(self, tokens: Float[Tensor, "*prompts width"]) -> Float[Tensor, "*prompts dim"]:
         """Read-out tokens in the joint space: the last layer norm and the projection."""
         return text.project(self.model, tokens)
 
