@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from anomalib_cops.alignment import cosine, enlarge, gaussian_smooth, probabilities, to_grid
+from anomalib_cops.alignment import cosine, enlarge, gaussian_smooth, probabilities, stretch, to_grid
 
 
 def test_cosine_and_probabilities_by_hand() -> None:

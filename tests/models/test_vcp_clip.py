@@ -197,7 +197,7 @@ def test_the_image_tower_has_no_graph(encoder: open_clip.CLIP, images: Tensor) -
 
 @pytest.fixture
 def unchecked() -> Iterator[None]:
-    """No shape checks, which take the symbolic sizes of a traced graph for wrong ones."""
+    """No checks of types, as users have it; they also take the symbolic sizes of a traced graph for wrong ones."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
@@ -237,7 +237,7 @@ def official(model: VCPCLIP) -> dict[str, Any]:
 def test_official_checkpoints_load_and_every_key_counts(tmp_path: Path) -> None:
     model, path = VCPCLIP(backbone="tiny"), tmp_path / "epoch_10.pth"
     content = official(model)
-    assert sum(len(value) if isinstance(value, dict) else 1 for value in content.values()) == 27
+    assert sum(len(value) if isinstance(value, dict) else 1 for value in content.values()) == 28
     torch.save(content, path)
     restored = VCPCLIP(backbone="tiny", weights=str(path))
     assert restored.has_trained_weights
@@ -274,6 +274,7 @@ def test_presets_differ_in_the_learning_rate() -> None:
     assert {preset["epochs"] for preset in PRESETS.values()} == {10}
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

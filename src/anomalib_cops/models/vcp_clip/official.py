@@ -1,4 +1,4 @@
-"""Names of the official VCP-CLIP checkpoint (27 tensors with four layers) and where each goes here."""
+"""Names of the official VCP-CLIP checkpoint (28 tensors with four layers) and where each goes here."""
 
 from collections.abc import Mapping
 
