@@ -1,7 +1,6 @@
 """What is particular to VCP-CLIP; what all methods have in common is tested for all of them together."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,58 +16,35 @@ from anomalib_cops.clip.load import build
 from anomalib_cops.models.vcp_clip.official import KEYS
 from anomalib_cops.models.vcp_clip.settings import PRESETS, VCPCLIPSettings
 from anomalib_cops.models.vcp_clip.torch_model import VCPCLIPModel, quarters
+from tests.models import cases
+from tests.models.cases import CONFIG, SIDE
 
-SIDE = 40
-CONFIG: dict[str, Any] = {
-    "embed_dim": 48,
-    "vision_cfg": {"image_size": SIDE, "layers": 3, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 48, "heads": 2, "layers": 3},
-    "quick_gelu": False,
-}
 LABELS = torch.tensor([0.0, 1.0, 0.0])
 
 
-@pytest.fixture(scope="module")
-def encoder() -> open_clip.CLIP:
-    torch.manual_seed(0)
-    return build(CONFIG)
-
-
-def make(encoder: open_clip.CLIP, **settings: Any) -> VCPCLIPModel:
-    torch.manual_seed(1)
-    return VCPCLIPModel(FrozenCLIP(encoder, SIDE, name="small"), replace(VCPCLIPSettings(), **settings)).eval()
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
-
-
-@pytest.fixture
-def masks() -> Tensor:
-    masks = torch.zeros(3, SIDE, SIDE)
-    masks[1, :11, 20:] = 1
-    return masks
+def make(clip: open_clip.CLIP, **settings: Any) -> VCPCLIPModel:
+    model: VCPCLIPModel = cases.make("VCPCLIP", clip, **settings)
+    return model
 
 
 def text_of(model: VCPCLIPModel, images: Tensor) -> Tensor:
     return model.text_features(model.read_prompts(model.prompts(model.context(model.encode(images)))))
 
 
-def test_deep_prompts_are_dropped_in_training_only(encoder: open_clip.CLIP, images: Tensor, masks: Tensor) -> None:
-    model = make(encoder)
+def test_deep_prompts_are_dropped_in_training_only(clip: open_clip.CLIP, images: Tensor, masks: Tensor) -> None:
+    model = make(clip)
     first, second = (model.loss(images, masks, LABELS)["loss"] for _ in range(2))
     assert first == second
     model.train()
     first, second = (model.loss(images, masks, LABELS)["loss"] for _ in range(2))
     assert first != second
-    model = make(encoder, dropout=0.0).train()
+    model = make(clip, dropout=0.0).train()
     first, second = (model.loss(images, masks, LABELS)["loss"] for _ in range(2))
     assert first == second
 
 
-def test_every_image_state_and_block_has_a_dropout_mask_of_its_own(encoder: open_clip.CLIP) -> None:
-    model = make(encoder, dropout=0.5, deep_length=2).train()
+def test_every_image_state_and_block_has_a_dropout_mask_of_its_own(clip: open_clip.CLIP) -> None:
+    model = make(clip, dropout=0.5, deep_length=2).train()
     x = torch.zeros(6, 9, 48)
     assert model.deep is not None
     inserted = model.deep(x, 0)
@@ -79,8 +55,8 @@ def test_every_image_state_and_block_has_a_dropout_mask_of_its_own(encoder: open
     assert len(dropped) == 12
 
 
-def test_deep_prompts_are_inserted_once_and_replaced_after(encoder: open_clip.CLIP) -> None:
-    deep = make(encoder, deep_length=2).deep
+def test_deep_prompts_are_inserted_once_and_replaced_after(clip: open_clip.CLIP) -> None:
+    deep = make(clip, deep_length=2).deep
     assert deep is not None
     x = torch.arange(5.0).reshape(1, 5, 1).expand(2, -1, 48)
     first = deep(x, 0)
@@ -91,10 +67,8 @@ def test_deep_prompts_are_inserted_once_and_replaced_after(encoder: open_clip.CL
     assert torch.equal(second[:, [0, 3, 4, 5, 6]], x)
 
 
-def test_text_features_of_a_batch_are_those_of_single_images_and_states(
-    encoder: open_clip.CLIP, images: Tensor
-) -> None:
-    model = make(encoder, deep_length=2, context_tokens=3)
+def test_text_features_of_a_batch_are_those_of_single_images_and_states(clip: open_clip.CLIP, images: Tensor) -> None:
+    model = make(clip, deep_length=2, context_tokens=3)
     together = text_of(model, images)
     for index in range(3):
         tokens = model.encode(images[index : index + 1])
@@ -116,24 +90,19 @@ def test_temperatures_learn_at_a_rate_of_their_own() -> None:
     assert [group["lr"] for group in default] == [4e-5, 0.01]
 
 
-def test_a_single_image_has_a_score_and_no_batch_mate_changes_it(encoder: open_clip.CLIP, images: Tensor) -> None:
-    model = make(encoder)
-    together = model(images)
-    for index in range(3):
-        alone = model(images[index : index + 1])
-        assert 0 < alone.pred_score.item() < 1
-        torch.testing.assert_close(alone.pred_score[0], together.pred_score[index], atol=1e-6, rtol=0)
+def test_a_single_image_has_a_score(clip: open_clip.CLIP, images: Tensor) -> None:
+    assert 0 < make(clip)(images[:1]).pred_score.item() < 1
 
 
-def test_score_is_half_of_both_means_over_the_largest_pixels(encoder: open_clip.CLIP) -> None:
+def test_score_is_half_of_both_means_over_the_largest_pixels(clip: open_clip.CLIP) -> None:
     pre = torch.tensor([[[0.1, 0.9], [0.5, 0.2]]])
     post = torch.tensor([[[0.4, 0.4], [0.0, 0.8]]])
-    assert make(encoder, top_pixels=2).image_score(pre, post).item() == pytest.approx((0.7 + 0.6) / 2)
-    assert make(encoder).image_score(pre, post).item() == pytest.approx((0.425 + 0.4) / 2)
+    assert make(clip, top_pixels=2).image_score(pre, post).item() == pytest.approx((0.7 + 0.6) / 2)
+    assert make(clip).image_score(pre, post).item() == pytest.approx((0.425 + 0.4) / 2)
 
 
-def test_extremes_of_the_batch_are_an_option(encoder: open_clip.CLIP, images: Tensor) -> None:
-    plain, model = make(encoder)(images), make(encoder, min_max_over="batch")
+def test_extremes_of_the_batch_are_an_option(clip: open_clip.CLIP, images: Tensor) -> None:
+    plain, model = make(clip)(images), make(clip, min_max_over="batch")
     result = model(images)
     for values, before in ((result.pred_score, plain.pred_score), (result.anomaly_map, plain.anomaly_map)):
         torch.testing.assert_close(values, (before - before.min()) / (before.max() - before.min()), atol=1e-5, rtol=0)
@@ -142,14 +111,14 @@ def test_extremes_of_the_batch_are_an_option(encoder: open_clip.CLIP, images: Te
     assert torch.isfinite(alone.anomaly_map).all()
 
 
-def test_without_the_global_feature_all_images_share_the_text(encoder: open_clip.CLIP, images: Tensor) -> None:
-    own, shared = text_of(make(encoder), images), text_of(make(encoder, use_global=False), images)
+def test_without_the_global_feature_all_images_share_the_text(clip: open_clip.CLIP, images: Tensor) -> None:
+    own, shared = text_of(make(clip), images), text_of(make(clip, use_global=False), images)
     assert not torch.allclose(own[0], own[1], atol=1e-4)
     torch.testing.assert_close(shared[0], shared[1])
 
 
-def test_without_deep_prompts_nothing_of_them_is_left(encoder: open_clip.CLIP, images: Tensor, masks: Tensor) -> None:
-    model = make(encoder, deep_length=0)
+def test_without_deep_prompts_nothing_of_them_is_left(clip: open_clip.CLIP, images: Tensor, masks: Tensor) -> None:
+    model = make(clip, deep_length=0)
     assert not any(name.startswith("deep") for name, _ in model.named_parameters())
     prompts = model.prompts(model.context(model.encode(images)))
     plain = model.clip.encode_text(prompts.flatten(0, 1), model.sentences.read_out)
@@ -158,8 +127,8 @@ def test_without_deep_prompts_nothing_of_them_is_left(encoder: open_clip.CLIP, i
     assert torch.isfinite(model.loss(images, masks, LABELS)["loss"])
 
 
-def test_zero_norm_tokens_are_finite(encoder: open_clip.CLIP, images: Tensor, masks: Tensor) -> None:
-    model = make(encoder)
+def test_zero_norm_tokens_are_finite(clip: open_clip.CLIP, images: Tensor, masks: Tensor) -> None:
+    model = make(clip)
     with torch.no_grad():
         for layer in (*model.pre.project, model.post.out):
             layer.weight.zero_()
@@ -170,17 +139,15 @@ def test_zero_norm_tokens_are_finite(encoder: open_clip.CLIP, images: Tensor, ma
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
-def test_one_image_learns_from_whole_images_not_from_rows(
-    encoder: open_clip.CLIP, images: Tensor, masks: Tensor
-) -> None:
-    model = make(encoder)
+def test_one_image_learns_from_whole_images_not_from_rows(clip: open_clip.CLIP, images: Tensor, masks: Tensor) -> None:
+    model = make(clip)
     each = [model.loss(images[i : i + 1], masks[i : i + 1], LABELS[i : i + 1])["post_dice"] for i in range(3)]
     together = model.loss(images, masks, LABELS)["post_dice"]
     torch.testing.assert_close(torch.stack(each).mean(), together)
 
 
-def test_losses_are_those_of_float32_under_autocast(encoder: open_clip.CLIP, images: Tensor, masks: Tensor) -> None:
-    model = make(encoder)
+def test_losses_are_those_of_float32_under_autocast(clip: open_clip.CLIP, images: Tensor, masks: Tensor) -> None:
+    model = make(clip)
     exact = model.loss(images, masks, LABELS)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = model.loss(images, masks, LABELS)
@@ -190,8 +157,8 @@ def test_losses_are_those_of_float32_under_autocast(encoder: open_clip.CLIP, ima
     rounded["loss"].backward()
 
 
-def test_the_image_tower_has_no_graph(encoder: open_clip.CLIP, images: Tensor) -> None:
-    tokens = make(encoder).encode(images.requires_grad_())
+def test_the_image_tower_has_no_graph(clip: open_clip.CLIP, images: Tensor) -> None:
+    tokens = make(clip).encode(images.requires_grad_())
     assert not tokens.cls.requires_grad and not tokens.patches.requires_grad
 
 
@@ -204,11 +171,8 @@ def unchecked() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("options", [{}, {"deep_length": 0, "use_global": False, "min_max_over": "batch"}])
-def test_the_traced_graph_takes_any_batch_and_gives_the_same(
-    encoder: open_clip.CLIP, images: Tensor, options: dict[str, Any]
-) -> None:
-    model = make(encoder, **options)
+def test_other_options_can_be_traced_too(clip: open_clip.CLIP, images: Tensor) -> None:
+    model = make(clip, deep_length=0, use_global=False, min_max_over="batch")
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(model, (images[:2],), dynamic_shapes={"images": {0: batch}})
     for count in (1, 3):
@@ -292,16 +256,16 @@ def test_settings_out_of_range_are_named(settings: dict[str, Any], message: str)
         VCPCLIPSettings(**settings)
 
 
-def test_what_does_not_fit_the_encoder_is_refused(encoder: open_clip.CLIP) -> None:
+def test_what_does_not_fit_the_encoder_is_refused(clip: open_clip.CLIP) -> None:
     with pytest.raises(InputError, match=r"text width \(48\) equals its joint dimension \(24\)"):
         VCPCLIPModel(FrozenCLIP(build({**CONFIG, "embed_dim": 24}), SIDE))
     for settings, message in (
         ({"heads": 5}, "heads=5 must divide the 32 channels"),
-        ({"layers": (2, 4)}, r"layers=\[2, 4\] do not fit the 3 vision blocks"),
+        ({"layers": (2, 5)}, r"layers=\[2, 5\] do not fit the 4 vision blocks"),
         ({"context_tokens": 70, "deep_length": 2}, "are 2 more than fit the text encoder's 77 tokens"),
         ({"context_tokens": 200}, "more than fit the text encoder's 77 tokens"),
     ):
         with pytest.raises(InputError, match=message):
-            make(encoder, **settings)
+            make(clip, **settings)
     with pytest.raises(InputError, match="temperature_rate=-1.0 must be at least 0"):
         VCPCLIP(backbone="tiny", temperature_rate=-1.0)
