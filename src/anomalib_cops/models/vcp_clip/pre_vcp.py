@@ -30,7 +30,7 @@ class PreVCP(nn.Module):
         self.project = nn.ModuleList(nn.Linear(width, dim) for _ in range(layers))
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
 
-    def context(self, global_feature: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch context dim"]:
+    def context(self, global_feature: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch slots dim"]:
         """Visual context tokens: learnable words plus r filtered copies of the global feature, not normalised."""
         if self.conv is None:
             return self.query.expand(global_feature.shape[0], -1, -1)

@@ -36,11 +36,11 @@ class StateSentences(nn.Module):
         self.register_buffer("prefix", embeddings[:, :end].clone(), persistent=False)
         self.register_buffer("suffix", embeddings[:, end : ids.shape[1] - slots].clone(), persistent=False)
         self.token_ids: Int[Tensor, "states tokens"]
-        self.prefix: Float[Tensor, "states words width"]
+        self.prefix: Float[Tensor, "states prefix width"]
         self.suffix: Float[Tensor, "states rest width"]
 
     def forward(
-        self, context: Float[Tensor, "batch context width"], *, padded: bool = False
+        self, context: Float[Tensor, "batch slots width"], *, padded: bool = False
     ) -> Float[Tensor, "batch states tokens width"]:
         """Token embeddings of both sentences with each image's context tokens.
 

@@ -69,12 +69,12 @@ class VCPCLIPModel(nn.Module):
         """Raw tokens of the ordinary path: no norm, no projection, no gradient."""
         return self.clip.image_tokens(images, layers=self.layers)
 
-    def context(self, tokens: ImageTokens) -> Float[Tensor, "batch context dim"]:
+    def context(self, tokens: ImageTokens) -> Float[Tensor, "batch slots dim"]:
         """Visual context tokens from the global feature, which is not normalised."""
         return self.pre.context(self.clip.project_image(tokens.cls))
 
     def prompts(
-        self, context: Float[Tensor, "batch context dim"], *, padded: bool = False
+        self, context: Float[Tensor, "batch slots dim"], *, padded: bool = False
     ) -> Float[Tensor, "batch states tokens dim"]:
         """Token embeddings: start | "a photo of a good" or "… damaged" | context tokens | end of text."""
         return self.sentences(context, padded=padded)
@@ -91,21 +91,27 @@ class VCPCLIPModel(nn.Module):
             ends = self.deep.norm(ends)
         return F.normalize(self.clip.project_text(ends), dim=-1)
 
-    def maps(self, logits: Float[Tensor, "layers batch patches states"]) -> Float[Tensor, "layers batch states h w"]:
+    def maps(
+        self, logits: Float[Tensor, "layers batch patches states"]
+    ) -> Float[Tensor, "layers batch states height width"]:
         """Probability of each state at every pixel: enlarged first, softmax after, in float32 under autocast too."""
         grids = to_grid(logits.float().mT)
         enlarged = enlarge_smoothly(grids.flatten(0, 1), self.clip.image_size, align_corners=True)
         return enlarged.softmax(dim=1).unflatten(0, grids.shape[:2])
 
-    def fuse(self, pre: Float[Tensor, "batch h w"], post: Float[Tensor, "batch h w"]) -> Float[Tensor, "batch h w"]:
+    def fuse(
+        self, pre: Float[Tensor, "batch height width"], post: Float[Tensor, "batch height width"]
+    ) -> Float[Tensor, "batch height width"]:
         """Weighted mean of the Pre and the Post map, before smoothing."""
         return self.settings.alpha * pre + (1 - self.settings.alpha) * post
 
-    def image_score(self, pre: Float[Tensor, "batch h w"], post: Float[Tensor, "batch h w"]) -> Float[Tensor, " batch"]:
+    def image_score(
+        self, pre: Float[Tensor, "batch height width"], post: Float[Tensor, "batch height width"]
+    ) -> Float[Tensor, " batch"]:
         """Mean of the largest pixels of both maps; the official score is the sum over the maps, twice as much."""
         return (self.top_mean(pre) + self.top_mean(post)) / 2
 
-    def top_mean(self, maps: Float[Tensor, "batch h w"]) -> Float[Tensor, " batch"]:
+    def top_mean(self, maps: Float[Tensor, "batch height width"]) -> Float[Tensor, " batch"]:
         """Mean of each map's largest pixels."""
         pixels = maps.flatten(1)
         return pixels.topk(min(self.settings.top_pixels, pixels.shape[1]), dim=1).values.mean(dim=1)
