@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from anomalib_cops.alignment import cosine, enlarge, gaussian_smooth, probabilities, to_grid
+from anomalib_cops.alignment import cosine, enlarge, gaussian_smooth, probabilities, stretch, to_grid
 
 
 def test_cosine_and_probabilities_by_hand() -> None:
@@ -36,3 +36,10 @@ def test_smoothing_is_scipys_also_where_the_kernel_is_larger_than_the_map(sigma:
 def test_no_smoothing_is_no_change() -> None:
     maps = torch.rand(1, 4, 4)
     assert gaussian_smooth(maps, 0) is maps
+
+
+def test_stretch_by_hand_and_of_constants() -> None:
+    values = torch.tensor([[1.0, 3.0], [2.0, 2.0]])
+    assert torch.equal(stretch(values, values.amin(), values.amax()), (values - 1) / 2)
+    rows = stretch(values, values.amin(dim=1, keepdim=True), values.amax(dim=1, keepdim=True))
+    assert torch.equal(rows, torch.tensor([[0.0, 1.0], [0.0, 0.0]]))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import anomalib_cops
-from anomalib_cops import AnomalyCLIP, CoPS, ZeroShotTransfer
+from anomalib_cops import VCPCLIP, AnomalyCLIP, CoPS, ZeroShotTransfer
 from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
 from tools import tables
 
@@ -24,7 +24,10 @@ def test_public_names_are_documented(name):
     assert any(f"`{name}`" in page.read_text() for page in DOCS.glob("*.md"))
 
 
-@pytest.mark.parametrize(("page", "cls"), [("models.md", AnomalyCLIP), ("models.md", CoPS), ("data.md", ZeroShotTransfer)])
+@pytest.mark.parametrize(
+    ("page", "cls"),
+    [("models.md", AnomalyCLIP), ("models.md", CoPS), ("models.md", VCPCLIP), ("data.md", ZeroShotTransfer)],
+)
 def test_every_argument_is_documented(page, cls):
     text = (DOCS / page).read_text()
     missing = [name for name in arguments(cls) if f"`{name}`" not in text and f"`{name}=" not in text]

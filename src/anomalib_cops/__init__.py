@@ -8,14 +8,16 @@ if TYPE_CHECKING:
     from anomalib_cops.errors import InputError
     from anomalib_cops.models.anomaly_clip.lightning_model import AnomalyCLIP
     from anomalib_cops.models.cops.lightning_model import CoPS
+    from anomalib_cops.models.vcp_clip.lightning_model import VCPCLIP
 
 __version__ = "0.1.0"
-__all__ = ["AnomalyCLIP", "CoPS", "InputError", "ZeroShotTransfer", "__version__"]
+__all__ = ["VCPCLIP", "AnomalyCLIP", "CoPS", "InputError", "ZeroShotTransfer", "__version__"]
 
 _HOMES = {
     "AnomalyCLIP": "anomalib_cops.models.anomaly_clip.lightning_model",
     "CoPS": "anomalib_cops.models.cops.lightning_model",
     "InputError": "anomalib_cops.errors",
+    "VCPCLIP": "anomalib_cops.models.vcp_clip.lightning_model",
     "ZeroShotTransfer": "anomalib_cops.data",
 }
 

@@ -48,6 +48,20 @@ def enlarge_smoothly(
     return F.interpolate(maps, size=(size, size), mode="bilinear", align_corners=align_corners)
 
 
+def stretch(
+    values: Float[Tensor, "*shape"], low: Float[Tensor, "*#shape"], high: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "*shape"]:
+    """Map ``low`` to 0 and ``high`` to 1; where both are the same, everything becomes 0, not 0/0.
+
+    Args:
+        values: at least ``low`` and at most ``high``.
+        low: smallest value, of all or along some axes that are kept with size 1.
+        high: largest value, likewise.
+    """
+    spread = high - low
+    return (values - low) / torch.where(spread > 0, spread, torch.ones_like(spread))
+
+
 def gaussian_smooth(
     maps: Float[Tensor, "batch height width"], sigma: float, truncate: float = 4.0
 ) -> Float[Tensor, "batch height width"]:

@@ -8,6 +8,7 @@ from types import TracebackType
 MODELS = {
     "AnomalyCLIP": "anomalib_cops.models.anomaly_clip.lightning_model",
     "CoPS": "anomalib_cops.models.cops.lightning_model",
+    "VCPCLIP": "anomalib_cops.models.vcp_clip.lightning_model",
 }
 DATAMODULES = {"ZeroShotTransfer": "anomalib_cops.data.transfer"}
 PACKAGE = "anomalib_cops"

@@ -65,6 +65,16 @@ CASES = {
             "other sizes": {"context_tokens": 5, "deep_depth": 2, "deep_length": 3},
         }
     ),
+    "VCPCLIP": Case(
+        {
+            "full": {},
+            "without global feature": {"use_global": False},
+            "without deep prompts": {"deep_length": 0},
+            "other sizes": {"layers": (1, 4), "context_tokens": 3, "deep_length": 2, "heads": 4, "top_pixels": 100},
+        },
+        # One adds a constant that layer norms remove, the other one that a softmax does.
+        inert=frozenset({"pre.conv.bias", "post.key.bias"}),
+    ),
 }
 
 

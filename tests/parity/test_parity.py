@@ -9,7 +9,7 @@ import pytest
 from tests.parity import __main__ as command
 
 GOLDEN = Path(__file__).parent / "golden"
-AT_LEAST = {"cops": 400, "anomaly_clip": 130}
+AT_LEAST = {"cops": 400, "anomaly_clip": 130, "vcp_clip": 150}
 """Rows that a complete comparison has."""
 
 CHANGED = {
@@ -36,6 +36,17 @@ CHANGED = {
         "metric.pixel_aupro",
         "learner.compound_prompts_text.3",
         "in.gt",
+    ],
+    "vcp_clip": [
+        "out.patch_tokens.4",
+        "out.text_block0_input.abnormal",
+        "out.noglobal.text_features",
+        "out.pre_map.2",
+        "out.image_score_minmax",
+        "out.grad_val.Zero_try.v_proj_pre_1.bias",
+        "out.step1.val.prompt_norm.bias",
+        "learner.deep_prompt_embeddings",
+        "learner.Zero_try.q_proj_pre.weight",
     ],
 }
 

@@ -73,6 +73,11 @@ class FrozenCLIP(nn.Module):
         return self.model.visual.proj.shape[1]
 
     @property
+    def image_width(self) -> int:
+        """Size of a token inside the image tower."""
+        return self.model.visual.proj.shape[0]
+
+    @property
     def text_width(self) -> int:
         """Size of a token embedding."""
         return self.model.token_embedding.embedding_dim
@@ -172,7 +177,14 @@ class FrozenCLIP(nn.Module):
         """Text features of prompts given as token embeddings; see :func:`anomalib_cops.clip.text.encode`."""
         return text.encode(self.model, embeddings, read_out, deep)
 
-    def project_text(self, tokens: Float[Tensor, "prompts width"]) -> Float[Tensor, "prompts dim"]:
+    def text_tokens(
+        self, embeddings: Float[Tensor, "prompts tokens width"], deep: DeepPlacement | None = None
+    ) -> Float[Tensor, "prompts longer width"]:
+        """Tokens after the last text block, neither normalised nor projected; longer if ``deep`` inserts some."""
+        *_, last = text.walk(self.model, embeddings, deep)
+        return last
+
+    def project_text(self, tokens: Float[Tensor, "*prompts width"]) -> Float[Tensor, "*prompts dim"]:
         """Read-out tokens in the joint space: the last layer norm and the projection."""
         return text.project(self.model, tokens)
 

@@ -37,7 +37,7 @@ def encode(
     return project(text, ends)
 
 
-def project(text: OpenClipModule, tokens: Float[Tensor, "prompts width"]) -> Float[Tensor, "prompts dim"]:
+def project(text: OpenClipModule, tokens: Float[Tensor, "*prompts width"]) -> Float[Tensor, "*prompts dim"]:
     """Read-out tokens in the joint space: the last layer norm and the projection."""
     return text.ln_final(tokens) @ text.text_projection
 

@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from anomalib_cops.alignment import stretch
 
 
 def min_max(
@@ -21,8 +22,7 @@ def min_max(
         low, high = low.amin(dim=1, keepdim=True), high.amax(dim=1, keepdim=True)
     else:
         low, high = low.amin(), high.amax()
-    spread = high - low
-    return (distance - low) / torch.where(spread > 0, spread, torch.ones_like(spread))
+    return stretch(distance, low, high)
 
 
 def distance_weight(

@@ -1,0 +1,104 @@
+"""What VCP-CLIP's text encoder is fed: two sentences with a slot, and deep prompts behind one projection."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from anomalib_cops.clip import FrozenCLIP, end_of_text
+from anomalib_cops.errors import InputError
+
+SENTENCES = ("a photo of a good", "a photo of a damaged")
+"""Of the normal and the anomalous state; the visual context tokens follow in the place of the product's name."""
+
+SLOT_ID = 49408
+"""Behind the last word of CLIP's vocabulary; the official code writes it where the context tokens come."""
+
+
+class StateSentences(nn.Module):
+    """Start of text | "a photo of a good" or "… damaged" | context tokens | end of text | padding.
+
+    Args:
+        clip: whose tokenizer and token embedding are used.
+        slots: number of context tokens.
+
+    Attributes:
+        read_out: index of the end-of-text token, where the text feature is read.
+    """
+
+    def __init__(self, clip: FrozenCLIP, slots: int) -> None:
+        super().__init__()
+        ids = clip.tokenize(SENTENCES)
+        (end,) = set(end_of_text(ids))  # both are equally long
+        embeddings = clip.embed_tokens(ids).detach()
+        self.read_out = end + slots
+        slot = torch.full_like(ids[:, :1], SLOT_ID)
+        self.register_buffer("token_ids", torch.cat([ids[:, :end], slot, ids[:, end:-1]], dim=1), persistent=False)
+        self.register_buffer("prefix", embeddings[:, :end].clone(), persistent=False)
+        self.register_buffer("suffix", embeddings[:, end : ids.shape[1] - slots].clone(), persistent=False)
+        self.token_ids: Int[Tensor, "states tokens"]
+        self.prefix: Float[Tensor, "states prefix width"]
+        self.suffix: Float[Tensor, "states rest width"]
+
+    def forward(
+        self, context: Float[Tensor, "batch slots width"], *, padded: bool = False
+    ) -> Float[Tensor, "batch states tokens width"]:
+        """Token embeddings of both sentences with each image's context tokens.
+
+        Args:
+            context: visual context tokens.
+            padded: go on after the end of text up to the full context, as a tokenizer would.
+        """
+        batch, states = context.shape[0], self.prefix.shape[0]
+        suffix = self.suffix if padded else self.suffix[:, :1]
+        slots = context.unsqueeze(1).expand(-1, states, -1, -1)
+        return torch.cat([self.prefix.expand(batch, -1, -1, -1), slots, suffix.expand(batch, -1, -1, -1)], dim=2)
+
+
+class DeepPrompts(nn.Module):
+    """Learnable tokens after the start of text: inserted before the first block, replaced before every later one.
+
+    The inserted tokens get no position, and those that they push on keep the one they had. All layers share one
+    projection; a layer norm of its own follows the last block.
+
+    Args:
+        depth: number of text blocks.
+        length: tokens per block, n.
+        width: size of a token embedding.
+        dropout: of the projected tokens in training, drawn for every prompt and block.
+    """
+
+    def __init__(self, depth: int, length: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.empty(length, width).uniform_(-1, 1))
+        self.later = nn.Parameter(torch.empty(depth - 1, length, width).uniform_(-1, 1))
+        self.project = nn.Linear(width, width)
+        nn.init.kaiming_normal_(self.project.weight, mode="fan_out")
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    @property
+    def length(self) -> int:
+        """Number of tokens per block."""
+        return self.first.shape[0]
+
+    def forward(self, x: Float[Tensor, "prompts tokens width"], block: int) -> Float[Tensor, "prompts longer width"]:
+        """Tokens that enter a block; the first one's are longer by the inserted tokens."""
+        tokens = self.project(self.later[block - 1] if block else self.first)
+        # After the expansion, so that every prompt has a mask of its own.
+        tokens = self.dropout(tokens.expand(x.shape[0], -1, -1))
+        rest = x[:, 1 + self.length :] if block else x[:, 1:]
+        return torch.cat([x[:, :1], tokens.to(x.dtype), rest], dim=1)
+
+
+def check_length(clip: FrozenCLIP, sentences: StateSentences, deep_length: int) -> None:
+    """Refuse prompts that are longer than the text tower's context.
+
+    Raises:
+        InputError: saying how much room there is.
+    """
+    surplus = sentences.read_out + 1 + deep_length - clip.context_length
+    if surplus > 0:
+        raise InputError(
+            f"VCPCLIP: context_tokens and deep_length are {surplus} more than fit the text encoder's "
+            f"{clip.context_length} tokens; use fewer."
+        )

@@ -1,0 +1,68 @@
+"""What can be chosen about VCP-CLIP, with the training rates of the official code as named presets."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from anomalib_cops.errors import InputError
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {"epochs": 10, "learning_rate": 4e-5},
+    "visa": {"epochs": 10, "learning_rate": 4e-5},
+    "mvtec": {"epochs": 10, "learning_rate": 2e-5},
+}
+"""By the auxiliary set that is trained on; the computation is the same for all of them."""
+
+TEMPERATURE_RATE = 0.01
+"""Learning rate of the two temperatures, the same for all presets."""
+
+
+@dataclass(frozen=True)
+class VCPCLIPSettings:
+    """Sizes, switches and official quirks of the VCP-CLIP computation.
+
+    Attributes:
+        layers: 1-based vision blocks whose patches are scored; empty means the four that end each quarter of the tower.
+        context_tokens: visual context tokens in the place of the product's name, r.
+        deep_length: deep prompts per text block, n; 0 is the official code without them, which also drops the layer
+            norm that comes with them.
+        alpha: share of the Pre map in the anomaly map, in [0, 1].
+        sigma: smoothing of the anomaly map in pixels.
+        top_pixels: how many of the largest pixels of either map make the image score; all pixels if there are fewer.
+        heads: of the Post-VCP attention.
+        dropout: of the deep prompts in training, in [0, 1).
+        use_global: the image's global feature makes the context tokens its own; without it all images share them.
+        quick_gelu: activation of the frozen encoder. False is the exact GELU, with which the official code runs
+            OpenAI's weights although they were trained with QuickGELU; published prompts depend on it.
+        min_max_over: leave maps and scores as they are, or stretch both to [0, 1] over the batch, as the official code
+            does over all test images of a category.
+    """
+
+    layers: tuple[int, ...] = ()
+    context_tokens: int = 2
+    deep_length: int = 1
+    alpha: float = 0.2
+    sigma: float = 8.0
+    top_pixels: int = 2000
+    heads: int = 8
+    dropout: float = 0.1
+    use_global: bool = True
+    quick_gelu: bool = False
+    min_max_over: Literal["none", "batch"] = "none"
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            InputError: naming the field, its value and what is allowed.
+        """
+        rules = {
+            **{name: (getattr(self, name) >= 1, "at least 1") for name in ("context_tokens", "top_pixels", "heads")},
+            **{name: (getattr(self, name) >= 0, "at least 0") for name in ("deep_length", "sigma")},
+            "alpha": (0 <= self.alpha <= 1, "in [0, 1]"),
+            "dropout": (0 <= self.dropout < 1, "at least 0 and below 1"),
+            "layers": (list(self.layers) == sorted(set(self.layers)), "ascending without repeats"),
+            "min_max_over": (self.min_max_over in ("none", "batch"), "'none' or 'batch'"),
+        }
+        for name, (holds, allowed) in rules.items():
+            if not holds:
+                raise InputError(f"VCPCLIP: {name}={getattr(self, name)} must be {allowed}.")

@@ -1,0 +1,178 @@
+"""VCP-CLIP in plain torch: forward is the paper's overview figure, from left to right."""
+
+from typing import Any
+
+import torch
+from anomalib.data import InferenceBatch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, stretch, to_grid
+from anomalib_cops.clip import FrozenCLIP, ImageTokens
+from anomalib_cops.errors import InputError
+from anomalib_cops.losses import dice_loss, focal_loss
+from anomalib_cops.models.vcp_clip.post_vcp import PostVCP
+from anomalib_cops.models.vcp_clip.pre_vcp import PreVCP
+from anomalib_cops.models.vcp_clip.prompts import DeepPrompts, StateSentences, check_length
+from anomalib_cops.models.vcp_clip.settings import VCPCLIPSettings
+
+QUARTERS = 4
+
+
+class VCPCLIPModel(nn.Module):
+    """Visual context prompting on a frozen CLIP (arXiv 2407.12276).
+
+    Args:
+        clip: the frozen encoder; its text width must equal its joint dimension.
+        settings: sizes and switches.
+
+    Raises:
+        InputError: the encoder cannot carry these settings.
+    """
+
+    def __init__(self, clip: FrozenCLIP, settings: VCPCLIPSettings | None = None) -> None:
+        super().__init__()
+        settings = settings or VCPCLIPSettings()
+        check_encoder(clip, settings)
+        self.clip = clip
+        self.settings = settings
+        self.layers = settings.layers or quarters(clip.depth)
+        self.sentences = StateSentences(clip, settings.context_tokens)
+        check_length(clip, self.sentences, settings.deep_length)
+        width, dim = clip.image_width, clip.dim
+        self.pre = PreVCP(width, dim, len(self.layers), settings.context_tokens, use_global=settings.use_global)
+        self.post = PostVCP(width, dim, settings.heads)
+        self.deep = (
+            DeepPrompts(clip.text_depth, settings.deep_length, dim, settings.dropout) if settings.deep_length else None
+        )
+
+    @torch.no_grad()
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> InferenceBatch:
+        """Anomaly score and map of every image, both in [0, 1].
+
+        Args:
+            images: normalised with CLIP's mean and standard deviation, at the encoder's image size.
+        """
+        tokens = self.encode(images)
+        text = self.text_features(self.read_prompts(self.prompts(self.context(tokens))))
+        pre = self.maps(self.pre(tokens.patches, text))[:, :, 1].mean(dim=0)
+        post = self.maps(self.post(tokens.patches, text))[:, :, 1].mean(dim=0)
+        anomaly_map = gaussian_smooth(self.fuse(pre, post), self.settings.sigma)
+        score = self.image_score(pre, post)
+        if self.settings.min_max_over == "batch":
+            anomaly_map, score = (stretch(x, x.amin(), x.amax()) for x in (anomaly_map, score))
+        return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
+
+    @torch.no_grad()
+    def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageTokens:
+        """Raw tokens of the ordinary path: no norm, no projection, no gradient."""
+        return self.clip.image_tokens(images, layers=self.layers)
+
+    def context(self, tokens: ImageTokens) -> Float[Tensor, "batch slots dim"]:
+        """Visual context tokens from the global feature, which is not normalised."""
+        return self.pre.context(self.clip.project_image(tokens.cls))
+
+    def prompts(
+        self, context: Float[Tensor, "batch slots dim"], *, padded: bool = False
+    ) -> Float[Tensor, "batch states tokens dim"]:
+        """Token embeddings: start | "a photo of a good" or "… damaged" | context tokens | end of text."""
+        return self.sentences(context, padded=padded)
+
+    def read_prompts(self, prompts: Float[Tensor, "batch states tokens dim"]) -> Float[Tensor, "batch states dim"]:
+        """End-of-text tokens after the last text block; all images and both states go through it at once."""
+        read_out = self.sentences.read_out + 1
+        last = self.clip.text_tokens(prompts[:, :, :read_out].flatten(0, 1), self.deep)
+        return last[:, -1].unflatten(0, prompts.shape[:2])
+
+    def text_features(self, ends: Float[Tensor, "batch states dim"]) -> Float[Tensor, "batch states dim"]:
+        """Unit text feature of each image and state: the learned norm, CLIP's own, and the projection."""
+        if self.deep is not None:
+            ends = self.deep.norm(ends)
+        return F.normalize(self.clip.project_text(ends), dim=-1)
+
+    def maps(
+        self, logits: Float[Tensor, "layers batch patches states"]
+    ) -> Float[Tensor, "layers batch states height width"]:
+        """Probability of each state at every pixel: enlarged first, softmax after, in float32 under autocast too."""
+        grids = to_grid(logits.float().mT)
+        enlarged = enlarge_smoothly(grids.flatten(0, 1), self.clip.image_size, align_corners=True)
+        return enlarged.softmax(dim=1).unflatten(0, grids.shape[:2])
+
+    def fuse(
+        self, pre: Float[Tensor, "batch height width"], post: Float[Tensor, "batch height width"]
+    ) -> Float[Tensor, "batch height width"]:
+        """Weighted mean of the Pre and the Post map, before smoothing."""
+        return self.settings.alpha * pre + (1 - self.settings.alpha) * post
+
+    def image_score(
+        self, pre: Float[Tensor, "batch height width"], post: Float[Tensor, "batch height width"]
+    ) -> Float[Tensor, " batch"]:
+        """Mean of the largest pixels of both maps; the official score is the sum over the maps, twice as much."""
+        return (self.top_mean(pre) + self.top_mean(post)) / 2
+
+    def top_mean(self, maps: Float[Tensor, "batch height width"]) -> Float[Tensor, " batch"]:
+        """Mean of each map's largest pixels."""
+        pixels = maps.flatten(1)
+        return pixels.topk(min(self.settings.top_pixels, pixels.shape[1]), dim=1).values.mean(dim=1)
+
+    def loss(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        masks: Float[Tensor, "batch height width"],
+        labels: Float[Tensor, " batch"],
+    ) -> dict[str, Float[Tensor, ""]]:
+        """All loss terms of a batch with masks, each summed over the layers; "loss" is their sum.
+
+        Args:
+            images: as in :meth:`forward`.
+            masks: 1 where anomalous, 0 elsewhere, at image size.
+            labels: not used; the method learns from pixels alone.
+        """
+        tokens = self.encode(images)
+        text = self.text_features(self.read_prompts(self.prompts(self.context(tokens))))
+        terms: dict[str, Tensor] = {}
+        for name, scored in (("pre", self.pre), ("post", self.post)):
+            maps = self.maps(scored(tokens.patches, text))
+            terms[f"{name}_focal"] = torch.stack([focal_loss(layer, masks) for layer in maps]).sum()
+            terms[f"{name}_dice"] = torch.stack([dice_loss(layer[:, 1], masks) for layer in maps]).sum()
+        terms["loss"] = torch.stack(list(terms.values())).sum()
+        return terms
+
+    def parameter_groups(self, rate: float, temperature_rate: float) -> list[dict[str, Any]]:
+        """Trained parameters for the optimiser; both temperatures learn at a rate of their own.
+
+        Args:
+            rate: of everything else.
+            temperature_rate: of the logarithms of both scales.
+        """
+        temperatures = [self.pre.log_scale, self.post.log_scale]
+        others = [p for p in self.parameters() if p.requires_grad and not any(p is t for t in temperatures)]
+        return [{"params": others, "lr": rate}, {"params": temperatures, "lr": temperature_rate}]
+
+
+def quarters(depth: int) -> tuple[int, ...]:
+    """Last block of each quarter of a tower: 6, 12, 18, 24 of 24; fewer than four in a tower of fewer blocks."""
+    return tuple(sorted({max(1, depth * part // QUARTERS) for part in range(1, QUARTERS + 1)}))
+
+
+def check_encoder(clip: FrozenCLIP, settings: VCPCLIPSettings) -> None:
+    """Refuse an encoder that cannot carry the settings.
+
+    Raises:
+        InputError: saying which.
+    """
+    if clip.text_width != clip.dim:
+        raise InputError(
+            f"VCPCLIP adds image features to words, so it needs a backbone whose text width ({clip.text_width}) equals "
+            f"its joint dimension ({clip.dim}); '{clip.name}' is not one."
+        )
+    if clip.image_width % settings.heads:
+        raise InputError(
+            f"VCPCLIP: heads={settings.heads} must divide the {clip.image_width} channels of the image tower of "
+            f"'{clip.name}'."
+        )
+    if settings.layers and not 1 <= min(settings.layers) <= max(settings.layers) <= clip.depth:
+        raise InputError(
+            f"VCPCLIP: layers={list(settings.layers)} do not fit the {clip.depth} vision blocks of '{clip.name}'."
+        )
