@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import anomalib_cops
-from anomalib_cops import VCPCLIP, AnomalyCLIP, CoPS, ZeroShotTransfer
 from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
+from anomalib_cops.plugin import DATAMODULES, MODELS
+from tests.models.cases import method
 from tools import tables
 
 ROOT = Path(__file__).parent.parent
@@ -24,25 +25,37 @@ def test_public_names_are_documented(name):
     assert any(f"`{name}`" in page.read_text() for page in DOCS.glob("*.md"))
 
 
-@pytest.mark.parametrize(
-    ("page", "cls"),
-    [("models.md", AnomalyCLIP), ("models.md", CoPS), ("models.md", VCPCLIP), ("data.md", ZeroShotTransfer)],
-)
-def test_every_argument_is_documented(page, cls):
-    text = (DOCS / page).read_text()
-    missing = [name for name in arguments(cls) if f"`{name}`" not in text and f"`{name}=" not in text]
-    assert not missing
+@pytest.mark.parametrize("name", [*MODELS, *DATAMODULES])
+def test_every_argument_is_documented(name):
+    text = (DOCS / "data.md").read_text()
+    if name in MODELS:
+        sections = re.split(r"^## ", (DOCS / "models.md").read_text(), flags=re.MULTILINE)
+        (text,) = [section for section in sections if section.splitlines()[0].replace("-", "") == name]
+    cls = getattr(anomalib_cops, name)
+    assert not [name for name in arguments(cls) if f"`{name}`" not in text and f"`{name}=" not in text]
 
 
-def test_every_argument_has_a_docstring_entry_and_reaches_the_settings():
-    documented = set(re.findall(r"^\s+(\w+): ", inspect.getdoc(CoPS), flags=re.MULTILINE))
-    assert set(arguments(CoPS)) <= documented
-    assert {field for field in CoPSSettings.__dataclass_fields__} <= set(arguments(CoPS))
+@pytest.mark.parametrize("name", MODELS)
+def test_every_argument_has_a_docstring_entry_and_every_setting_is_an_argument(name):
+    cls = getattr(anomalib_cops, name)
+    documented = set(re.findall(r"^\s+(\w+): ", inspect.getdoc(cls), flags=re.MULTILINE))
+    assert set(arguments(cls)) <= documented
+    assert method(name).setting_names <= set(arguments(cls))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_method_has_a_page_with_a_picture(name):
+    page = Path(inspect.getfile(getattr(anomalib_cops, name))).parent / "README.md"
+    (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", page.read_text())
+    assert (page.parent / picture).is_file()
 
 
 @pytest.mark.parametrize(
     "option",
-    ["min_max_over", "noise", "all_pairs_reconstruction", "reflip_levels", "cross_prototypes", "half_deep_prompts"],
+    [
+        *("min_max_over", "noise", "all_pairs_reconstruction", "reflip_levels", "cross_prototypes"),
+        *("half_deep_prompts", "local_feed_forward", "local_weight", "quick_gelu", "use_global"),
+    ],
 )
 def test_every_official_quirk_is_listed(option):
     assert f"`{option}=" in (DOCS / "differences.md").read_text()
@@ -64,7 +77,7 @@ def test_defaults_in_the_settings_are_those_of_the_default_preset():
 
 
 def test_links_between_pages_lead_somewhere():
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")]:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"), *ROOT.glob("src/**/README.md")]:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
             assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 from anomalib.data import AnomalibDataModule
-from torchvision.transforms.v2 import Compose, Normalize, Resize
+from torchvision.transforms.v2 import Compose, Normalize, RandomHorizontalFlip, Resize
 
 from anomalib_cops.data import ZeroShotTransfer, synthetic
 from anomalib_cops.errors import InputError
@@ -232,3 +232,14 @@ def test_the_number_of_worker_processes_does_not_change_a_batch(sets: Path) -> N
     for (paths, images), (other_paths, other_images) in zip(*epochs, strict=True):
         assert paths == other_paths
         assert torch.equal(images, other_images)
+
+
+def test_augmentations_move_image_and_mask_of_the_training_part_alone(sets: Path) -> None:
+    plain = transfer(sets)
+    turned = transfer(sets, train_augmentations=RandomHorizontalFlip(p=1))
+    row = plain.train_data.samples.label_index.tolist().index(1)
+    one, other = plain.train_data[row], turned.train_data[row]
+    assert torch.equal(one.image.flip(-1), other.image)
+    assert torch.equal(one.gt_mask.flip(-1), other.gt_mask) and not torch.equal(one.gt_mask, other.gt_mask)
+    assert torch.equal(plain.test_data[0].image, turned.test_data[0].image)
+    assert turned.val_data.augmentations is None

@@ -13,6 +13,7 @@ from anomalib.data import AnomalibDataModule
 from anomalib.data.utils import Split
 from pandas import DataFrame
 from torch.utils.data import DataLoader
+from torchvision.transforms.v2 import Transform
 
 from anomalib_cops.data.catalog import LabelledSet, choose, find_set
 from anomalib_cops.data.dataset import LabelledImages
@@ -47,6 +48,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         seed: For the held-out part, the order of training and the synthetic world.
         synthetic_samples: Synthetic pictures per category, good and defect together.
         synthetic_size: Side of a synthetic picture in pixels.
+        train_augmentations: Applied to image and mask of a training sample together; none by default.
 
     Raises:
         InputError: When it is first used: unknown names, unusable folders, or the same data on both sides.
@@ -66,8 +68,10 @@ class ZeroShotTransfer(AnomalibDataModule):
         seed: int = 0,
         synthetic_samples: int = 100,
         synthetic_size: int = 128,
+        train_augmentations: Transform | None = None,
     ) -> None:
         super().__init__(
+            train_augmentations=train_augmentations,
             train_batch_size=train_batch_size,
             eval_batch_size=eval_batch_size,
             num_workers=min(num_workers, _processors()),
