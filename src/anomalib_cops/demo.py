@@ -147,13 +147,13 @@ def loader(dataset: LabelledImages) -> DataLoader:
     return DataLoader(dataset, batch_size=32, collate_fn=dataset.collate_fn)
 
 
-def examples_of(model: CoPS, dataset: LabelledImages, each: int = 3) -> list[Any]:
+def examples_of(model: Any, dataset: LabelledImages, each: int = 3) -> list[Any]:
     """Predictions for the first few normal and anomalous images of a target, as anomalib's loops make them."""
     labels = dataset.samples.label_index.to_numpy()
     chosen = [*(labels == 0).nonzero()[0][:each], *(labels == 1).nonzero()[0][:each]]
     batch = dataset.collate_fn([dataset[int(index)] for index in chosen])
     batch.image, batch.gt_mask = model.pre_processor.transform(batch.image, batch.gt_mask)
-    batch.update(**model.model(batch.image)._asdict())
+    batch.update(**model.model(batch.image, **model.conditions(batch))._asdict())
     model.post_processor.post_process_batch(batch)
     return list(batch.items)
 
