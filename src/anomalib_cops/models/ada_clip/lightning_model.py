@@ -117,7 +117,8 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         """The class name of every image, unless one was given for all."""
         if self.model.settings.class_name:
             return {}
-        paths = getattr(batch, "image_path", None) or [None] * batch.batch_size
+        assert batch.image is not None
+        paths = getattr(batch, "image_path", None) or [None] * len(batch.image)
         return {"class_names": [self._category(path) for path in paths]}
 
     def _category(self, path: str | None) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anomalib_cops.clip import FrozenCLIP, end_of_text
+from anomalib_cops.models.remembered import WeightsMark
 
 NORMAL_STATES = (
     "{}",
@@ -70,38 +71,27 @@ def ensemble(features: Float[Tensor, "batch sentences dim"]) -> Float[Tensor, "b
 
 
 class TextCache:
-    """Text features by class name, for as long as what they are made of stays the same.
-
-    What they are made of is compared by value: a few prompts, and no way of changing them goes unnoticed.
-    """
+    """Text features by class name, for as long as the weights that they are made of stay the same."""
 
     def __init__(self) -> None:
-        self._made_of: list[Tensor] = []
-        self._made_on: tuple[object, ...] = ()
-        self._features: dict[str, Tensor] = {}
+        self._mark = WeightsMark()
+        self._features: dict[str, Float[Tensor, "states dim"]] = {}
 
     def get(
         self,
         class_names: Sequence[str],
-        parameters: Iterable[Tensor],
-        device: torch.device,
+        weights: Iterable[Tensor],
         make: Callable[[list[str]], Float[Tensor, "names states dim"]],
-    ) -> Float[Tensor, "batch states dim"]:
+    ) -> Float[Tensor, "names states dim"]:
         """Features of each class name, made for those that are new.
 
         Args:
-            class_names: one per image.
-            parameters: what the features depend on, besides the names and the frozen encoder.
-            device: where it all happens.
+            class_names: may repeat.
+            weights: what the features depend on, besides the names; a tensor of the encoder tells where it is.
             make: class names → features.
         """
-        current = [parameter.detach() for parameter in parameters]
-        where = (device, torch.is_autocast_enabled(device.type))
-        if where != self._made_on or not all(map(torch.equal, current, self._made_of)):
+        if self._mark.changed(weights):
             self._features.clear()
-            self._made_of, self._made_on = [parameter.clone() for parameter in current], where
-        # Without inference mode, whose tensors a later training step could not use.
-        with torch.inference_mode(False), torch.no_grad():
-            if new := [name for name in dict.fromkeys(class_names) if name not in self._features]:
-                self._features.update(zip(new, make(new), strict=True))
-            return torch.stack([self._features[name] for name in class_names])
+        if new := [name for name in dict.fromkeys(class_names) if name not in self._features]:
+            self._features.update(zip(new, make(new), strict=True))
+        return torch.stack([self._features[name] for name in class_names])

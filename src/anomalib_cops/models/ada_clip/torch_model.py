@@ -129,15 +129,18 @@ class AdaCLIPModel(nn.Module):
         """
         if dynamic is not None:
             return ensemble(self.sentence_features(class_names, dynamic))
-        parameters = [] if self.text_prompts is None else list(self.text_prompts.parameters())
-        if not tracing() and not (torch.is_grad_enabled() and parameters):
-            device = self.clip.positions.device
-            return self._text_cache.get(
-                class_names, parameters, device, lambda names: ensemble(self.sentence_features(names, None))
-            )
+        prompts = [] if self.text_prompts is None else list(self.text_prompts.parameters())
+        if not tracing() and not (torch.is_grad_enabled() and prompts):
+            return self._text_cache.get(class_names, [*prompts, self.clip.positions], self._remembered_text)
         different = list(dict.fromkeys(class_names))
         features = ensemble(self.sentence_features(different, None))
         return features[[different.index(name) for name in class_names]]
+
+    def _remembered_text(self, class_names: list[str]) -> Float[Tensor, "names states dim"]:
+        """Text features fit to be kept: for training as well as inference, and at full precision."""
+        device = self.clip.positions.device.type
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
+            return ensemble(self.sentence_features(class_names, None))
 
     def sentence_features(
         self, class_names: Sequence[str], dynamic: Float[Tensor, "batch length dim"] | None
