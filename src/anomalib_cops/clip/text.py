@@ -37,7 +37,7 @@ def encode(
     *_, last = walk(text, embeddings, deep)
     if isinstance(read_out, int):
         return project(text, last[:, -1])
-    return project(text, last[torch.arange(len(last), device=last.device), torch.as_tensor(read_out)])
+    return project(text, last[torch.arange(last.shape[0], device=last.device), torch.as_tensor(read_out)])
 
 
 def project(text: OpenClipModule, tokens: Float[Tensor, "*prompts width"]) -> Float[Tensor, "*prompts dim"]:

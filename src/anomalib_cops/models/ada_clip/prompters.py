@@ -64,7 +64,7 @@ class Prompts(nn.Module):
         """
         tokens = dynamic
         if len(self.static):
-            learned = self.static[str(block)].expand(len(x), -1, -1)
+            learned = self.static[str(block)].expand(x.shape[0], -1, -1)
             tokens = learned if dynamic is None else learned + dynamic
         assert tokens is not None, "neither static nor dynamic prompts"
         if self.round_to_half:

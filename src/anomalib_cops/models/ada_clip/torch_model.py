@@ -149,7 +149,8 @@ class AdaCLIPModel(nn.Module):
         tokens = [self.tokens(name) for name in class_names]
         length = 1 + max(max(each.ends) for each in tokens)
         device = self.clip.positions.device
-        embeddings = self.clip.embed_tokens(torch.stack([each.ids[:, :length] for each in tokens]).to(device))
+        ids = torch.cat([each.ids[:, :length] for each in tokens]).to(device)
+        embeddings = self.clip.embed_tokens(ids).unflatten(0, (len(tokens), -1))
         ends = torch.tensor([each.ends for each in tokens], device=device)
         rows, count = embeddings.shape[:2]
         if dynamic is not None:
