@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import jaxtyping
 import open_clip
 import pytest
 import torch
@@ -120,14 +119,6 @@ def test_bfloat16_autocast_trains_and_predicts(model: Any, images: Tensor, masks
 def test_constant_images_give_finite_scores(model: Any) -> None:
     result = model(torch.zeros(2, 3, SIDE, SIDE))
     assert torch.isfinite(result.anomaly_map).all() and torch.isfinite(result.pred_score).all()
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """No shape checks, which take the symbolic sizes of a traced graph for wrong ones."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("unchecked")
