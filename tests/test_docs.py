@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import anomalib_cops
-from anomalib_cops import VCPCLIP, AnomalyCLIP, CoPS, ZeroShotTransfer
+from anomalib_cops import VCPCLIP, AdaCLIP, AnomalyCLIP, CoPS, ZeroShotTransfer
 from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
 from tools import tables
 
@@ -26,7 +26,13 @@ def test_public_names_are_documented(name):
 
 @pytest.mark.parametrize(
     ("page", "cls"),
-    [("models.md", AnomalyCLIP), ("models.md", CoPS), ("models.md", VCPCLIP), ("data.md", ZeroShotTransfer)],
+    [
+        ("models.md", AdaCLIP),
+        ("models.md", AnomalyCLIP),
+        ("models.md", CoPS),
+        ("models.md", VCPCLIP),
+        ("data.md", ZeroShotTransfer),
+    ],
 )
 def test_every_argument_is_documented(page, cls):
     text = (DOCS / page).read_text()

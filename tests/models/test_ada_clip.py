@@ -292,6 +292,19 @@ def test_official_checkpoints_of_every_configuration_fit_exactly(clip: open_clip
             from_official({k: v for k, v in official.items() if k != name}, expected, KEYS, "official.pth")
 
 
+def test_an_official_file_loads_and_gives_the_same_scores(tmp_path: Any) -> None:
+    model = AdaCLIP(backbone="tiny")
+    official = {KEYS.names(name)[0]: value for name, value in model.trained_state().items()}
+    torch.save({**official, FIRST_TEXT_PROMPT: torch.zeros(5, 192)}, tmp_path / "pretrained_all.pth")
+    restored = AdaCLIP(backbone="tiny", weights=str(tmp_path / "pretrained_all.pth"))
+    assert restored.has_trained_weights
+    picture = torch.randn(2, 3, 120, 120)
+    assert torch.equal(restored.model(picture).pred_score, model.model(picture).pred_score)
+    torch.save(official, tmp_path / "short.pth")
+    with pytest.raises(InputError, match=f"missing: {FIRST_TEXT_PROMPT}"):
+        AdaCLIP(backbone="tiny", weights=str(tmp_path / "short.pth"))
+
+
 def test_trained_as_officially() -> None:
     model = AdaCLIP(backbone="tiny", preset="mvtec_colondb")
     optimizer = model.configure_optimizers()
