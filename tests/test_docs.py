@@ -55,6 +55,7 @@ def test_every_method_has_a_page_with_a_picture(name):
     [
         *("min_max_over", "noise", "all_pairs_reconstruction", "reflip_levels", "cross_prototypes"),
         *("half_deep_prompts", "local_feed_forward", "local_weight", "quick_gelu", "use_global"),
+        *("clustering", "dice_over", "half_prompts"),
     ],
 )
 def test_every_official_quirk_is_listed(option):

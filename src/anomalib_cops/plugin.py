@@ -6,6 +6,7 @@ from importlib import import_module
 from types import TracebackType
 
 MODELS = {
+    "AdaCLIP": "anomalib_cops.models.ada_clip.lightning_model",
     "AnomalyCLIP": "anomalib_cops.models.anomaly_clip.lightning_model",
     "CoPS": "anomalib_cops.models.cops.lightning_model",
     "VCPCLIP": "anomalib_cops.models.vcp_clip.lightning_model",

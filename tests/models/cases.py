@@ -30,14 +30,39 @@ class Case:
         variants: settings by the name of what they show.
         exportable: settings with which the whole model can be traced.
         inert: trained parameters whose gradient is zero by the method's own mathematics.
+        rounding: how far sums in another order may move a score.
     """
 
     variants: dict[str, dict[str, Any]]
     exportable: dict[str, Any] = field(default_factory=dict)
     inert: frozenset[str] = frozenset()
+    rounding: float = 1e-6
 
 
+# A branch that takes no prompts has a generator for them all the same, as in official checkpoints.
+UNUSED_GENERATORS = [
+    f"{tower}_generator.heads.{head}.{kind}"
+    for tower in ("vision", "text")
+    for head in range(5)
+    for kind in ("weight", "bias")
+]
 CASES = {
+    "AdaCLIP": Case(
+        {
+            "full": {},
+            "without fusion": {"fusion": False},
+            "static": {"prompts": "S"},
+            "dynamic": {"prompts": "D"},
+            "image tower": {"branch": "V"},
+            "text tower": {"branch": "L"},
+            "no prompts": {"branch": "", "prompts": ""},
+            "Dice over rows": {"dice_over": "row"},
+            "other sizes": {"depth": 2, "length": 3, "layers": (2, 4), "clusters": 4, "quick_gelu": True},
+        },
+        exportable={"fusion": False},
+        inert=frozenset(UNUSED_GENERATORS),
+        rounding=2e-5,  # logits are a hundred times the cosine
+    ),
     "CoPS": Case(
         {
             "full": {},

@@ -6,9 +6,14 @@ import sys
 import numpy as np
 import torch
 
-from tests.parity import anomaly_clip, cops, vcp_clip
+from tests.parity import ada_clip, anomaly_clip, cops, vcp_clip
 
-METHODS = {"anomaly_clip": anomaly_clip.compare, "cops": cops.compare, "vcp_clip": vcp_clip.compare}
+METHODS = {
+    "ada_clip": ada_clip.compare,
+    "anomaly_clip": anomaly_clip.compare,
+    "cops": cops.compare,
+    "vcp_clip": vcp_clip.compare,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """Comparing arrays with a fixture's, one line each."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +71,11 @@ class Comparison:
             raise AssertionError(f"{name}: shape {tuple(ours.shape)}, stored {stored.shape}")
         scale = float(np.sqrt(np.mean(stored**2))) if relative else 1.0
         self.rows.append(Row(name, float(np.abs(ours.detach().numpy() - stored).max()), tolerance * scale))
+
+    def check_text(self, name: str, ours: list[str]) -> None:
+        """Compare with a stored JSON list of names."""
+        stored = json.loads(str(self.fixture[name]))
+        self.rows.append(Row(name, float(len(set(ours) ^ set(stored))) + (len(ours) != len(stored)), 0))
 
     def skip(self, name: str, reason: str) -> None:
         """Leave a stored array out, and say why."""

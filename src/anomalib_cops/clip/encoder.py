@@ -171,7 +171,7 @@ class FrozenCLIP(nn.Module):
     def encode_text(
         self,
         embeddings: Float[Tensor, "prompts tokens width"],
-        read_out: int | Sequence[int],
+        read_out: int | Sequence[int] | Int[Tensor, " prompts"],
         deep: DeepPlacement | None = None,
     ) -> Float[Tensor, "prompts dim"]:
         """Text features of prompts given as token embeddings; see :func:`anomalib_cops.clip.text.encode`."""

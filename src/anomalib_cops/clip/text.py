@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from anomalib_cops.clip.blocks import OpenClipModule, attend, feed_forward, project_qkv
@@ -14,7 +14,7 @@ DeepPlacement = Callable[[Float[Tensor, "prompts tokens width"], int], Float[Ten
 def encode(
     text: OpenClipModule,
     embeddings: Float[Tensor, "prompts tokens width"],
-    read_out: int | Sequence[int],
+    read_out: int | Sequence[int] | Int[Tensor, " prompts"],
     deep: DeepPlacement | None = None,
 ) -> Float[Tensor, "prompts dim"]:
     """Run the causal text tower and project the read-out token.
@@ -25,16 +25,19 @@ def encode(
     Args:
         text: open_clip's CLIP (the text tower's modules are its attributes).
         embeddings: token embeddings without positions.
-        read_out: index of the end-of-text token, of all prompts or of each.
+        read_out: index of the end-of-text token, of all prompts or of each. A tensor is not looked into, so that the
+            number of prompts may be unknown, as in a traced graph; nothing is cut off then.
         deep: called with the tokens and the 0-based block index at every block's input; returns what enters it.
 
     Returns:
         Features in the joint space, not normalised.
     """
-    length = 1 + (read_out if isinstance(read_out, int) else max(read_out))
-    *_, last = walk(text, embeddings[:, :length], deep)
-    ends = last[:, -1] if isinstance(read_out, int) else last[range(len(read_out)), list(read_out)]
-    return project(text, ends)
+    if not isinstance(read_out, Tensor):
+        embeddings = embeddings[:, : 1 + (read_out if isinstance(read_out, int) else max(read_out))]
+    *_, last = walk(text, embeddings, deep)
+    if isinstance(read_out, int):
+        return project(text, last[:, -1])
+    return project(text, last[torch.arange(last.shape[0], device=last.device), torch.as_tensor(read_out)])
 
 
 def project(text: OpenClipModule, tokens: Float[Tensor, "*prompts width"]) -> Float[Tensor, "*prompts dim"]:

@@ -160,8 +160,12 @@ class PromptLearningMixin(TrainedPartMixin):
         check_levels(batch)
         return batch.update(**self.model(batch.image, **self.conditions(batch))._asdict())
 
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
+        """Scores and maps of a target's images; anomalib's own step would leave the conditions out."""
+        return self.validation_step(batch, batch_idx)
+
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
-        """Scores and maps, in test and prediction."""
+        """Scores and maps of images that nothing is known about."""
         return self.validation_step(batch, batch_idx)
 
     def on_test_start(self) -> None:

@@ -1,0 +1,77 @@
+"""HSF, hybrid semantic fusion: the most anomalous patches have a say in the image's feature (AdaCLIP, section 3.3).
+
+The paper clusters all patches and keeps the most anomalous cluster; this is what the official code computes instead.
+"""
+
+import warnings
+
+import torch
+from jaxtyping import Float, Int
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+from torch.nn import functional as F
+
+from anomalib_cops.errors import InputError
+
+PATCHES_PER_CLUSTER = 5
+LOCAL_SHARE = 0.2
+
+
+def strongest(probability: Float[Tensor, "batch patches"], clusters: int) -> Int[Tensor, "batch chosen"]:
+    """Indices of the most anomalous patches, the first first: five per cluster, or all if there are fewer."""
+    return probability.topk(min(probability.shape[1], PATCHES_PER_CLUSTER * clusters), dim=1).indices
+
+
+def choose(
+    patches: Float[Tensor, "layers batch patches dim"], indices: Int[Tensor, "batch chosen"]
+) -> Float[Tensor, "layers batch chosen dim"]:
+    """The patches of those indices, the same in all layers."""
+    layers, dim = patches.shape[0], patches.shape[-1]
+    return patches.gather(2, indices[None, :, :, None].expand(layers, -1, -1, dim))
+
+
+def cluster(
+    chosen: Float[Tensor, "layers batch chosen dim"], clusters: int, seed: int | None
+) -> Int[Tensor, "batch chosen"]:
+    """Cluster numbers by k-means, image by image, on each patch's features of all layers.
+
+    Args:
+        chosen: patches to be clustered.
+        clusters: how many.
+        seed: the same for every image, so that its clusters do not depend on batch-mates; None goes on in numpy's
+            global stream, as the official code does.
+
+    Raises:
+        InputError: features are not finite.
+    """
+    points = chosen.detach().float().movedim(0, 2).flatten(2).cpu()
+    if not torch.isfinite(points).all():
+        raise InputError(
+            "AdaCLIP: image features are NaN or infinite, because an image holds such values or the training has "
+            "diverged; look at the images, or lower learning_rate."
+        )
+    kmeans = KMeans(clusters, n_init=1, random_state=seed)
+    with warnings.catch_warnings():
+        # Equal patches end up in fewer clusters, which the weights below allow for.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        labels = [torch.from_numpy(kmeans.fit_predict(image)).long() for image in points.numpy()]
+    return torch.stack(labels).to(chosen.device)
+
+
+def gather_clusters(
+    chosen: Float[Tensor, "layers batch chosen dim"], labels: Int[Tensor, "batch chosen"]
+) -> Float[Tensor, "batch dim"]:
+    """Unit mean of the cluster centres, where every cluster that has members counts the same, whatever its size.
+
+    A centre is the mean over its members and all layers. In this mean of means each patch has the weight 1 / (number
+    of clusters * size of its cluster).
+    """
+    members = F.one_hot(labels).sum(dim=1)
+    sizes = members.gather(1, labels) * (members > 0).sum(dim=1, keepdim=True)
+    return F.normalize((chosen.mean(dim=0) / sizes.unsqueeze(-1)).sum(dim=1), dim=-1)
+
+
+def fuse(local: Float[Tensor, "batch dim"], cls: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+    """Unit vector between the clustered patches and the class feature."""
+    return F.normalize(LOCAL_SHARE * local + (1 - LOCAL_SHARE) * cls, dim=-1)

@@ -1,0 +1,109 @@
+"""What can be chosen about AdaCLIP, and which encoders can carry it."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from anomalib_cops.clip import FrozenCLIP
+from anomalib_cops.errors import InputError
+
+PRESETS: dict[str, dict[str, Any]] = {
+    name: {"epochs": 5, "learning_rate": 0.01}
+    for name in ("default", "mvtec", "visa", "mvtec_colondb", "visa_clinicdb", "all")
+}
+"""By auxiliary set. The official code trains in the same way on all of them; the names exist so that a run can say
+what it is, as with the other methods."""
+
+
+@dataclass(frozen=True)
+class AdaCLIPSettings:
+    """Sizes, switches and official quirks of the AdaCLIP computation.
+
+    Attributes:
+        branch: towers that get prompts: image tower ("V"), text tower ("L", language), both, or none.
+        prompts: what these are: static ("S", learned), dynamic ("D", made from the image), their sum, or none.
+        depth: blocks that get prompts of their own; the first text block is counted and gets none.
+        length: prompts per block.
+        layers: 1-based vision blocks whose patches are used; empty means four, evenly spaced.
+        fusion: mix the class feature with the clustered features of the most anomalous patches (HSF).
+        clusters: of that fusion, K; five times as many patches are clustered.
+        sigma: smoothing of the anomaly map in pixels.
+        half_prompts: round prompts to float16; published weights were trained so.
+        quick_gelu: the activation that OpenAI's weights were trained with, instead of the official code's exact GELU.
+        class_name: what all images show; empty to take it from the data.
+        clustering: k-means starts from the same seed for every image, or goes on in numpy's global stream as official.
+        dice_over: one Dice loss per image, or per pixel row as the official code's batches of one.
+        seed: of k-means.
+    """
+
+    branch: Literal["", "V", "L", "VL"] = "VL"
+    prompts: Literal["", "S", "D", "SD"] = "SD"
+    depth: int = 4
+    length: int = 5
+    layers: tuple[int, ...] = ()
+    fusion: bool = True
+    clusters: int = 20
+    sigma: float = 4.0
+    half_prompts: bool = True
+    quick_gelu: bool = False
+    class_name: str = ""
+    clustering: Literal["fixed", "stream"] = "fixed"
+    dice_over: Literal["image", "row"] = "image"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check values and combinations.
+
+        Raises:
+            InputError: naming the field, its value and what is allowed.
+        """
+        rules = {
+            "branch": (self.branch in ("", "V", "L", "VL"), "'V', 'L', 'VL' or empty"),
+            "prompts": (self.prompts in ("", "S", "D", "SD"), "'S', 'D', 'SD' or empty"),
+            **{name: (getattr(self, name) >= 1, "at least 1") for name in ("depth", "length", "clusters")},
+            "layers": (list(self.layers) == sorted(set(self.layers)), "ascending without repeats"),
+            "sigma": (self.sigma >= 0, "at least 0"),
+            "clustering": (self.clustering in ("fixed", "stream"), "'fixed' or 'stream'"),
+            "dice_over": (self.dice_over in ("image", "row"), "'image' or 'row'"),
+            "seed": (0 <= self.seed < 2**32, "between 0 and 2**32 - 1"),
+        }
+        for name, (holds, allowed) in rules.items():
+            if not holds:
+                raise InputError(f"AdaCLIP: {name}={getattr(self, name)!r} must be {allowed}.")
+        if self.branch and not self.prompts:
+            raise InputError(
+                f"AdaCLIP: branch='{self.branch}' has no prompts to insert; set prompts to 'S', 'D' or 'SD', or "
+                "branch=''."
+            )
+
+
+def four_layers(depth: int) -> tuple[int, ...]:
+    """Four evenly spaced blocks, as the official code taps; all of a tower that has fewer."""
+    step = max(1, depth // 4)
+    return tuple(range(step, min(4 * step, depth) + 1, step))
+
+
+def check_encoder(clip: FrozenCLIP, settings: AdaCLIPSettings, layers: tuple[int, ...]) -> None:
+    """Refuse an encoder that cannot carry the settings.
+
+    Raises:
+        InputError: saying which.
+    """
+    patches = clip.grid**2
+    if "L" in settings.branch and clip.text_width != clip.dim:
+        raise InputError(
+            f"AdaCLIP: branch='{settings.branch}' puts image features into the text tower, so the text width "
+            f"({clip.text_width}) must equal the joint dimension ({clip.dim}); '{clip.name}' can have branch='V' only."
+        )
+    for tower, letter, blocks in (("vision", "V", clip.depth), ("text", "L", clip.text_depth)):
+        if letter in settings.branch and settings.depth > blocks:
+            raise InputError(
+                f"AdaCLIP: depth={settings.depth} does not fit the {blocks} {tower} blocks of '{clip.name}'; use at "
+                f"most {blocks}."
+            )
+    if not 1 <= min(layers) <= max(layers) <= clip.depth:
+        raise InputError(f"AdaCLIP: layers={list(layers)} do not fit the {clip.depth} vision blocks of '{clip.name}'.")
+    if settings.fusion and settings.clusters > patches:
+        raise InputError(
+            f"AdaCLIP: clusters={settings.clusters} are more than the {patches} patches of a {clip.image_size}-pixel "
+            f"image; use at most {patches}, or fusion=False."
+        )
