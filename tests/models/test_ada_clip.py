@@ -1,18 +1,14 @@
 """What is particular to AdaCLIP: branches and prompts, clusters, class names, its text memory, and its checkpoints."""
 
-import logging
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import open_clip
-import pandas as pd
 import pytest
 import torch
-from anomalib.data import ImageBatch
 from torch import Tensor
 
-from anomalib_cops import AdaCLIP, InputError
+from anomalib_cops import InputError
 from anomalib_cops.clip import FrozenCLIP
 from anomalib_cops.clip.load import build
 from anomalib_cops.models.ada_clip import fusion
@@ -23,7 +19,6 @@ from anomalib_cops.models.ada_clip.settings import AdaCLIPSettings, four_layers
 from anomalib_cops.models.ada_clip.torch_model import AdaCLIPModel
 from anomalib_cops.official import from_official
 from tests.models.cases import CONFIG, SIDE, make
-from tests.models.runs import engine, predict, transfer
 
 NAMES = ["metal_nut", "pipe fryum", "x"]
 TABLE = [("", kind) for kind in ("", "S", "D", "SD")] + [
@@ -290,94 +285,3 @@ def test_official_checkpoints_of_every_configuration_fit_exactly(clip: open_clip
     for name in list(official):
         with pytest.raises(InputError, match="missing"):
             from_official({k: v for k, v in official.items() if k != name}, expected, KEYS, "official.pth")
-
-
-def test_an_official_file_loads_and_gives_the_same_scores(tmp_path: Any) -> None:
-    model = AdaCLIP(backbone="tiny")
-    official = {KEYS.names(name)[0]: value for name, value in model.trained_state().items()}
-    torch.save({**official, FIRST_TEXT_PROMPT: torch.zeros(5, 192)}, tmp_path / "pretrained_all.pth")
-    restored = AdaCLIP(backbone="tiny", weights=str(tmp_path / "pretrained_all.pth"))
-    assert restored.has_trained_weights
-    picture = torch.randn(2, 3, 120, 120)
-    assert torch.equal(restored.model(picture).pred_score, model.model(picture).pred_score)
-    torch.save(official, tmp_path / "short.pth")
-    with pytest.raises(InputError, match=f"missing: {FIRST_TEXT_PROMPT}"):
-        AdaCLIP(backbone="tiny", weights=str(tmp_path / "short.pth"))
-
-
-def test_trained_as_officially() -> None:
-    model = AdaCLIP(backbone="tiny", preset="mvtec_colondb")
-    optimizer = model.configure_optimizers()
-    assert isinstance(optimizer, torch.optim.AdamW) and model.epochs == 5
-    (group,) = optimizer.param_groups
-    assert (group["lr"], group["betas"], group["weight_decay"], group["eps"]) == (0.01, (0.5, 0.999), 0.01, 1e-8)
-    assert {id(p) for p in group["params"]} == {id(p) for p in model.model.parameters() if p.requires_grad}
-
-
-def test_the_activation_is_officials_exact_one_unless_told_otherwise(tmp_path: Any) -> None:
-    def activation(model: AdaCLIP) -> str:
-        return type(model.clip.model.visual.transformer.resblocks[0].mlp.gelu).__name__
-
-    assert activation(AdaCLIP(backbone="tiny")) == "GELU"
-    quick = AdaCLIP(backbone="tiny", quick_gelu=True)
-    assert activation(quick) == "QuickGELU"
-    assert activation(AdaCLIP(weights=str(quick.save_weights(tmp_path / "w.safetensors")))) == "QuickGELU"
-
-
-def lightning(monkeypatch: pytest.MonkeyPatch, **trainer: Any) -> AdaCLIP:
-    model = AdaCLIP(backbone="tiny")
-    monkeypatch.setattr(AdaCLIP, "trainer", SimpleNamespace(**trainer))
-    return model
-
-
-def batch(*paths: str) -> ImageBatch:
-    return ImageBatch(image=torch.zeros(len(paths), 3, 8, 8), image_path=list(paths))
-
-
-def test_class_names_come_from_the_samples_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    def loader(**categories: str) -> Any:
-        samples = pd.DataFrame({"image_path": list(categories), "category": list(categories.values())})
-        return SimpleNamespace(dataset=SimpleNamespace(samples=samples))
-
-    model = lightning(monkeypatch, train_dataloader=loader(a="nut"), test_dataloaders=[loader(b="bolt"), loader(c="x")])
-    assert model.conditions(batch("c", "a", "b")) == {"class_names": ["x", "nut", "bolt"]}
-    model.model.settings = AdaCLIPSettings(class_name="washer")
-    assert model.conditions(batch("c")) == {}
-
-
-def test_class_names_come_from_a_datamodule_of_one_category(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = lightning(monkeypatch, datamodule=SimpleNamespace(category="metal_nut"))
-    assert model.conditions(batch("c", "a")) == {"class_names": ["metal_nut", "metal_nut"]}
-
-
-def test_images_that_nothing_is_known_about_are_objects_and_that_is_told_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    model = lightning(monkeypatch, datamodule=None)
-    with caplog.at_level(logging.WARNING, logger="anomalib_cops"):
-        assert model.conditions(batch("c", "a")) == {"class_names": ["object", "object"]}
-        model.conditions(ImageBatch(image=torch.zeros(1, 3, 8, 8)))
-    assert caplog.text.count("give class_name= to name it") == 1
-
-
-def test_training_and_testing_read_sentences_about_each_images_category(
-    tmp_path: Any, image_folder: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = AdaCLIP(backbone="tiny", visualizer=False, branch="V", prompts="S")
-    told: list[list[str]] = []
-    original = model.model.encode
-
-    def encode(images: Tensor, class_names: list[str]) -> Any:
-        told.append(class_names)
-        return original(images, class_names)
-
-    monkeypatch.setattr(model.model, "encode", encode)
-    run = engine(tmp_path, max_epochs=1, limit_train_batches=2)
-    run.fit(model, datamodule=transfer())
-    assert {name for names in told for name in names} == {"leather", "washer"}
-    told.clear()
-    run.test(model, datamodule=transfer())
-    assert {name for names in told for name in names} == {"carpet"}
-    told.clear()
-    predict(model, tmp_path, image_folder)
-    assert {name for names in told for name in names} == {"object"}

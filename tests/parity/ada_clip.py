@@ -1,11 +1,5 @@
 """AdaCLIP against its official implementation."""
 
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,36 +7,19 @@ from torch import Tensor
 from anomalib_cops.alignment import gaussian_smooth
 from anomalib_cops.clip.vision import walk as walk_vision
 from anomalib_cops.models.ada_clip import fusion
-from anomalib_cops.models.ada_clip.lightning_model import AdaCLIP
-from anomalib_cops.models.ada_clip.official import FIRST_TEXT_PROMPT, KEYS
+from anomalib_cops.models.ada_clip.official import FIRST_TEXT_PROMPT
 from anomalib_cops.models.ada_clip.sentences import N_NORMAL, sentences
-from anomalib_cops.models.ada_clip.settings import PRESETS, AdaCLIPSettings
 from anomalib_cops.models.ada_clip.torch_model import AdaCLIPModel
-from anomalib_cops.official import from_official
 from anomalib_cops.preprocessing import ClipPreProcessor, resize_mask
+from tests.parity.ada_clip_fixture import EXACT, ROUNDED, AdaCLIPFixture, Stages
+from tests.parity.ada_clip_training import check_batch, check_training
 from tests.parity.compare import Comparison
-from tests.parity.fixture import Fixture
-from tests.parity.gradients import Named
 
-
-@dataclass(frozen=True)
-class Tolerance:
-    """Absolute for what is at most 1, else a share of the stored array's root mean square."""
-
-    stage: float
-    loss: float
-    gradient: float
-
-
-# A prompt that lies between two float16 numbers goes to either; nothing else is allowed to differ by as much.
-ROUNDED, EXACT = Tolerance(1e-3, 1e-3, 5e-3), Tolerance(1e-4, 1e-4, 1e-3)
 UNPROMPTED = 1e-5
-AFTER_STEP = 2e-5
 TIE = 1e-6
 VARIANTS = ("V_SD", "L_SD", "VL_S", "V_D", "none", "VL_SD_nohsf")
 VARIANT_STAGES = ("image_score", "anomaly_map_s4", "text_features", "proj_cls", "proj_patch")
 EXACT_STAGES = ("pooled", "logits", "proj_cls", "text_features", "hsf_topk", "hsf_labels", "hsf_feature", "image_score")
-Stages = dict[str, Tensor]
 
 
 def compare(arrays: dict[str, np.ndarray]) -> Comparison:
@@ -60,50 +37,6 @@ def compare(arrays: dict[str, np.ndarray]) -> Comparison:
         check_training(comparison, fixture, f"nohalf.train.{index}.", EXACT, [index], half_prompts=False)
     check_batch(comparison, fixture)
     return comparison
-
-
-class AdaCLIPFixture(Fixture):
-    """The learner's weights too, and models with them."""
-
-    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
-        super().__init__(arrays)
-        self.config = json.loads(str(arrays["in.config"]))
-        self.classes: list[str] = json.loads(str(arrays["in.classes"]))
-        self.learner = self.group("learner.")
-        self.images = self.tensor("in.image")
-        self.seeds = [int(seed) for seed in arrays["in.kmeans_seed"]]
-        self.encoder = self.clip(self.images.shape[-1], quick_gelu=False, position_resize="bicubic")
-
-    def model(self, **settings: Any) -> AdaCLIPModel:
-        """AdaCLIP with the fixture's sizes, its weights and the given settings."""
-        chosen = AdaCLIPSettings(
-            branch=self.config.get("branch", "VL"),
-            prompts=self.config.get("type", "SD"),
-            depth=self.config["depth"],
-            length=self.config["length"],
-            layers=tuple(self.config["features"]),
-            clusters=self.config["k_clusters"],
-            seed=self.seeds[0],
-        )
-        model = AdaCLIPModel(self.encoder, replace(chosen, **settings))
-        trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        wanted = {*KEYS.unused(trained), *(official for name in trained for official in KEYS.names(name))}
-        # Variants leave prompts away; what the whole model has must be all that there is.
-        whole = not {"branch", "prompts"} & set(settings) and chosen.depth > 1
-        official = {name: value for name, value in self.learner.items() if whole or name in wanted}
-        model.load_state_dict(from_official(official, trained, KEYS, "fixture"), strict=False)
-        return model
-
-    def singles(self, model: AdaCLIPModel) -> Iterable[tuple[int, Tensor, str]]:
-        """Images one by one with their class names; k-means starts from the image's own seed."""
-        for index, (image, name, seed) in enumerate(zip(self.images.split(1), self.classes, self.seeds, strict=True)):
-            model.settings = replace(model.settings, seed=seed)
-            yield index, image, name
-
-    def batch(self, rows: list[int]) -> tuple[Tensor, Tensor, Tensor, list[str]]:
-        """Images, masks, labels and class names."""
-        masks, labels = self.tensor("in.mask")[rows, 0], self.tensor("in.label")[rows]
-        return self.images[rows], masks, labels, [self.classes[row] for row in rows]
 
 
 def check_inputs(comparison: Comparison, fixture: AdaCLIPFixture) -> None:
@@ -278,111 +211,3 @@ def check_variant(comparison: Comparison, fixture: AdaCLIPFixture, name: str) ->
     for stage in dict.fromkeys([*required, *(stage for stage in stored if stage in found)]):
         check_stage(comparison, key + stage, found[stage], ROUNDED.stage)
     comparison.check(f"{key}image_score", found["forward_score"], ROUNDED.stage)
-
-
-def check_training(
-    comparison: Comparison,
-    fixture: AdaCLIPFixture,
-    key: str,
-    tolerance: Tolerance,
-    rows: list[int],
-    **settings: Any,
-) -> None:
-    """Loss terms, training outputs, gradients, and parameters after one step."""
-    batch = fixture.batch(rows)
-    model = fixture.model(**{"dice_over": "row", "seed": fixture.seeds[rows[0]], **settings})
-    np.random.seed(fixture.seeds[rows[0]])
-    terms = model.loss(*batch)
-    terms["loss"].backward()
-    check_losses(comparison, model, key, tolerance, batch, terms, fixture.seeds[rows[0]])
-    named = {official: each for ours, each in gradients(model).items() for official in KEYS.names(ours)}
-    named = dict(sorted(named.items()))
-    comparison.check_text(f"{key}grad_names", list(named))
-    for row, (name, (_, gradient)) in enumerate(named.items()):
-        size = float(fixture.arrays[f"{key}grad_norm"][row])
-        entry = 2 * size / gradient.numel() ** 0.5
-        comparison.check_part(f"{key}grad_norm", gradient.norm(), size * tolerance.gradient, row, relative=False)
-        head = gradient.flatten()[:16]
-        comparison.check_part(f"{key}grad_head16", head, entry * tolerance.gradient, row, relative=False)
-        if f"{key}grad.{name}" in fixture.arrays:
-            comparison.check(f"{key}grad.{name}", gradient, entry * tolerance.gradient)
-    if f"{key}step_head16" in fixture.arrays or tolerance is ROUNDED:
-        check_step(comparison, fixture, model, key, named)
-
-
-@torch.no_grad()
-def check_losses(
-    comparison: Comparison,
-    model: AdaCLIPModel,
-    key: str,
-    tolerance: Tolerance,
-    batch: tuple[Tensor, Tensor, Tensor, list[str]],
-    terms: Stages,
-    seed: int,
-) -> None:
-    """Loss terms layer by layer, and the outputs that they compare."""
-    images, masks, _, names = batch
-    features, text = model.encode(images, names)
-    logits = model.patch_logits(features.patches, text)
-    maps = model.layer_maps(logits)
-    found = {"loss.cls_focal": terms["image"], "loss.total": terms["loss"]}
-    official = {"focal": "seg_focal", "dice_anomalous": "dice_abnormal", "dice_normal": "dice_normal"}
-    for ours, layers in model.map_losses(maps, masks).items():
-        torch.testing.assert_close(layers.sum(), terms[ours])
-        found |= {f"loss.{official[ours]}.{index}": value for index, value in enumerate(layers)}
-    for name, value in found.items():
-        comparison.check(key + name, value, tolerance.loss * max(1e-2, abs(float(comparison.fixture[key + name]))))
-    if key.startswith("nohalf."):
-        return
-    np.random.seed(seed)
-    score = model.image_probabilities(model.image_feature(features, logits), text)
-    comparison.check(f"{key}score2", score, tolerance.stage)
-    if key.startswith("out."):
-        comparison.check(f"{key}maps_abnormal", maps[:, :, 1].transpose(0, 1), tolerance.stage)
-
-
-def gradients(model: AdaCLIPModel) -> Named:
-    """Value before the step and gradient of every parameter that has one."""
-    found = ((name, p) for name, p in model.named_parameters() if p.grad is not None)
-    return {name: (p.detach().clone(), p.grad.clone()) for name, p in found}
-
-
-def check_step(comparison: Comparison, fixture: AdaCLIPFixture, model: AdaCLIPModel, key: str, named: Named) -> None:
-    """Parameters after one step, where the gradient is more than rounding noise (Adam divides by its size)."""
-    rate = PRESETS["default"]["learning_rate"]
-    AdaCLIP.configure_optimizers(SimpleNamespace(model=model, learning_rate=rate, betas=AdaCLIP.betas)).step()
-    after = {official: p for ours, p in model.named_parameters() for official in official_names(ours)}
-    for row, (name, (before, gradient)) in enumerate(named.items()):
-        change = (after[name] - before).norm()
-        stored = fixture.arrays[f"{key}grad_head16"][row]
-        clear = np.abs(stored) > 0.05 * float(gradient.norm()) / gradient.numel() ** 0.5
-        head = after[name].flatten()[:16]
-        if clear.any():
-            comparison.check_part(f"{key}step_head16", head[clear], AFTER_STEP, (row, clear), relative=False)
-        # Elsewhere both have gone at most one step, in whatever direction.
-        comparison.check_part(f"{key}step_head16", head, 2.1 * rate, row, relative=False)
-        comparison.check_part(f"{key}step_delta_norm", change, 1e-2, row)
-
-
-def official_names(ours: str) -> tuple[str, ...]:
-    """Official names of a parameter; none for the encoder's."""
-    return () if ours.startswith("clip.") else KEYS.names(ours)
-
-
-def check_batch(comparison: Comparison, fixture: AdaCLIPFixture) -> None:
-    """A true batch with static prompts, clustered one image after the other from one stream of random numbers."""
-    rows = list(range(len(fixture.images)))
-    settings = {"prompts": "S", "clustering": "stream"}
-    model = fixture.model(**settings)
-    np.random.seed(fixture.seeds[0])
-    result = model(fixture.images, fixture.classes)
-    with torch.no_grad():
-        features, text = model.encode(fixture.images, fixture.classes)
-        logits = model.patch_logits(features.patches, text)
-        indices = fusion.strongest(model.patch_probability(logits), model.settings.clusters)
-        np.random.seed(fixture.seeds[0])
-        labels = fusion.cluster(fusion.choose(features.patches, indices), model.settings.clusters, None)
-    comparison.check("batch2_S.image_score", result.pred_score, ROUNDED.stage)
-    comparison.check("batch2_S.anomaly_map_s4", model.anomaly_map(logits)[:, ::4, ::4], ROUNDED.stage)
-    comparison.check("batch2_S.hsf_labels", labels, 0)
-    check_training(comparison, fixture, "batch2_S.", ROUNDED, rows, **settings, dice_over="image")
