@@ -191,8 +191,8 @@ def check_parameters(
         key = f"out.train{step}.param_after.{name}"
         if key in fixture.arrays:
             gradient = fixture.arrays[f"out.grad.{name}"]
-            where = np.abs(gradient) > 0.02 * scale(gradient)
-            # The official prompts lie in two dimensions more.
+            # Gradients of deep prompts went through float16, so more of them are noise.
+            where = np.abs(gradient) > (0.2 if name.startswith("compound") else 0.02) * scale(gradient)
             comparison.check(key, value, 2.1 * step * rate)
             comparison.check(key, value, STEPS * max(scale(fixture.arrays[key]), 20 * rate), where=where)
     for name in fixture.learner:
