@@ -34,10 +34,10 @@ class Pictures:
     categories: Int[Tensor, " batch"]
 
     @classmethod
-    def draw(cls, per_category: int, *, seed: int, size: int) -> "Pictures":
+    def draw(cls, per_category: int, *, seed: int, size: int, level: str = "mixed") -> "Pictures":
         """Draws ``per_category`` good and as many anomalous pictures of every category, no two of the same product."""
         drawn = [
-            draw(category, 2 * index + anomalous, seed=seed, anomalous=bool(anomalous), size=size)
+            draw(category, 2 * index + anomalous, seed=seed, anomalous=bool(anomalous), size=size, level=level)
             for category in CATEGORIES
             for index in range(per_category)
             for anomalous in (0, 1)
