@@ -54,8 +54,8 @@ class Recipe:
         weights: Weight of every loss term.
     """
 
-    steps: int = 4000
-    pairs: int = 17_000
+    steps: int = 2700
+    pairs: int = 13_600
     levels: tuple[str, ...] = ("easy", "medium", "easy", "mixed")
     batch_pairs: int = 24
     batch_categories: int = 8
