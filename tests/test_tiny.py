@@ -17,7 +17,7 @@ from anomalib_cops.clip.encoder import FrozenCLIP
 from anomalib_cops.clip.load import build, load_clip
 from anomalib_cops.clip.tiny import train as training
 from anomalib_cops.clip.tiny.captions import Captions, tokenize, vocabulary
-from anomalib_cops.clip.tiny.evaluate import Pictures, measure
+from anomalib_cops.clip.tiny.handwritten import Pictures, measure
 from anomalib_cops.clip.tiny.objective import Trainee
 from anomalib_cops.clip.tiny.pool import Pool, augment
 from anomalib_cops.data.synthetic import CATEGORIES, DEFECTS, draw

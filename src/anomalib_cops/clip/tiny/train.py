@@ -21,7 +21,7 @@ from anomalib_cops.clip.load import build
 from anomalib_cops.clip.tiny import load_tiny_config, load_tiny_state, save_tiny_state
 from anomalib_cops.clip.tiny.captions import Captions
 from anomalib_cops.clip.tiny.card import write_card
-from anomalib_cops.clip.tiny.evaluate import Pictures, measure
+from anomalib_cops.clip.tiny.handwritten import Pictures, measure
 from anomalib_cops.clip.tiny.initial import wave_positions, whiten_patches
 from anomalib_cops.clip.tiny.muon import optimizers
 from anomalib_cops.clip.tiny.objective import Trainee, Weights, losses
