@@ -49,7 +49,7 @@ _OWN: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Level:
-    """How much defects stand out: the range of their prominence (see ``_prominence``)."""
+    """How much defects stand out: the range of their prominence (see ``prominence``)."""
 
     least: float = 0.0
     most: float = float("inf")
@@ -154,7 +154,7 @@ def draw(
         # Tiny pictures may hide a fine defect whatever its strength: late attempts accept a fainter one.
         mask = _changed(flawless, damaged, threshold if attempt < _ATTEMPTS // 2 else 0.6 * threshold)
         seen = np.count_nonzero(mask) >= max(4, 0.0008 * size * size)
-        off = wanted.off(_prominence(flawless, damaged, threshold)) if seen else -1.0
+        off = wanted.off(prominence(flawless, damaged)) if seen else -1.0
         if seen and (best is None or abs(off) < abs(best[0])):
             best = off, Sample(np.where(mask[..., None], damaged, flawless), mask, category, kind)
         if best is not None and best[0] == 0:
@@ -166,6 +166,15 @@ def draw(
             "ask for another defect, another index or a larger size."
         )
     return best[1]
+
+
+def prominence(flawless: npt.NDArray[np.uint8], damaged: npt.NDArray[np.uint8]) -> float:
+    """Root mean square, over the picture, of the change in units of the least change that an inspector would see.
+
+    But for a constant it is the detectability of a known signal in noise: wide and strong changes count more.
+    """
+    change = cv2.absdiff(flawless, damaged).max(axis=2).astype(np.float32) / _visible(flawless)
+    return float(np.sqrt(np.mean(change * change)))
 
 
 def _stream(category: str, index: int, seed: int, purpose: int) -> Rng:
@@ -188,15 +197,6 @@ def _visible(flawless: npt.NDArray[np.uint8]) -> Array:
     mean = cv2.blur(brightness, window)
     spread = np.sqrt(np.maximum(cv2.blur(brightness * brightness, window) - mean * mean, 0))
     return np.asarray(9 + 0.35 * spread, np.float32)
-
-
-def _prominence(flawless: npt.NDArray[np.uint8], damaged: npt.NDArray[np.uint8], threshold: Array) -> float:
-    """Root mean square, over the picture, of the change in units of the least change that an inspector would see.
-
-    It is the detectability of a known signal in noise but for a constant factor: wide and strong changes count more.
-    """
-    change = cv2.absdiff(flawless, damaged).max(axis=2).astype(np.float32) / threshold
-    return float(np.sqrt(np.mean(change * change)))
 
 
 def _changed(
