@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m anomalib_cops.clip.tiny.evaluate", description=__doc__)
     packaged = Path(str(files("anomalib_cops.clip.tiny").joinpath("weights.safetensors")))
     parser.add_argument("--weights", type=Path, default=packaged, help="weight file; the packaged one if not given")
-    parser.add_argument("--pictures", type=int, default=40, help="pictures per category of every synthetic set")
+    parser.add_argument("--pictures", type=int, default=32, help="pictures per category of every synthetic set")
     parser.add_argument("--epochs", type=int, default=4, help="of every training of prompts")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of every variant")
     parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="good/defect/mask folders")

@@ -29,7 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 # The paper averages 5 x 5 of 37 x 37 patches; of 10 x 10 that would be a quarter of the picture.
 _NEIGHBOURHOOD = 1
-_BATCH = 16
+_BATCH = 8
 
 
 def learn(clip: FrozenCLIP, variant: str, pictures: Pictures, *, epochs: int, seed: int) -> CoPSModel:

@@ -54,7 +54,7 @@ class Recipe:
         weights: Weight of every loss term.
     """
 
-    steps: int = 2700
+    steps: int = 2600
     pairs: int = 13_600
     levels: tuple[str, ...] = ("easy", "medium", "easy", "mixed")
     batch_pairs: int = 24
