@@ -19,12 +19,14 @@ def hardware() -> str:
 
 
 def start_name(start: Path | None) -> str:
-    """What a training began with, in words: random weights, or the steps behind a weight file."""
+    """What a training began with, in words: random weights, or the training behind a weight file."""
     if start is None:
         return "random weights"
     with safe_open(start, framework="pt") as archive:
         metadata = archive.metadata()
-    return f"weights of an earlier training ({metadata['steps']} steps, seed {metadata['seed']})"
+    recipe = json.loads(metadata["recipe"])
+    told = f"{metadata['steps']} steps, {recipe['pairs']} pairs, rate {recipe['rate']}, seed {metadata['seed']}"
+    return f"weights of an earlier training ({told})"
 
 
 def log(out: Path, entry: dict[str, Any]) -> None:
