@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from anomalib_cops.data import synthetic
-from anomalib_cops.data.synthetic import CATEGORIES, DEFECTS, Sample, defects_of, draw
+from anomalib_cops.data.synthetic import CATEGORIES, DEFECTS, LEVELS, Sample, defects_of, draw, prominence
 from anomalib_cops.errors import InputError
 
 EVERY_KIND = [(category, defect) for category in CATEGORIES for defect in defects_of(category)]
@@ -109,6 +109,30 @@ def test_defect_keeps_to_the_product(defect: str) -> None:
         assert not draw("gear", index, anomalous=True, size=128, defect=defect).mask[border].any()
 
 
+def test_prominence_counts_the_least_visible_change() -> None:
+    flat = np.full((40, 40, 3), 100, np.uint8)
+    assert prominence(flat, flat) == 0
+    assert prominence(flat, flat + np.uint8(9)) == pytest.approx(1.0, abs=1e-3)
+    quarter = flat.copy()
+    quarter[:20, :20] += 18
+    assert prominence(flat, quarter) == pytest.approx(1.0, abs=1e-3), "twice the change on a quarter counts the same"
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_levels_differ_in_how_much_defects_stand_out(category: str) -> None:
+    flawless = [draw(category, index, anomalous=False, size=80).image for index in range(6)]
+    seen = {}
+    for level in ("easy", "medium", "hard"):
+        drawn = [draw(category, index, anomalous=True, size=80, level=level) for index in range(6)]
+        for good, bad in zip(flawless, drawn, strict=True):
+            assert np.array_equal(good[~bad.mask], bad.image[~bad.mask]), "the level changes the product"
+        seen[level] = np.median([prominence(good, bad.image) for good, bad in zip(flawless, drawn, strict=True)])
+    # Not every product can show every kind of defect at every level; most can.
+    assert LEVELS["easy"].least * 0.8 < seen["easy"]
+    assert LEVELS["medium"].least * 0.8 < seen["medium"] < LEVELS["medium"].most * 1.1
+    assert seen["hard"] < LEVELS["hard"].most * 1.2
+
+
 def test_unknown_category_names_the_nearest() -> None:
     with pytest.raises(InputError, match="'botle_cap'.*bottle_cap"):
         draw("botle_cap", 0, anomalous=False)
@@ -117,6 +141,8 @@ def test_unknown_category_names_the_nearest() -> None:
 
 
 def test_bad_arguments_are_named() -> None:
+    with pytest.raises(InputError, match="unknown level 'hrd' .*'hard'"):
+        draw("carpet", 0, anomalous=True, level="hrd")
     with pytest.raises(InputError, match="'misprint'"):
         draw("carpet", 0, anomalous=True, defect="misprint")
     with pytest.raises(InputError, match="31"):

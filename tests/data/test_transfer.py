@@ -243,3 +243,10 @@ def test_augmentations_move_image_and_mask_of_the_training_part_alone(sets: Path
     assert torch.equal(one.gt_mask.flip(-1), other.gt_mask) and not torch.equal(one.gt_mask, other.gt_mask)
     assert torch.equal(plain.test_data[0].image, turned.test_data[0].image)
     assert turned.val_data.augmentations is None
+
+
+def test_the_level_of_synthetic_defects_is_in_their_addresses(sets: Path) -> None:
+    data = transfer(sets, target="synthetic", synthetic_samples=4, synthetic_level="easy")
+    assert data.test_data.samples.image_path.str.contains("-easy/").all()
+    with pytest.raises(InputError, match="unknown level 'eas' .*'easy'"):
+        transfer(sets, target="synthetic", synthetic_level="eas")

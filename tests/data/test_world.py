@@ -37,6 +37,16 @@ def test_files_are_no_addresses(path: str) -> None:
         draw_address(path)
 
 
+def test_level_is_part_of_the_address() -> None:
+    last = SyntheticSet(count=4, size=64, seed=3, level="easy").samples("gear").iloc[-1]
+    image, mask = draw_address(str(last.image_path))
+    drawn = synthetic.draw("gear", 3, seed=3, anomalous=True, size=64, defect=last.label, level="easy")
+    np.testing.assert_array_equal(image, drawn.image)
+    assert is_drawn(str(last.image_path))
+    with pytest.raises(InputError, match="unknown level 'esy' .*'easy'"):
+        SyntheticSet(count=4, size=64, seed=3, level="esy")
+
+
 def test_too_few_pictures() -> None:
     with pytest.raises(InputError, match="synthetic_samples=3 is too few"):
         SyntheticSet(count=3, size=64, seed=0)

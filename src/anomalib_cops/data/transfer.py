@@ -48,6 +48,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         seed: For the held-out part, the order of training and the synthetic world.
         synthetic_samples: Synthetic pictures per category, good and defect together.
         synthetic_size: Side of a synthetic picture in pixels.
+        synthetic_level: How much synthetic defects stand out: "mixed", "easy", "medium" or "hard".
         train_augmentations: Applied to image and mask of a training sample together; none by default.
 
     Raises:
@@ -68,6 +69,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         seed: int = 0,
         synthetic_samples: int = 100,
         synthetic_size: int = 128,
+        synthetic_level: str = "mixed",
         train_augmentations: Transform | None = None,
     ) -> None:
         super().__init__(
@@ -85,6 +87,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         self.val_fraction = val_fraction
         self.synthetic_samples = synthetic_samples
         self.synthetic_size = synthetic_size
+        self.synthetic_level = synthetic_level
         self.train_data: LabelledImages
         self.val_data: LabelledImages
         self.test_data: LabelledImages
@@ -166,7 +169,7 @@ class ZeroShotTransfer(AnomalibDataModule):
     @cached_property
     def _sides(self) -> tuple[_Part, list[_Part]]:
         """What to train on and what to test on."""
-        world = SyntheticSet(self.synthetic_samples, self.synthetic_size, self.seed or 0)
+        world = SyntheticSet(self.synthetic_samples, self.synthetic_size, self.seed or 0, self.synthetic_level)
         sets = [find_set(name, root=self.root, synthetic=world) for name in (self.source, *self.target)]
         return _share_out(sets, self.source_categories, self.target_categories)
 

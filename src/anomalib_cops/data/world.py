@@ -8,11 +8,13 @@ import numpy.typing as npt
 from pandas import DataFrame
 
 from anomalib_cops.data import synthetic
-from anomalib_cops.errors import InputError
+from anomalib_cops.errors import InputError, nearest
 
-_FORM = "synthetic/<size>px-seed<seed>/<category>/<kind>/<index>.png"
+_FORM = "synthetic/<size>px-seed<seed>[-<level>]/<category>/<kind>/<index>.png"
 _ADDRESS = re.compile(
-    r"synthetic/(?P<size>\d+)px-seed(?P<seed>\d+)/(?P<category>\w+)/(?P<kind>\w+)/(?P<index>\d+)\.png", re.ASCII
+    r"synthetic/(?P<size>\d+)px-seed(?P<seed>\d+)(-(?P<level>\w+))?"
+    r"/(?P<category>\w+)/(?P<kind>\w+)/(?P<index>\d+)\.png",
+    re.ASCII,
 )
 
 
@@ -26,20 +28,23 @@ class SyntheticSet:
         count: Pictures per category, at least 4.
         size: Side of a picture in pixels.
         seed: Which world.
+        level: How much the defects stand out, one of ``synthetic.LEVELS``.
 
     Raises:
-        InputError: Too few pictures.
+        InputError: Too few pictures, or an unknown level.
     """
 
     name = "synthetic"
     identity = "synthetic"
     categories = synthetic.CATEGORIES
 
-    def __init__(self, count: int, size: int, seed: int) -> None:
+    def __init__(self, count: int, size: int, seed: int, level: str = "mixed") -> None:
         if count < 4:
             raise InputError(f"synthetic_samples={count} is too few; at least 4 per category are needed.")
+        if level not in synthetic.LEVELS:
+            raise InputError(f"unknown level {level!r} of the synthetic world{nearest(level, synthetic.LEVELS)}")
         self.count = count
-        self.folder = f"synthetic/{size}px-seed{seed}"
+        self.folder = f"synthetic/{size}px-seed{seed}" + (f"-{level}" if level != "mixed" else "")
 
     def samples(self, category: str) -> DataFrame:
         """Lists one category: a row per picture, as ``LabelledImages`` takes them."""
@@ -79,5 +84,6 @@ def draw_address(path: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_
         anomalous=anomalous,
         size=int(match["size"]),
         defect=match["kind"] if anomalous else None,
+        level=match["level"] or "mixed",
     )
     return sample.image, sample.mask

@@ -15,6 +15,8 @@ from anomalib_cops.weights import WeightFile, check_encoder, read_weights
 
 DEFAULT_BACKBONE = "ViT-L-14-336"
 DEFAULT_PRESET = "default"
+ADAM_BETAS = (0.5, 0.999)
+"""Of all four methods."""
 
 
 @dataclass(frozen=True)

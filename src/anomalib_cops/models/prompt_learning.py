@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from anomalib_cops.checkpoint_io import CheckedCheckpointIO
 from anomalib_cops.data.visualizer import TransferVisualizer
 from anomalib_cops.errors import InputError
-from anomalib_cops.models.assembly import Assembly
+from anomalib_cops.models.assembly import ADAM_BETAS, Assembly
 from anomalib_cops.models.trained_part import TrainedPartMixin
 from anomalib_cops.post_processing import TransferPostProcessor
 from anomalib_cops.preprocessing import ClipPreProcessor
@@ -37,7 +37,7 @@ class PromptLearningMixin(TrainedPartMixin):
     pre_processor: Any
     epochs: int
     learning_rate: float
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: tuple[float, float] = ADAM_BETAS
 
     def take(self, parts: Assembly) -> None:
         """Take over a model and its weights; the constructor's last call."""

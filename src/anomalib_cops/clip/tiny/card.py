@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 _TEXT = """# Tiny CLIP: a stand-in for development
@@ -16,6 +18,7 @@ everything in this package runs and means something without a download. Use real
 | text tower | {text} |
 | joint dimension | {embed_dim} |
 | trained on | {pairs} drawn pictures, each with and without its defect; {shown} pictures shown in all |
+| started from | {start} |
 | steps | {steps} of {batch} pictures{resumed} |
 | seed | {seed} |
 | time | {minutes:.1f} min of steps; {wall:.1f} min in all, drawing and evaluation included |
@@ -26,23 +29,27 @@ contrast between pictures and sentences, with the same picture once flawless and
 between patches (of the local v-v path, of its middle layer, of the ordinary path) and the two states; and linear heads
 on the patches that are dropped afterwards. The result is a moving average of the weights, stored in half precision.
 
-## Numbers
+## What it is worth
 
-Hand-written sentences, no learned prompt, on drawn pictures of another seed ({evaluated} good and {evaluated}
-anomalous of every category; AUROC averaged over categories). The encoder has seen these categories and kinds of
-defects, not these pictures.
+<!-- evaluation -->
+Not measured yet: `python -m anomalib_cops.clip.tiny.evaluate`.
+<!-- /evaluation -->
 
-| step | minutes | category accuracy | image AUROC | ... class token | ... patch maximum | pixel AUROC |
+## Training
+
+Watched with hand-written sentences, no learned prompt, on drawn pictures of another seed ({evaluated} good and
+{evaluated} anomalous of every category; AUROC averaged over categories), at two levels of difficulty. The encoder has
+seen these categories and kinds of defects, not these pictures.
+
+| step | minutes | category accuracy | easy: image AUROC | pixel AUROC | medium: image AUROC | pixel AUROC |
 |---|---|---|---|---|---|---|
 {evaluations}
-
-## Loss
 
 | step | total | state | bare | generic | defect | local patches |
 |---|---|---|---|---|---|---|
 {curve}
 
-## Recipe
+Recipe:
 
 ```json
 {recipe}
@@ -54,7 +61,8 @@ def write_card(
     path: Path, *, recipe: dict[str, Any], seed: int, done: dict[str, Any], config: dict[str, Any], hardware: str
 ) -> None:
     """Writes the card; the file appears complete or not at all."""
-    names = ("category_accuracy", "image_auroc", "image_auroc_global", "image_auroc_patch", "pixel_auroc")
+    figures = [f"{level}_{name}" for level in ("easy", "medium") for name in ("image_auroc", "pixel_auroc")]
+    names = ("easy_category_accuracy", *figures)
     evaluations = [
         f"| {e['step']} | {e['seconds'] / 60:.1f} | " + " | ".join(f"{e[name]:.3f}" for name in names) + " |"
         for e in done["evaluations"]
@@ -73,6 +81,7 @@ def write_card(
         embed_dim=config["embed_dim"],
         pairs=recipe["pairs"],
         shown=done["steps"] * recipe["batch_pairs"] * 2,
+        start=done["start"],
         steps=done["steps"],
         batch=2 * recipe["batch_pairs"],
         resumed="".join(f", interrupted and resumed at step {step}" for step in done["resumed"]),
@@ -88,3 +97,64 @@ def write_card(
     partial = path.with_name(path.name + ".partial")
     partial.write_text(content)
     os.replace(partial, path)
+
+
+def with_evaluation(card: str, result: dict[str, Any]) -> str:
+    """The card with the evaluation's tables between their markers."""
+    start, end = "<!-- evaluation -->", "<!-- /evaluation -->"
+    before, _, rest = card.partition(start)
+    _, _, after = rest.partition(end)
+    parts = [_written(result), _learned(result)] + ([_photographs(result)] if result["photographs"] else [])
+    return f"{before}{start}\n" + "\n\n".join(parts) + f"\n{end}{after}"
+
+
+def _written(result: dict[str, Any]) -> str:
+    names = ("category_accuracy", "image_auroc", "image_auroc_global", "image_auroc_patch", "pixel_auroc")
+    rows = [(level, *(f"{figures[name]:.3f}" for name in names)) for level, figures in result["written"].items()]
+    rows.append(("easy, small set", *(f"{result['subset'][name]:.3f}" for name in names)))
+    head = ("level", "category accuracy", "image AUROC", "... class token", "... patch maximum", "pixel AUROC")
+    return (
+        f"Hand-written sentences, no learning, on {result['pictures']} drawn pictures of every category, half of them\n"
+        "good; AUROC averaged over categories. No picture was trained on. A test measures the small set again.\n\n"
+        + _table(head, rows)
+    )
+
+
+def _learned(result: dict[str, Any]) -> str:
+    rows = []
+    for variant, figures in result["synthetic"].items():
+        cells = [figures[name] for name in ("image_auroc", "pixel_auroc")]
+        rows.append(
+            (variant, *(f"{c:.3f}" if isinstance(c, float) else f"{c['mean']:.3f} ± {c['spread']:.3f}" for c in cells))
+        )
+    names = {side: ", ".join(name.replace("_", " ") for name in result[side]) for side in ("trained", "tested")}
+    return (
+        f"Learned prompts at level {result['level']}, {result['epochs']} epochs on {result['pictures']} pictures per "
+        f"category.\nTrained on {names['trained']};\ntested on {names['tested']}.\n"
+        f"Mean and standard deviation over {result['seeds']} seeds.\n\n"
+        + _table(("", "image AUROC", "pixel AUROC"), rows)
+    )
+
+
+def _photographs(result: dict[str, Any]) -> str:
+    sets: dict[str, list[dict[str, Any]]] = {}
+    for name, found in result["photographs"].items():
+        sets.setdefault(name.split("/")[0], []).append(found)
+    columns = [(way, name) for way in ("hand-written", "CoPS") for name in ("image_auroc", "pixel_auroc")]
+
+    def cells(values: list[list[float]]) -> list[str]:
+        return [f"{mean(column):.3f}" if column else "–" for column in values]
+
+    def figures(found: list[dict[str, Any]]) -> list[list[float]]:
+        return [[each[way][name] for each in found if name in each[way]] for way, name in columns]
+
+    rows = [(name, str(each["images"]), *cells(figures([each]))) for name, each in result["photographs"].items()]
+    of_sets = [[mean(column) for column in place if column] for place in zip(*map(figures, sets.values()), strict=True)]
+    rows.append((f"mean of {len(sets)} sets", "", *cells(of_sets)))
+    head = ("photographs", "images", *(f"{way}: {name.replace('_auroc', ' AUROC')}" for way, name in columns))
+    return "Photographs, with the first of these CoPS, as it is; nothing was chosen on them.\n\n" + _table(head, rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

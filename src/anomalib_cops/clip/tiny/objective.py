@@ -89,6 +89,11 @@ class Trainee(nn.Module):
         }
         return F.normalize(cls.float(), dim=-1), patches
 
+    def start_from(self, state: dict[str, Tensor]) -> None:
+        """Takes over the weights of a CLIP of the same configuration."""
+        self.clip.load_state_dict(state)
+        self.rows.data.copy_(state["token_embedding.weight"][self.ids])
+
     def full_state(self) -> dict[str, Tensor]:
         """Weights of the CLIP with the vocabulary rows put into the table."""
         state = {key: value.detach().clone() for key, value in self.clip.state_dict().items()}

@@ -35,10 +35,15 @@ class Pool:
     defects: Int[Tensor, " pairs"]
 
     @classmethod
-    def draw(cls, pairs: int, *, seed: int, size: int, grid: int, workers: int) -> "Pool":
-        """Draws the first ``pairs`` pictures of a world, categories in turn; the same for any number of workers."""
+    def draw(
+        cls, pairs: int, *, seed: int, size: int, grid: int, workers: int, levels: tuple[str, ...] = ("mixed",)
+    ) -> "Pool":
+        """Draws the first ``pairs`` pictures of a world; the same for any number of workers.
+
+        Categories take turns, and within a category the levels of difficulty do.
+        """
         chunks = [range(start, min(start + 256, pairs)) for start in range(0, pairs, 256)]
-        jobs = [(chunk, seed, size, grid) for chunk in chunks]
+        jobs = [(chunk, seed, size, grid, levels) for chunk in chunks]
         if workers > 1:
             with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
                 parts = list(executor.map(_draw_chunk, jobs))
@@ -71,8 +76,10 @@ class Pool:
             yield torch.cat(rows), chosen
 
 
-def _draw_chunk(job: tuple[range, int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    indices, seed, size, grid = job
+def _draw_chunk(
+    job: tuple[range, int, int, int, tuple[str, ...]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    indices, seed, size, grid, levels = job
     cv2.setNumThreads(1)
     images = np.empty((len(indices), 2, size, size, 3), np.uint8)
     coverage = np.empty((len(indices), grid, grid), np.float32)
@@ -81,8 +88,9 @@ def _draw_chunk(job: tuple[range, int, int, int]) -> tuple[np.ndarray, np.ndarra
     for row, index in enumerate(indices):
         number, category = divmod(index, len(CATEGORIES))
         categories[row] = category
-        images[row, 0] = draw(CATEGORIES[category], number, seed=seed, anomalous=False, size=size).image
-        sample = draw(CATEGORIES[category], number, seed=seed, anomalous=True, size=size)
+        name, level = CATEGORIES[category], levels[number % len(levels)]
+        images[row, 0] = draw(name, number, seed=seed, anomalous=False, size=size).image
+        sample = draw(name, number, seed=seed, anomalous=True, size=size, level=level)
         images[row, 1] = sample.image
         patch = size // grid
         coverage[row] = sample.mask.reshape(grid, patch, grid, patch).mean((1, 3))

@@ -5,7 +5,6 @@ import copy
 import json
 import math
 import os
-import platform
 import random
 import time
 from collections.abc import Sequence
@@ -22,12 +21,15 @@ from anomalib_cops.clip.load import build
 from anomalib_cops.clip.tiny import load_tiny_config, load_tiny_state, save_tiny_state
 from anomalib_cops.clip.tiny.captions import Captions
 from anomalib_cops.clip.tiny.card import write_card
-from anomalib_cops.clip.tiny.evaluate import Pictures, measure
+from anomalib_cops.clip.tiny.handwritten import Pictures, measure
 from anomalib_cops.clip.tiny.initial import wave_positions, whiten_patches
+from anomalib_cops.clip.tiny.muon import optimizers
 from anomalib_cops.clip.tiny.objective import Trainee, Weights, losses
 from anomalib_cops.clip.tiny.pool import Pool, augment, normalise
+from anomalib_cops.clip.tiny.record import checkpoint, hardware, log, restore, start_name
 
 EVALUATION_SEED = 7
+EVALUATION_LEVELS = ("easy", "medium")
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,12 @@ class Recipe:
     Attributes:
         steps: Steps of training.
         pairs: Pictures drawn, each with and without its defect.
+        levels: Levels of difficulty that these take turns in.
         batch_pairs: Pairs in one step.
         batch_categories: Categories that these are of.
-        rate: Highest learning rate, after the warm-up.
-        warmup: Share of the steps in which the rate rises; it then falls with a cosine.
+        hidden_rate: Highest learning rate of Muon, which trains the image tower's blocks.
+        rate: Highest learning rate of AdamW, which trains everything else.
+        warmup: Share of the steps in which the rates rise; they then fall with a cosine.
         decay: Weight decay of matrices.
         averaging: Decay of the moving average that is kept as the result.
         low_precision: Whether products are computed in bfloat16.
@@ -50,11 +54,13 @@ class Recipe:
         weights: Weight of every loss term.
     """
 
-    steps: int = 5000
-    pairs: int = 27_200
+    steps: int = 2600
+    pairs: int = 13_600
+    levels: tuple[str, ...] = ("easy", "medium", "easy", "mixed")
     batch_pairs: int = 24
     batch_categories: int = 8
-    rate: float = 7e-4
+    hidden_rate: float = 0.02
+    rate: float = 1e-3
     warmup: float = 0.03
     decay: float = 0.05
     averaging: float = 0.997
@@ -79,13 +85,16 @@ SMOKE = Recipe(
 LOGGED = 200
 
 
-def train(recipe: Recipe, *, out: Path, seed: int, resume: bool = False, workers: int = 2) -> dict[str, Any]:
+def train(
+    recipe: Recipe, *, out: Path, seed: int, start: Path | None = None, resume: bool = False, workers: int = 2
+) -> dict[str, Any]:
     """Trains, and writes ``weights.safetensors``, ``card.md``, ``log.jsonl`` and ``checkpoint.pt`` into ``out``.
 
     Args:
         recipe: What is trained.
         out: Folder that is created if missing.
         seed: Seed of the world, the initial weights and the order.
+        start: Weight file of an earlier training to begin with, instead of random weights.
         resume: Goes on from the checkpoint in ``out`` if there is one.
         workers: Processes that draw pictures.
 
@@ -97,20 +106,27 @@ def train(recipe: Recipe, *, out: Path, seed: int, resume: bool = False, workers
     began = time.monotonic()
     config = load_tiny_config()
     size, patch = config["vision_cfg"]["image_size"], config["vision_cfg"]["patch_size"]
-    pool = Pool.draw(recipe.pairs, seed=seed, size=size, grid=size // patch, workers=workers)
-    pictures = Pictures.draw(recipe.evaluated, seed=seed + EVALUATION_SEED, size=size)
+    pool = Pool.draw(recipe.pairs, seed=seed, size=size, grid=size // patch, workers=workers, levels=recipe.levels)
+    pictures = {
+        level: Pictures.draw(recipe.evaluated, seed=seed + EVALUATION_SEED, size=size, level=level)
+        for level in EVALUATION_LEVELS
+    }
 
     trainee = Trainee(config)
-    whiten_patches(trainee.clip.visual.conv1, normalise(pool.images[:500, 0]))
-    wave_positions(trainee.clip.visual.positional_embedding)
+    if start is None:
+        whiten_patches(trainee.clip.visual.conv1, normalise(pool.images[:500, 0]))
+        wave_positions(trainee.clip.visual.positional_embedding)
+    else:
+        trainee.start_from(load_tiny_state(start)[1])
     average = copy.deepcopy(trainee).requires_grad_(False)
     if recipe.compiled:
         trainee.encode_image = torch.compile(trainee.encode_image, dynamic=False)  # type: ignore[method-assign]
-    optimizer = torch.optim.AdamW(_groups(trainee, recipe.decay), lr=recipe.rate, betas=(0.9, 0.98))
+    both = optimizers(trainee, hidden_rate=recipe.hidden_rate, rate=recipe.rate, decay=recipe.decay)
+    groups = [(group, group["lr"]) for optimizer in both for group in optimizer.param_groups]
     done: dict[str, Any] = {"steps": 0, "seconds": 0.0, "wall_seconds": 0.0}
-    done |= {"resumed": [], "curve": [], "evaluations": []}
+    done |= {"resumed": [], "curve": [], "evaluations": [], "start": start_name(start)}
     if resume and (out / "checkpoint.pt").exists():
-        done = _restore(out / "checkpoint.pt", trainee, average, optimizer)
+        done = restore(out / "checkpoint.pt", trainee, average, both)
         done["resumed"].append(done["steps"])
     earlier = done["wall_seconds"]
 
@@ -120,33 +136,26 @@ def train(recipe: Recipe, *, out: Path, seed: int, resume: bool = False, workers
     logged, evaluated = max(1, recipe.steps // LOGGED), -(-recipe.steps // recipe.evaluations)
     recent: list[dict[str, float]] = []
     while done["steps"] < recipe.steps:
-        start = time.monotonic()
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate * _schedule((done["steps"] + 1) / recipe.steps, recipe.warmup)
+        began_step = time.monotonic()
+        for group, rate in groups:
+            group["lr"] = rate * _schedule((done["steps"] + 1) / recipe.steps, recipe.warmup)
         rows, chosen = next(batches)
-        terms = _step(trainee, optimizer, recipe, pool, rows, chosen, generator, Captions.random(wording, chosen))
+        terms = _step(trainee, both, recipe, pool, rows, chosen, generator, Captions.random(wording, chosen))
         _follow(average, trainee, min(recipe.averaging, (1 + done["steps"]) / (10 + done["steps"])))
-        done["seconds"] += time.monotonic() - start
+        done["seconds"] += time.monotonic() - began_step
         done["steps"] += 1
         recent.append(terms)
         if done["steps"] % logged == 0:
             entry = {name: sum(t[name] for t in recent) / len(recent) for name in terms}
             done["curve"].append({"step": done["steps"], "seconds": round(done["seconds"]), **entry})
             recent = []
-            _log(out, done["curve"][-1])
+            log(out, done["curve"][-1])
         if done["steps"] % evaluated == 0 or done["steps"] == recipe.steps:
             _evaluate(average, pictures, config, out, done, _metadata(recipe, seed, done))
             done["wall_seconds"] = round(earlier + time.monotonic() - began)
-            _checkpoint(out / "checkpoint.pt", trainee, average, optimizer, done)
-    write_card(out / "card.md", recipe=asdict(recipe), seed=seed, done=done, config=config, hardware=_hardware())
+            checkpoint(out / "checkpoint.pt", trainee, average, both, done)
+    write_card(out / "card.md", recipe=asdict(recipe), seed=seed, done=done, config=config, hardware=hardware())
     return done
-
-
-def _groups(trainee: Trainee, decay: float) -> list[dict[str, Any]]:
-    parameters = [p for p in trainee.parameters() if p.requires_grad]
-    matrices = [p for p in parameters if p.ndim >= 2 and p is not trainee.rows]
-    others = [p for p in parameters if p.ndim < 2 or p is trainee.rows]
-    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def _schedule(progress: float, warmup: float) -> float:
@@ -157,7 +166,7 @@ def _schedule(progress: float, warmup: float) -> float:
 
 def _step(
     trainee: Trainee,
-    optimizer: torch.optim.Optimizer,
+    both: Sequence[torch.optim.Optimizer],
     recipe: Recipe,
     pool: Pool,
     rows: Tensor,
@@ -172,10 +181,11 @@ def _step(
         terms = losses(trainee, images, coverage, positions, pool.defects[rows], captions)
     weights = asdict(recipe.weights)
     total = torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
-    optimizer.zero_grad(set_to_none=True)
+    trainee.zero_grad(set_to_none=True)
     total.backward()
     torch.nn.utils.clip_grad_norm_([p for p in trainee.parameters() if p.requires_grad], 1.0)
-    optimizer.step()
+    for optimizer in both:
+        optimizer.step()
     return {"total": float(total.detach()), **{name: float(value.detach()) for name, value in terms.items()}}
 
 
@@ -187,7 +197,7 @@ def _follow(average: Trainee, trainee: Trainee, decay: float) -> None:
 
 def _evaluate(
     average: Trainee,
-    pictures: Pictures,
+    pictures: dict[str, Pictures],
     config: dict[str, Any],
     out: Path,
     done: dict[str, Any],
@@ -197,9 +207,11 @@ def _evaluate(
     path = out / "weights.safetensors"
     save_tiny_state(path, average.full_state(), average.ids, metadata)
     clip = FrozenCLIP(build(*load_tiny_state(path)), config["vision_cfg"]["image_size"], name="tiny")
-    numbers = {name: round(value, 4) for name, value in measure(clip, pictures).items()}
-    done["evaluations"].append({"step": done["steps"], "seconds": round(done["seconds"]), **numbers})
-    _log(out, done["evaluations"][-1])
+    entry: dict[str, float] = {"step": done["steps"], "seconds": round(done["seconds"])}
+    for level, shown in pictures.items():
+        entry |= {f"{level}_{name}": round(value, 4) for name, value in measure(clip, shown).items()}
+    done["evaluations"].append(entry)
+    log(out, entry)
 
 
 def _metadata(recipe: Recipe, seed: int, done: dict[str, Any]) -> dict[str, str]:
@@ -212,40 +224,6 @@ def _metadata(recipe: Recipe, seed: int, done: dict[str, Any]) -> dict[str, str]
     }
 
 
-def _hardware() -> str:
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads, torch {torch.__version__}"
-
-
-def _log(out: Path, entry: dict[str, Any]) -> None:
-    line = json.dumps({name: round(value, 4) for name, value in entry.items()})
-    print(line, flush=True)
-    with (out / "log.jsonl").open("a") as file:
-        file.write(line + "\n")
-
-
-def _checkpoint(
-    path: Path, trainee: Trainee, average: Trainee, optimizer: torch.optim.Optimizer, done: dict[str, Any]
-) -> None:
-    content = {
-        "trainee": trainee.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "done": done,
-    }
-    partial = path.with_name(path.name + ".partial")
-    torch.save(content, partial)
-    os.replace(partial, path)
-
-
-def _restore(path: Path, trainee: Trainee, average: Trainee, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    content = torch.load(path, weights_only=True)
-    trainee.load_state_dict(content["trainee"])
-    average.load_state_dict(content["average"])
-    optimizer.load_state_dict(content["optimizer"])
-    done: dict[str, Any] = content["done"]
-    return done
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -256,10 +234,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--smoke", action="store_true", help="a few steps on a few pictures, to see that all parts work"
     )
+    parser.add_argument("--start", type=Path, help="weight file of an earlier training to begin with")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
     given = parser.parse_args(arguments)
     recipe = SMOKE if given.smoke else Recipe(steps=given.steps)
-    train(recipe, out=given.out, seed=given.seed, resume=given.resume, workers=1 if given.smoke else given.workers)
+    workers = 1 if given.smoke else given.workers
+    train(recipe, out=given.out, seed=given.seed, start=given.start, resume=given.resume, workers=workers)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """A procedural world of industrial surfaces and objects with masked defects: labelled data that needs no download."""
 
-from anomalib_cops.data.synthetic.world import CATEGORIES, DEFECTS, Sample, defects_of, draw
+from anomalib_cops.data.synthetic.world import CATEGORIES, DEFECTS, LEVELS, Level, Sample, defects_of, draw, prominence
 
-__all__ = ["CATEGORIES", "DEFECTS", "Sample", "defects_of", "draw"]
+__all__ = ["CATEGORIES", "DEFECTS", "LEVELS", "Level", "Sample", "defects_of", "draw", "prominence"]

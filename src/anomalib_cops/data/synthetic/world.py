@@ -46,6 +46,27 @@ _OWN: dict[str, tuple[str, ...]] = {
     "circuit_chip": ("deformation", "missing_part", "misprint"),
 }
 
+
+@dataclass(frozen=True)
+class Level:
+    """How much defects stand out: the range of their prominence (see ``prominence``)."""
+
+    least: float = 0.0
+    most: float = float("inf")
+
+    def off(self, prominence: float) -> float:
+        """By what factor, as a logarithm, a defect is too faint (negative) or too plain (positive); 0 if within."""
+        return float(np.log(prominence / np.clip(prominence, self.least, self.most)))
+
+
+LEVELS: dict[str, Level] = {
+    "mixed": Level(),
+    "easy": Level(least=0.5),
+    "medium": Level(least=0.25, most=0.5),
+    "hard": Level(most=0.25),
+}
+"""From what nobody overlooks to what a careful inspector finds at the second look; ``mixed`` is all of these."""
+
 _SMALLEST = 32
 _ATTEMPTS = 12
 
@@ -79,12 +100,20 @@ def defects_of(category: str) -> tuple[str, ...]:
 
 
 def draw(
-    category: str, index: int, *, seed: int = 0, anomalous: bool, size: int = 128, defect: str | None = None
+    category: str,
+    index: int,
+    *,
+    seed: int = 0,
+    anomalous: bool,
+    size: int = 128,
+    defect: str | None = None,
+    level: str = "mixed",
 ) -> Sample:
     """Draws one picture; the same arguments give the same pixels in any process and order.
 
     With and without ``anomalous``, the same index shows the same picture: outside the mask the two are equal, inside
-    it every pixel has visibly changed.
+    it every pixel has visibly changed. A defect is drawn anew, a few times, until it stands out as much as the level
+    wants; where a product cannot show such a one, the nearest is kept.
 
     Args:
         category: One of ``CATEGORIES``.
@@ -93,9 +122,10 @@ def draw(
         anomalous: Whether the product has a defect.
         size: Side of the picture in pixels, at least 32.
         defect: The kind of defect; drawn from ``defects_of(category)`` when not given.
+        level: How much the defect stands out, one of ``LEVELS``; the flawless picture is the same at every level.
 
     Raises:
-        InputError: An unknown category or defect, a negative index or seed, or too small a size.
+        InputError: An unknown category, defect or level, a negative index or seed, or too small a size.
     """
     kinds = defects_of(category)
     if size < _SMALLEST:
@@ -108,6 +138,8 @@ def draw(
         )
     if defect is not None:
         _check(f"defect of {category}", defect, kinds)
+    if level not in LEVELS:
+        raise InputError(f"unknown level {level!r} of the synthetic world{nearest(level, LEVELS)}")
     scene = _PAINTERS[category](_stream(category, index, seed, 0), size)
     camera = Camera.random(_stream(category, index, seed, 1), size)
     flawless = camera.take(scene.image)
@@ -115,17 +147,34 @@ def draw(
         return Sample(flawless, np.zeros((size, size), np.bool_), category, "good")
     choice = _stream(category, index, seed, 2)
     kind = defect or kinds[int(choice.random() * len(kinds))]
-    threshold = _visible(flawless)
+    wanted, threshold, push = LEVELS[level], _visible(flawless), 0.0
+    best: tuple[float, Sample] | None = None
     for attempt in range(_ATTEMPTS):
-        damaged = camera.take(_damage(kind, _stream(category, index, seed, 3 + attempt), scene, attempt))
+        damaged = camera.take(_damage(kind, _stream(category, index, seed, 3 + attempt), scene, push))
         # Tiny pictures may hide a fine defect whatever its strength: late attempts accept a fainter one.
         mask = _changed(flawless, damaged, threshold if attempt < _ATTEMPTS // 2 else 0.6 * threshold)
-        if np.count_nonzero(mask) >= max(4, 0.0008 * size * size):
-            return Sample(np.where(mask[..., None], damaged, flawless), mask, category, kind)
-    raise InputError(
-        f"picture {index} of {category} (seed {seed}) cannot show the defect {kind} at {size} pixels; "
-        "ask for another defect, another index or a larger size."
-    )
+        seen = np.count_nonzero(mask) >= max(4, 0.0008 * size * size)
+        off = wanted.off(prominence(flawless, damaged)) if seen else -1.0
+        if seen and (best is None or abs(off) < abs(best[0])):
+            best = off, Sample(np.where(mask[..., None], damaged, flawless), mask, category, kind)
+        if best is not None and best[0] == 0:
+            break
+        push += 0.15 if off < 0 else -0.1
+    if best is None:
+        raise InputError(
+            f"picture {index} of {category} (seed {seed}) cannot show the defect {kind} at {size} pixels; "
+            "ask for another defect, another index or a larger size."
+        )
+    return best[1]
+
+
+def prominence(flawless: npt.NDArray[np.uint8], damaged: npt.NDArray[np.uint8]) -> float:
+    """Root mean square, over the picture, of the change in units of the least change that an inspector would see.
+
+    But for a constant it is the detectability of a known signal in noise: wide and strong changes count more.
+    """
+    change = cv2.absdiff(flawless, damaged).max(axis=2).astype(np.float32) / _visible(flawless)
+    return float(np.sqrt(np.mean(change * change)))
 
 
 def _stream(category: str, index: int, seed: int, purpose: int) -> Rng:
@@ -134,8 +183,8 @@ def _stream(category: str, index: int, seed: int, purpose: int) -> Rng:
     )
 
 
-def _damage(kind: str, rng: Rng, scene: Scene, attempt: int) -> Array:
-    strength = float(rng.uniform(0.4, 1.0)) + 0.15 * attempt
+def _damage(kind: str, rng: Rng, scene: Scene, push: float) -> Array:
+    strength = max(float(rng.uniform(0.4, 1.0)) + push, 0.15)
     if kind in scene.faults and (kind not in DAMAGES or rng.random() < 0.7):
         return scene.faults[kind](rng)
     return DAMAGES[kind](rng, scene, strength)
