@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from anomalib_cops import AnomalyCLIP, CoPS, InputError
+from anomalib_cops import AnomalyCLIP, CoPS, InputError, published
 from anomalib_cops.plugin import MODELS
 from anomalib_cops.published import PUBLISHED, Published, cached_path, fetch
 from tests.models.cases import lightning_class, method
@@ -18,7 +19,7 @@ CONTENT = b"as published " * 1000
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``content``, or misbehaves by the address: /missing, /cut, /short."""
+    """Serves ``content``, or misbehaves by the address: /missing, /cut, /short, /silent."""
 
     content = CONTENT
     requests = 0
@@ -36,6 +37,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/missing":
             self.send_error(404)
             return
+        if self.path == "/silent":
+            time.sleep(1)
         content = self.server.content[:500] if self.path == "/short" else self.server.content
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
@@ -147,6 +150,13 @@ def test_what_no_program_can_fetch_is_taken_from_where_the_message_says(name: st
         assert not path.exists()
     else:
         assert fetch(name, weights) == path
+
+
+def test_a_server_that_falls_silent_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "DOWNLOAD_SECONDS", 0.2)
+    publish(monkeypatch, Published(f"{server.address}/silent"))
+    with pytest.raises(InputError, match=r"The download from .*/silent failed \(.*timed out.*\); try again"):
+        fetch("CoPS", "visa")
 
 
 def test_names_say_what_the_weights_were_trained_on() -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 import torch
 
 from anomalib_cops.errors import InputError, nearest
+from anomalib_cops.network import reachable
 
-NETWORK_SECONDS = 10.0
+DOWNLOAD_SECONDS = 30.0
+"""Of silence."""
 _GITHUB = "https://raw.githubusercontent.com"
 _COPS = f"{_GITHUB}/cqylunlun/CoPS/a3a41fcce10afd0e5c608c878ac8174c0ad426e3/results/models"
 _ANOMALY_CLIP = f"{_GITHUB}/zqhang/AnomalyCLIP/45ed4dd35c05797d854294b5e8d585c545920089/checkpoints"
@@ -91,7 +93,7 @@ def find(method: str, name: str) -> Published | None:
         return known[name]
     if Path(name).suffix or os.sep in name or Path(name).exists():
         return None
-    raise InputError(f"weights='{name}' is neither a file nor published weights of {method}{nearest(name, known)}.")
+    raise InputError(f"weights='{name}' is neither a file nor published weights of {method}{nearest(name, known)}")
 
 
 def cached_path(method: str, name: str) -> Path:
@@ -134,8 +136,12 @@ def fetch(method: str, name: str) -> Path:
 
 
 def _download(address: str, target: Path, final: Path) -> None:
+    if not reachable(address):
+        raise InputError(
+            f"{address} cannot be reached: connect once, or get the file elsewhere and save it as {final}."
+        )
     try:
-        with urllib.request.urlopen(address, timeout=NETWORK_SECONDS) as answer, target.open("wb") as file:
+        with urllib.request.urlopen(address, timeout=DOWNLOAD_SECONDS) as answer, target.open("wb") as file:
             while chunk := answer.read(1 << 20):
                 file.write(chunk)
             expected = answer.headers.get("Content-Length")
@@ -143,11 +149,9 @@ def _download(address: str, target: Path, final: Path) -> None:
         raise InputError(
             f"{address} answers {error.code} {error.reason}; get the file elsewhere and give its path as weights."
         ) from None
-    except (OSError, urllib.error.URLError) as error:
+    except OSError as error:
         reason = getattr(error, "reason", None) or error
-        raise InputError(
-            f"{address} cannot be reached ({reason}): connect once, or get the file elsewhere and save it as {final}."
-        ) from None
+        raise InputError(f"The download from {address} failed ({reason}); try again.") from None
     if expected and target.stat().st_size < int(expected):
         raise InputError(
             f"The download from {address} was cut off after {target.stat().st_size} of {expected} bytes; try again."

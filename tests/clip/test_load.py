@@ -12,6 +12,7 @@ from huggingface_hub import constants as hub
 from safetensors.torch import save_file
 from torch import Tensor
 
+from anomalib_cops import network
 from anomalib_cops.clip import download, load, load_clip
 from anomalib_cops.errors import InputError
 from tests.clip.conftest import IMAGE_SIZE, SMALL
@@ -218,8 +219,8 @@ def test_a_name_server_that_never_answers_is_waited_for_no_longer(
         ended.wait(20)
         raise OSError
 
-    monkeypatch.setattr(download.urllib.request, "urlopen", wait)
-    monkeypatch.setattr(download, "NETWORK_SECONDS", 0.2)
+    monkeypatch.setattr(network.urllib.request, "urlopen", wait)
+    monkeypatch.setattr(network, "NETWORK_SECONDS", 0.2)
     began = time.monotonic()
     with pytest.raises(InputError, match="cannot be reached"):
         load_clip("ViT-B-16", "openai")

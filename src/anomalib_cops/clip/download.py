@@ -1,8 +1,5 @@
 """Finding the weight file of a pretrained tag: caches first, then the network, never a long wait without one."""
 
-import threading
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import open_clip
@@ -11,9 +8,9 @@ from huggingface_hub import try_to_load_from_cache
 from open_clip.pretrained import download_pretrained_from_hf, download_pretrained_from_url
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.network import reachable
 
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
-NETWORK_SECONDS = 3.0
 
 
 def weight_file(backbone: str, tag: str, cache_dir: str | None = None) -> Path:
@@ -38,7 +35,7 @@ def weight_file(backbone: str, tag: str, cache_dir: str | None = None) -> Path:
     if cached is not None:
         return cached
     archive = _cached_by_url(config, cache_dir)
-    if archive is None and not _reachable(_address(config)):
+    if archive is None and (hub.HF_HUB_OFFLINE or not reachable(_address(config))):
         raise InputError(_no_network(backbone, tag, config, cache_dir))
     repository, file = _hub_repository(config)
     try:
@@ -85,27 +82,6 @@ def _url_cache(cache_dir: str | None) -> Path:
 def _address(config: dict) -> str:
     repository, _ = _hub_repository(config)
     return hub.ENDPOINT if repository else config["url"]
-
-
-def _reachable(address: str) -> bool:
-    """Whether the server answers at all; a thread bounds what a slow name look-up may take."""
-    if hub.HF_HUB_OFFLINE:
-        return False
-    answered = threading.Event()
-
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=NETWORK_SECONDS):
-                answered.set()
-        except urllib.error.HTTPError:
-            answered.set()
-        except OSError:
-            pass
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(NETWORK_SECONDS)
-    return answered.is_set()
 
 
 def _no_network(backbone: str, tag: str, config: dict, cache_dir: str | None) -> str:
