@@ -26,7 +26,8 @@ def start_name(start: Path | None) -> str:
         metadata = archive.metadata()
     recipe = json.loads(metadata["recipe"])
     told = f"{metadata['steps']} steps, {recipe['pairs']} pairs, rate {recipe['rate']}, seed {metadata['seed']}"
-    return f"weights of an earlier training ({told})"
+    before = metadata.get("start", "random weights")
+    return f"weights of an earlier training ({told}), which began with {before}"
 
 
 def log(out: Path, entry: dict[str, Any]) -> None:

@@ -54,13 +54,13 @@ class Recipe:
         weights: Weight of every loss term.
     """
 
-    steps: int = 2600
+    steps: int = 2200
     pairs: int = 13_600
     levels: tuple[str, ...] = ("easy", "medium", "easy", "mixed")
     batch_pairs: int = 24
     batch_categories: int = 8
-    hidden_rate: float = 0.02
-    rate: float = 1e-3
+    hidden_rate: float = 0.01
+    rate: float = 5e-4
     warmup: float = 0.03
     decay: float = 0.05
     averaging: float = 0.997
@@ -220,6 +220,7 @@ def _metadata(recipe: Recipe, seed: int, done: dict[str, Any]) -> dict[str, str]
         "label": "stand-in for development, trained on synthetic pictures only; not a detector for production",
         "recipe": json.dumps(asdict(recipe)),
         "seed": str(seed),
+        "start": done["start"],
         "steps": str(done["steps"]),
     }
 
