@@ -101,7 +101,7 @@ def from_official(
     for name, ours in expected.items():
         names = keys.names(name)
         absent = [each for each in names if each not in official]
-        if absent and name.startswith(keys.optional or (" ",)):
+        if absent and name.startswith(keys.optional):
             continue
         used.update(names)
         missing += absent

@@ -139,7 +139,7 @@ def official_checkpoint(trained: Trained) -> dict[str, torch.Tensor]:
     keys, state = method(trained.name).keys, trained.model.trained_state()
     official = {name: torch.zeros(shape) for name, shape in keys.unused(state).items()}
     for name, value in state.items():
-        if not name.startswith(keys.optional or (" ",)):
+        if not name.startswith(keys.optional):
             for index, key in enumerate(keys.names(name)):
                 official[key] = value[index] if name in keys.stacked else value
     return official

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from anomalib_cops.clip import FrozenCLIP
 from anomalib_cops.errors import InputError
+from anomalib_cops.models.checks import check_values
 
 PRESETS: dict[str, dict[str, Any]] = {
     name: {"epochs": 5, "learning_rate": 0.01}
@@ -66,9 +67,7 @@ class AdaCLIPSettings:
             "dice_over": (self.dice_over in ("image", "row"), "'image' or 'row'"),
             "seed": (0 <= self.seed < 2**32, "between 0 and 2**32 - 1"),
         }
-        for name, (holds, allowed) in rules.items():
-            if not holds:
-                raise InputError(f"AdaCLIP: {name}={getattr(self, name)!r} must be {allowed}.")
+        check_values("AdaCLIP", {name: repr(value) for name, value in vars(self).items()}, rules)
         if self.branch and not self.prompts:
             raise InputError(
                 f"AdaCLIP: branch='{self.branch}' has no prompts to insert; set prompts to 'S', 'D' or 'SD', or "

@@ -39,7 +39,7 @@ class AdaCLIPModel(nn.Module):
         self.settings = settings
         self.layers = settings.layers or four_layers(clip.depth)
         check_encoder(clip, settings, self.layers)
-        dim, width, length = clip.dim, clip.positions.shape[-1], settings.length
+        dim, width, length = clip.dim, clip.image_width, settings.length
         kind = {"static": "S" in settings.prompts, "half": settings.half_prompts}
         self.vision_prompts = Prompts(range(settings.depth), length, width, **kind) if "V" in settings.branch else None
         self.text_prompts = Prompts(range(1, settings.depth), length, dim, **kind) if "L" in settings.branch else None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from anomalib_cops.errors import InputError
+from anomalib_cops.models.checks import check_values
 
 PRESETS: dict[str, dict[str, Any]] = {
     name: {"epochs": 15, "learning_rate": 1e-3} for name in ("default", "visa", "mvtec")
@@ -53,6 +53,4 @@ class AnomalyCLIPSettings:
             "local_weight": (self.local_weight >= 0, "at least 0"),
             "sigma": (self.sigma >= 0, "at least 0"),
         }
-        for name, (holds, allowed) in rules.items():
-            if not holds:
-                raise InputError(f"AnomalyCLIP: {name}={getattr(self, name)} must be {allowed}.")
+        check_values("AnomalyCLIP", vars(self), rules)

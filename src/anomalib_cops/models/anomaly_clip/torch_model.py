@@ -15,6 +15,7 @@ from anomalib_cops.clip.vision import Paths, walk
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.anomaly_clip.settings import AnomalyCLIPSettings
+from anomalib_cops.models.checks import check_deep_depth
 from anomalib_cops.models.remembered import WeightsMark
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
@@ -171,11 +172,7 @@ def check_encoder(clip: FrozenCLIP, settings: AnomalyCLIPSettings, layers: tuple
     Raises:
         InputError: saying which.
     """
-    if settings.deep_depth >= clip.text_depth:
-        raise InputError(
-            f"AnomalyCLIP: deep_depth={settings.deep_depth} does not fit the {clip.text_depth} text blocks of "
-            f"'{clip.name}'; use at most {clip.text_depth - 1}."
-        )
+    check_deep_depth("AnomalyCLIP", clip, settings.deep_depth)
     if not (layers[0] >= 1 and layers[-1] <= clip.depth and local_start <= clip.depth):
         raise InputError(
             f"AnomalyCLIP: layers={list(layers)} with local_start={local_start} do not fit the {clip.depth} vision "

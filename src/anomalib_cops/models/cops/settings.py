@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from anomalib_cops.errors import InputError
+from anomalib_cops.models.checks import check_values
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {
@@ -110,9 +110,7 @@ class CoPSSettings:
             "layers": (list(self.layers) == sorted(set(self.layers)), "ascending without repeats"),
             "seed": (self.seed >= 0, "at least 0"),
         }
-        for name, (holds, allowed) in rules.items():
-            if not holds:
-                raise InputError(f"CoPS: {name}={getattr(self, name)} must be {allowed}.")
+        check_values("CoPS", vars(self), rules)
 
     @property
     def needs_prototypes(self) -> bool:

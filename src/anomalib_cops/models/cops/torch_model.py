@@ -10,6 +10,7 @@ from anomalib_cops.alignment import TEMPERATURE, cosine, enlarge, gaussian_smoot
 from anomalib_cops.clip import FrozenCLIP, ImageFeatures
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import binary_cross_entropy, dice_loss, focal_loss, kl_to_standard_normal
+from anomalib_cops.models.checks import check_deep_depth, check_words_take_features
 from anomalib_cops.models.cops.category_vae import CategoryVAE, reconstruction_loss, reparametrize
 from anomalib_cops.models.cops.prototypes import (
     PrototypeExtractor,
@@ -251,16 +252,8 @@ def check_encoder(clip: FrozenCLIP, settings: CoPSSettings) -> None:
     Raises:
         InputError: saying which.
     """
-    if clip.text_width != clip.dim:
-        raise InputError(
-            f"CoPS adds image features to words, so it needs a backbone whose text width ({clip.text_width}) equals "
-            f"its joint dimension ({clip.dim}); '{clip.name}' is not one."
-        )
-    if settings.deep_depth >= clip.text_depth:
-        raise InputError(
-            f"CoPS: deep_depth={settings.deep_depth} does not fit the {clip.text_depth} text blocks of '{clip.name}'; "
-            f"use at most {clip.text_depth - 1}."
-        )
+    check_words_take_features("CoPS", clip)
+    check_deep_depth("CoPS", clip, settings.deep_depth)
     deepest = max(settings.layers, default=1)
     if not 1 <= min(settings.layers, default=1) <= deepest <= clip.depth or settings.local_start > (
         min(settings.layers, default=clip.depth)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from anomalib_cops.errors import InputError
+from anomalib_cops.models.checks import check_values
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"epochs": 10, "learning_rate": 4e-5},
@@ -63,6 +63,4 @@ class VCPCLIPSettings:
             "layers": (list(self.layers) == sorted(set(self.layers)), "ascending without repeats"),
             "min_max_over": (self.min_max_over in ("none", "batch"), "'none' or 'batch'"),
         }
-        for name, (holds, allowed) in rules.items():
-            if not holds:
-                raise InputError(f"VCPCLIP: {name}={getattr(self, name)} must be {allowed}.")
+        check_values("VCPCLIP", vars(self), rules)

@@ -12,6 +12,7 @@ from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, stretch, 
 from anomalib_cops.clip import FrozenCLIP, ImageTokens
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
+from anomalib_cops.models.checks import check_words_take_features
 from anomalib_cops.models.vcp_clip.post_vcp import PostVCP
 from anomalib_cops.models.vcp_clip.pre_vcp import PreVCP
 from anomalib_cops.models.vcp_clip.prompts import DeepPrompts, StateSentences, check_length
@@ -162,11 +163,7 @@ def check_encoder(clip: FrozenCLIP, settings: VCPCLIPSettings) -> None:
     Raises:
         InputError: saying which.
     """
-    if clip.text_width != clip.dim:
-        raise InputError(
-            f"VCPCLIP adds image features to words, so it needs a backbone whose text width ({clip.text_width}) equals "
-            f"its joint dimension ({clip.dim}); '{clip.name}' is not one."
-        )
+    check_words_take_features("VCPCLIP", clip)
     if clip.image_width % settings.heads:
         raise InputError(
             f"VCPCLIP: heads={settings.heads} must divide the {clip.image_width} channels of the image tower of "
