@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float, Integer
 from scipy import ndimage
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-METRICS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
 FPR_LIMIT = 0.3
 """Of AUPRO in the papers (Bergmann et al. 2021)."""
 

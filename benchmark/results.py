@@ -9,6 +9,8 @@ from anomalib_cops.errors import InputError
 
 from .cells import Cell
 
+METRICS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
+"""I of images, P of pixels; in the order of tables."""
 FORMAT = 1
 """Counted up when a file can no longer be read by older code, or older files by this."""
 
@@ -53,7 +55,8 @@ class TrainingRecord:
 
     Attributes:
         seconds: All of it.
-        images: Trained on.
+        images: How many it was trained on; 0 for models that need no training.
+        categories: Trained on.
         peak_memory: Bytes, as in ``Scores``.
         weights: Name of the file that holds what was trained; empty where nothing is.
         digest: SHA-256 of that file.
@@ -63,6 +66,7 @@ class TrainingRecord:
     seconds: float
     images: int
     peak_memory: int
+    categories: list[str] = field(default_factory=list)
     weights: str = ""
     digest: str = ""
     run: dict[str, Any] = field(default_factory=dict)

@@ -115,7 +115,13 @@ class ModelRunner:
             engine.fit(model, train_dataloaders=None, datamodule=data)
             path = models.save(model, engine.trainer, Path(scratch))
             weights = path.read_bytes()
-        record = TrainingRecord(time.monotonic() - started, len(data.train_data), peak_memory(), path.name)
+        record = TrainingRecord(
+            seconds=time.monotonic() - started,
+            images=len(data.train_data),
+            peak_memory=peak_memory(),
+            categories=sorted(data.train_data.samples["category"].unique()),
+            weights=path.name,
+        )
         return Trained(training, record, weights)
 
     def open(self, cell: Cell, folder: Path) -> "ModelTester":

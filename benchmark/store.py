@@ -15,6 +15,8 @@ from .cells import Cell, Training
 from .files import check_writable, write_bytes, write_text
 from .results import DamagedError, Result, TrainingRecord, read_result
 
+_RECORD = "training.json"
+
 
 class Store:
     """A folder of results.
@@ -62,12 +64,12 @@ class Store:
 
     def training(self, training: Training) -> TrainingRecord | None:
         """How a training went; None if it is not there or not complete."""
-        path = self.trained_folder(training) / "training.json"
+        folder = self.trained_folder(training)
         try:
-            record = TrainingRecord(**json.loads(path.read_bytes()))
+            record = read_record(folder)
         except (OSError, ValueError, TypeError):
             return None
-        weights = path.with_name(record.weights) if record.weights else None
+        weights = folder / record.weights if record.weights else None
         if weights is not None and (not weights.is_file() or file_digest(weights) != record.digest):
             self.notices.append(f"{weights} is damaged or missing; the training is done again.")
             return None
@@ -79,7 +81,7 @@ class Store:
         if record.weights:
             write_bytes(folder / record.weights, weights)
             record.digest = hashlib.sha256(weights).hexdigest()
-        write_text(folder / "training.json", json.dumps(asdict(record), indent=1) + "\n")
+        write_text(folder / _RECORD, json.dumps(asdict(record), indent=1) + "\n")
 
     def write_file(self, name: str, content: bytes) -> None:
         """Keep a map or a picture.
@@ -114,6 +116,11 @@ class Store:
             except DamagedError as error:
                 self.notices.append(f"{error} It is left out; run its benchmark again.")
         return found
+
+
+def read_record(folder: Path) -> TrainingRecord:
+    """How the training in a folder went; raises what reading a file or JSON raises."""
+    return TrainingRecord(**json.loads((folder / _RECORD).read_bytes()))
 
 
 @contextmanager
