@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 INSTALLED := $(VENV)/.installed
-SOURCES := src hook tests tools
+SOURCES := src hook benchmark tests tools
 
 .PHONY: demo test check lint format clean
 

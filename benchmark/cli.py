@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from anomalib_cops.errors import InputError
 from jsonargparse import ArgumentParser
 
-from .matrix import built_in
+from anomalib_cops.errors import InputError
 
 # Every command is a module with ``arguments()``, its parser, and ``main(options)``, which returns the exit code.
 COMMANDS = {

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from statistics import median
 
-from anomalib_cops.errors import InputError
 from rich.console import Console
 from rich.table import Table
+
+from anomalib_cops.errors import InputError
 
 from .cells import Cell
 from .progress import duration

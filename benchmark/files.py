@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -34,7 +34,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         except OSError as error:
             raise _sentence(error, path) from None
         finally:
-            with _ignoring_errors():
+            with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
 
 
@@ -70,17 +70,9 @@ def interrupts_deferred() -> Iterator[None]:
             previous(*caught[0])
 
 
-@contextmanager
-def _ignoring_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        pass
-
-
 def _sync_folder(folder: Path) -> None:
     """A rename is on the disk when its folder is; not every system can do that."""
-    with _ignoring_errors():
+    with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -40,7 +40,10 @@ class Gallery:
     def data(self) -> list[dict[str, Any]]:
         """Per target its cases, each with a picture, the truth, and a map and score per method."""
         return [
-            {"target": target, "cases": [self._shown(target, place, why) for place, why in self._chosen(target).items()]}
+            {
+                "target": target,
+                "cases": [self._shown(target, place, why) for place, why in self._chosen(target).items()],
+            }
             for target in self._targets
             if self._cases.get(target)
         ]

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from anomalib.data.dataclasses import ImageItem
-from anomalib_cops.data import LabelledImages
 from pandas import DataFrame
 from torchvision.transforms.v2 import Resize, Transform
+
+from anomalib_cops.data import LabelledImages
 
 CACHE_BYTES = 1 << 30
 

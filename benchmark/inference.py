@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from anomalib.data import ImageBatch
 from anomalib.data.transforms.utils import extract_transforms_by_type
-from anomalib_cops.errors import InputError
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Resize
+
+from anomalib_cops.errors import InputError
 
 from .cells import DataSettings
 from .images import CachedImages
@@ -49,7 +50,9 @@ def infer(model: Any, images: CachedImages, category: str, settings: DataSetting
     transform = getattr(model.pre_processor, "transform", None)
     images.augmentations = next(iter(extract_transforms_by_type(transform, Resize)), None) if transform else None
     collector = _Collector()
-    Trainer(**trainer, callbacks=[collector]).test(model, datamodule=_Category(images, category, settings), verbose=False)
+    Trainer(**trainer, callbacks=[collector]).test(
+        model, datamodule=_Category(images, category, settings), verbose=False
+    )
     return collector.seen(type(model).__name__)
 
 

@@ -1,4 +1,4 @@
-"""From result files to rows of figures: means over categories, mean and deviation over seeds, never across backbones."""
+"""From result files to rows of figures: means over categories and seeds, never across backbones."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -93,7 +93,9 @@ class Board:
     @property
     def targets(self) -> list[str]:
         """All that any row was tested on; the synthetic world first."""
-        return sorted({target for row in self.rows for target in row.results}, key=lambda name: (name != "synthetic", name))
+        return sorted(
+            {target for row in self.rows for target in row.results}, key=lambda name: (name != "synthetic", name)
+        )
 
     @property
     def metrics(self) -> list[str]:

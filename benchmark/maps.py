@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from .metrics import Predictions
 def packed_maps(seen: Seen) -> bytes:
     """Scores, labels, maps (float16) and masks (bits) of one category as a compressed ``.npz`` file."""
     predictions = seen.predictions
-    arrays: dict[str, np.ndarray] = {
+    arrays: dict[str, Any] = {
         "paths": np.array(seen.paths),
         "scores": predictions.scores.astype(np.float32),
         "labels": predictions.labels.astype(np.uint8),

@@ -2,15 +2,17 @@
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+from jsonargparse import ArgumentParser
+
 from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.plugin import MODELS
-from jsonargparse import ArgumentParser
 
 from .cells import Cell, DataSettings, Training
 
@@ -232,9 +234,26 @@ def read_matrix(wanted: str) -> Matrix:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Matrix)
     try:
+        content = yaml.safe_load(path.read_text())
+        if not isinstance(content, dict):
+            raise InputError("it has no fields such as methods and transfers.")
+        _refuse_unknown(content, Matrix, "the file")
+        # jsonargparse passes over unknown names inside lists.
+        for name, kind in (("methods", Method), ("transfers", Transfer)):
+            for entry in content.get(name) or []:
+                _refuse_unknown(entry, kind, f"an entry of {name}")
         with contextlib.redirect_stderr(io.StringIO()):
-            matrix = Matrix(**vars(parser.instantiate_classes(parser.parse_path(path))))
-    except Exception as error:  # jsonargparse raises errors of several kinds
+            matrix = Matrix(**vars(parser.instantiate_classes(parser.parse_object(content))))
+    except Exception as error:  # both libraries raise errors of several kinds
         raise InputError(f"{path} is no benchmark: {' '.join(str(error).split())}") from None
     matrix.check()
     return matrix
+
+
+def _refuse_unknown(content: Mapping[str, Any], kind: type, where: str) -> None:
+    known = [each.name for each in fields(kind)]
+    if not isinstance(content, dict):
+        raise InputError(f"{where} is '{content}', but has to have fields; they are {', '.join(known)}.")
+    for name in content:
+        if name not in known:
+            raise InputError(f"{where} has the unknown field '{name}'{nearest(name, known)}")

@@ -6,9 +6,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import anomalib_cops
 from anomalib import LearningType
 from anomalib.models import AnomalibModule
+
+import anomalib_cops
 from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.models.prompt_learning import PromptLearningMixin
 from anomalib_cops.plugin import MODELS
@@ -38,7 +39,9 @@ def model_class(name: str) -> type[AnomalibModule]:
         raise InputError(f"the model {name} cannot be imported ({error}); give the path of a class.") from None
     cls = getattr(module, short, None)
     if not (isinstance(cls, type) and issubclass(cls, AnomalibModule)):
-        known = [key for key, each in vars(module).items() if isinstance(each, type) and issubclass(each, AnomalibModule)]
+        known = [
+            key for key, each in vars(module).items() if isinstance(each, type) and issubclass(each, AnomalibModule)
+        ]
         raise InputError(f"{home} has no anomalib model '{short}'{nearest(short, known) if known else ''}")
     return cls
 

@@ -38,7 +38,7 @@ def _row(board: Board, row: Row, reported: Reported) -> dict[str, Any]:
 
 def _target(board: Board, row: Row, target: str, reported: Reported) -> dict[str, Any]:
     comparable = board.backbone == reported.backbone and row.role == "method"
-    figures = {}
+    figures: dict[str, dict[str, Any]] = {}
     for metric in board.metrics:
         for category in (MEAN, *board.categories(target)):
             figure = row.figure(target, metric, category)

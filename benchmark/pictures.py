@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from anomalib_cops.data.images import read_image
-from anomalib_cops.data.world import draw_address, is_drawn
 from pandas import DataFrame
 from PIL import Image
 from sklearn.metrics import average_precision_score
+
+from anomalib_cops.data.images import read_image
+from anomalib_cops.data.world import draw_address, is_drawn
 
 from .inference import Seen
 from .metrics import Predictions

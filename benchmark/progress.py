@@ -1,7 +1,7 @@
 """What a run shows: a live display in a terminal, lines elsewhere."""
 
 import time
-from types import TracebackType
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -24,7 +24,11 @@ class RunProgress:
         self._done = 0
         self._now = Text("looking at the data sets")
         self._bar = Progress(
-            BarColumn(), MofNCompleteColumn(), TextColumn("categories"), TimeElapsedColumn(), TextColumn("{task.fields[end]}")
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("categories"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[end]}"),
         )
         self._task = self._bar.add_task("", total=None, end="")
         self._live = Live(Group(self._now, self._bar), console=self.console) if self.console.is_terminal else None
@@ -35,9 +39,7 @@ class RunProgress:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Leaves the last state on the screen."""
         if self._live:
             self._live.stop()

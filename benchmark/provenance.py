@@ -30,7 +30,9 @@ def commit() -> str:
     folder = Path(__file__).resolve().parent
     try:
         answers = [
-            subprocess.run(["git", "-C", folder, *command], capture_output=True, text=True, check=True, timeout=10).stdout
+            subprocess.run(
+                ["git", "-C", folder, *command], capture_output=True, text=True, check=True, timeout=10
+            ).stdout
             for command in (
                 ("rev-parse", "--short=12", "HEAD"),
                 ("status", "--porcelain", "--", ":/src", ":/benchmark/*.py"),

@@ -120,8 +120,8 @@ def board_provenance(board: Board) -> list[tuple[str, dict[str, Any]]]:
         for seeds in row.results.values():
             for result in seeds.values():
                 runs += [run for run in result.runs if run not in runs]
-    seeds = sorted({seed for row in board.rows for each in row.results.values() for seed in each})
-    named = "seed" + "s" * (len(seeds) > 1) + " " + ", ".join(map(str, seeds))
+    numbers = sorted({seed for row in board.rows for each in row.results.values() for seed in each})
+    named = "seed" + "s" * (len(numbers) > 1) + " " + ", ".join(map(str, numbers))
     return [(f"Backbone {board.backbone}, {named}; {_where(run)}.", run) for run in runs]
 
 

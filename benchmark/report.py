@@ -6,9 +6,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from anomalib_cops.errors import InputError, nearest
 from jinja2 import Environment
 from jsonargparse import ArgumentParser, Namespace
+
+from anomalib_cops.errors import InputError, nearest
 
 from .files import write_text
 from .gallery import Gallery
@@ -68,4 +69,6 @@ def page(folder: Path, pictured: list[str] | None = None) -> str:
     )
     parts = {name.replace(".", "_"): (source / name).read_text() for name in PARTS}
     # "<" is escaped, so that nothing in the data can end the script element.
-    return template.render(**parts, boards=data, data=json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")) + "\n"
+    return (
+        template.render(**parts, boards=data, data=json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")) + "\n"
+    )

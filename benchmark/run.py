@@ -4,14 +4,16 @@ import shlex
 import sys
 from pathlib import Path
 
-from anomalib_cops.errors import InputError, nearest
 from jsonargparse import ArgumentParser, Namespace
+
+from anomalib_cops.errors import InputError, nearest
 
 from .dry_run import print_plan
 from .executors import EXECUTORS, make_executor
 from .matrix import built_in, read_matrix
 from .progress import RunProgress
 from .provenance import provenance
+from .quiet import quiet
 from .schedule import Outcome, Schedule
 from .store import Store
 
@@ -44,8 +46,9 @@ def main(options: Namespace) -> int:
     root = _root(options.root)
     executor = make_executor(options.executor, options.ray_address, options.cpus, options.gpus)
     # Only now, as importing torch and anomalib takes seconds: what is mistyped is told at once.
-    from .discovery import discover
-    from .runner import ModelRunner
+    with quiet():
+        from .discovery import discover
+        from .runner import ModelRunner
 
     wants_found = any(transfer.discover for transfer in matrix.transfers)
     cells = matrix.cells(root, discover(root) if root and wants_found else ())

@@ -1,24 +1,21 @@
 """The real work: train a model on a source, test it on the categories of a target, all through anomalib."""
 
-import logging
 import resource
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from anomalib.engine import Engine
-from anomalib_cops import ZeroShotTransfer
-from anomalib_cops.errors import InputError
-from anomalib_cops.plugin import MODELS
 from lightning.pytorch import seed_everything
 from lightning.pytorch.trainer.states import TrainerFn
 from pandas import DataFrame
+
+from anomalib_cops import ZeroShotTransfer
+from anomalib_cops.errors import InputError
+from anomalib_cops.plugin import MODELS
 
 from . import models
 from .cells import Cell, Training, slug
@@ -27,21 +24,9 @@ from .inference import infer
 from .maps import packed_maps
 from .metrics import score
 from .pictures import packed_cases
+from .quiet import quiet
 from .results import Scores, TrainingRecord
 from .work import Tested, Trained
-
-_NOISY = ("anomalib", "lightning.pytorch", "lightning.fabric", "lightning_fabric", "lightning.pytorch.utilities.rank_zero")
-_REMARKS = (
-    "The .* does not have many workers",
-    "The number of training batches",
-    "Found .* module.s. in eval mode",
-    "Total length of",
-    ".max_epochs. was not set",
-    ".*pin_memory",
-    "Checkpoint directory",
-    "Trying to infer the .batch_size",
-    ".isinstance.treespec",
-)
 
 
 class ModelRunner:
@@ -110,7 +95,7 @@ class ModelRunner:
         data.setup(TrainerFn.FITTING)
         data.train_data = self._cached(data.train_data.samples)
         data.val_data = self._cached(data.val_data.samples)
-        with tempfile.TemporaryDirectory() as scratch, _quiet():
+        with tempfile.TemporaryDirectory() as scratch, quiet():
             engine = Engine(default_root_dir=scratch, **_trainer(training))
             engine.fit(model, train_dataloaders=None, datamodule=data)
             path = models.save(model, engine.trainer, Path(scratch))
@@ -186,7 +171,7 @@ class ModelTester:
         samples = runner.samples(cell, category)
         images = CachedImages(samples, runner.cache)
         _reset_peak()
-        with _quiet():
+        with quiet():
             seen = infer(self._loaded(cell), images, category, cell.training.data, **_trainer(cell.training))
         files: dict[str, bytes] = {}
         if runner.save_maps:
@@ -241,19 +226,3 @@ def _trainer(training: Training) -> dict[str, Any]:
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the hosts' remarks about small runs, which would tear the live display apart."""
-    levels = {name: logging.getLogger(name).level for name in _NOISY}
-    try:
-        for name in _NOISY:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            for remark in _REMARKS:
-                warnings.filterwarnings("ignore", message=remark)
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)

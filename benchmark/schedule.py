@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from anomalib_cops.errors import InputError
 
@@ -33,6 +33,14 @@ class Outcome:
 
 class Progress(Protocol):
     """Shows a run."""
+
+    def __enter__(self) -> Self:
+        """Begins."""
+        ...
+
+    def __exit__(self, *error: Any) -> None:
+        """Ends, also where an error ends it."""
+        ...
 
     def event(self, event: Event, total: int, left: int) -> None:
         """Told of everything that happens, with the categories in all and those that are not done."""
@@ -64,6 +72,7 @@ class Schedule:
     made_by: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Nothing is known yet."""
         self._surveys: dict[str, dict[str, str]] = {}
         self._left: dict[str, set[str]] = {}
         self._ready: set[str] = set()
@@ -207,4 +216,3 @@ def _index(result: Result, made_by: dict[str, Any]) -> int:
     if made_by not in result.runs:
         result.runs.append(made_by)
     return result.runs.index(made_by)
-

@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-from anomalib_cops.errors import InputError, nearest
 from jsonargparse import ArgumentParser, Namespace
+
+from anomalib_cops.errors import InputError, nearest
 
 from . import render
 from .files import write_text
@@ -24,7 +25,9 @@ def arguments() -> ArgumentParser:
     parser.add_argument("--format", type=str, default="markdown", help=f"one of {', '.join(FORMATS)}")
     parser.add_argument("--metrics", type=list[str], default=list(METRICS), help="only these")
     parser.add_argument("--categories", action="store_true", help="also a table per data set and metric")
-    parser.add_argument("--write", action="store_true", help=f"write {NAME}.* in all formats into the folder of results")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write {NAME}.* in all formats into the folder of results"
+    )
     parser.add_argument("--check", action="store_true", help="fail where what --write would write is stale")
     return parser
 

@@ -105,7 +105,13 @@ def beside_papers(board: Board, reported: Reported) -> list[Table]:
         return []
     for row in board.of("method"):
         lines = [
-            [Entry(target), Entry(metric), Entry(f"{paper:.1f}{mark}"), Entry(figure_text(ours)), Entry(f"{delta:+.1f}")]
+            [
+                Entry(target),
+                Entry(metric),
+                Entry(f"{paper:.1f}{mark}"),
+                Entry(figure_text(ours)),
+                Entry(f"{delta:+.1f}"),
+            ]
             for target in board.targets
             for metric, paper, mark in reported.figures(row.model, target)
             if (ours := row.figure(target, metric)) is not None
@@ -139,7 +145,10 @@ def _compared(
     means = [
         fmean(each.mean for each in line if each is not None) if line and None not in line else None for line in figures
     ]
-    places = [ranks([None if line[index] is None else _seen(line[index]) for line in figures]) for index in range(len(columns))]
+    places = [
+        ranks([None if line[index] is None else _seen(line[index]) for line in figures])
+        for index in range(len(columns))
+    ]
     mean_places = ranks([None if mean is None else round(mean, 3) for mean in means])
     entries = []
     for number, (row, line) in enumerate(zip(rows, figures, strict=True)):

@@ -1,4 +1,4 @@
-"""What the scheduler and whoever does the work say to each other; no heavy imports, so that both can be tested alone."""
+"""What the scheduler and whoever does the work say to each other; no heavy imports, so each can be tested alone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
 // The page: chosen values in `state`, everything drawn anew when one changes.
 const boards = JSON.parse(document.getElementById("data").textContent);
-const state = { board: 0, metric: "", find: "", roles: new Set(["method", "baseline"]), target: "", sort: "mean", up: false, gallery: "", why: "all", open: 0 };
+const state = { board: 0, metric: "", find: "", roles: new Set(["method", "baseline"]), target: "", sort: "mean", up: false, gallery: "", category: "", why: "all", open: 0 };
 const at = (id) => document.getElementById(id);
 
 function element(name, properties = {}, children = []) {
@@ -143,9 +143,11 @@ function note(text) {
   return element("p", { className: "fine", textContent: text });
 }
 
+const pictured = () => board().gallery.find((each) => each.target === state.gallery) || { cases: [] };
+
 function cases() {
-  const entry = board().gallery.find((each) => each.target === state.gallery);
-  return entry ? entry.cases.filter((each) => state.why === "all" || each.why.some((why) => why === state.why || why.split(" ")[0] === state.why)) : [];
+  const inside = pictured().cases.filter((each) => state.category === "all" || each.category === state.category);
+  return inside.filter((each) => state.why === "all" || each.why.some((why) => why === state.why || why.split(" ")[0] === state.why));
 }
 
 function tiles(item) {
@@ -160,6 +162,9 @@ function tiles(item) {
 }
 
 function drawGallery() {
+  const categories = [...new Set(pictured().cases.map((each) => each.category))];
+  state.category = state.category === "all" || categories.includes(state.category) ? state.category : categories[0];
+  options(at("gallery-category"), [...categories, "all"], state.category);
   const shown = cases();
   at("gallery-section").hidden = !board().gallery.length;
   at("gallery").replaceChildren(
@@ -168,7 +173,7 @@ function drawGallery() {
       const button = element("button", { type: "button" }, tiles(item));
       button.setAttribute("aria-label", `Open ${name}`);
       button.addEventListener("click", () => openCase(index));
-      return element("div", { className: "case" }, [element("p", {}, [element("b", { textContent: item.category }), ` · ${item.kind} · ${item.why.join(", ")}`]), button]);
+      return element("div", { className: "case" }, [element("p", {}, [element("b", { textContent: `${item.category} · ${item.kind}` }), ` · ${item.why.join(", ")}`]), button]);
     }),
   );
 }
@@ -196,11 +201,11 @@ function choose(index) {
   state.metric = board().metrics.includes(state.metric) ? state.metric : board().metrics[0];
   const targets = board().targets.map((each) => each.name);
   state.target = targets.includes(state.target) ? state.target : targets[0];
-  const pictured = board().gallery.map((each) => each.target);
-  state.gallery = pictured.includes(state.gallery) ? state.gallery : pictured[0];
+  const galleries = board().gallery.map((each) => each.target);
+  state.gallery = galleries.includes(state.gallery) ? state.gallery : galleries[0];
   options(at("metric"), board().metrics, state.metric);
   options(at("target"), targets, state.target);
-  options(at("gallery-target"), pictured, state.gallery);
+  options(at("gallery-target"), galleries, state.gallery);
   options(at("gallery-why"), ["all", "best", "worst", ...board().rows.flatMap((row) => [`best of ${row.method}`, `worst of ${row.method}`])], state.why);
   drawAll();
 }
@@ -217,6 +222,7 @@ at("metric").addEventListener("change", (event) => ((state.metric = event.target
 at("find").addEventListener("input", (event) => ((state.find = event.target.value), drawBoard(), drawCharts()));
 at("target").addEventListener("change", (event) => ((state.target = event.target.value), drawCharts()));
 at("gallery-target").addEventListener("change", (event) => ((state.gallery = event.target.value), drawGallery()));
+at("gallery-category").addEventListener("change", (event) => ((state.category = event.target.value), drawGallery()));
 at("gallery-why").addEventListener("change", (event) => ((state.why = event.target.value), drawGallery()));
 at("previous").addEventListener("click", () => openCase(state.open - 1));
 at("next").addEventListener("click", () => openCase(state.open + 1));

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomalib_cops.errors import InputError
-
 from benchmark.cells import Cell, DataSettings, Training
 from benchmark.local import LocalExecutor
 from benchmark.matrix import Matrix, Method, Transfer

@@ -1,6 +1,5 @@
 """A real Ray of two workers, with a model that costs nothing."""
 
-
 import pytest
 
 from anomalib_cops.errors import InputError
@@ -12,8 +11,6 @@ from tests.benchmark.fake import FakeRunner, matrix, schedule
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 
 
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_a_killed_worker_loses_nothing(tmp_path):
     few = matrix(methods=matrix().methods[:2])
@@ -22,7 +19,9 @@ def test_a_killed_worker_loses_nothing(tmp_path):
     journal = tmp_path / "there/journal"
     journal.parent.mkdir()
     runner = FakeRunner(journal, pause=0.02, deadly=("e",), failing=("h",))
-    outcome = schedule(journal.parent / "results", cells=few.cells(), runner=runner, executor=make_executor("ray")).run()
+    outcome = schedule(
+        journal.parent / "results", cells=few.cells(), runner=runner, executor=make_executor("ray")
+    ).run()
     assert (tmp_path / "there/died-e").exists()
     assert len(outcome.failures) == 2 and all("h cannot be tested" in each for each in outcome.failures)
     begun = [line for line in journal.read_text().splitlines() if line.endswith(" e")]
