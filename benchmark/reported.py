@@ -49,6 +49,11 @@ class Reported:
         """A figure in percent."""
         return next((value for name, value, _ in self.figures(model, target) if name == metric), None)
 
+    def trained_on(self, model: str) -> dict[str, str]:
+        """The auxiliary set by target; under "default" that of all others."""
+        served: dict[str, str] = self._methods[model]["trained_on"]
+        return served
+
     def note(self, model: str) -> str:
         """Where a model's figures are from."""
         entry = self._methods[model]
