@@ -99,6 +99,7 @@ class Cell:
         role: Method, baseline or ablation.
         target: Name or folder of what it is tested on.
         target_id: The same, wherever the root is.
+        target_categories: Those tested; all if empty.
         test_options: Arguments of the constructor for the test alone.
         images_per_category: Cap on test images.
     """
@@ -108,6 +109,7 @@ class Cell:
     role: str
     target: str
     target_id: str
+    target_categories: tuple[str, ...] = ()
     test_options: dict[str, Any] = field(default_factory=dict)
     images_per_category: int | None = None
 
@@ -117,6 +119,7 @@ class Cell:
         return {
             "training": self.training.settings,
             "target": self.target_id,
+            "target_categories": list(self.target_categories),
             "test_options": self.test_options,
             "images_per_category": self.images_per_category,
         }

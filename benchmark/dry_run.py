@@ -45,6 +45,7 @@ def print_plan(cells: Sequence[Cell], store: Store, runner: Runner, console: Con
         f"{len(cells)} cells, {total} categories, {missing} of them missing, {len(untrained)} trainings; "
         f"about {duration(seconds)} ({pace.basis}).",
         highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -50,6 +50,7 @@ class Transfer:
         source: Trained on: a name or a folder with masks.
         targets: Tested on: names or folders.
         source_categories: Of the source; all when not given.
+        target_categories: Of the targets; all when not given.
         discover: Adds every labelled data set that is found below the root.
         methods: Names of the methods that it is for; all when not given.
         options: Further arguments of the models' constructors, such as the preset of this source.
@@ -58,6 +59,7 @@ class Transfer:
     source: str
     targets: list[str] = field(default_factory=list)
     source_categories: list[str] | None = None
+    target_categories: list[str] | None = None
     discover: bool = False
     methods: list[str] | None = None
     options: dict[str, Any] = field(default_factory=dict)
@@ -169,6 +171,7 @@ class Matrix:
                             role=method.role,
                             target=target,
                             target_id=identity(target, root),
+                            target_categories=tuple(transfer.target_categories or ()),
                             test_options=method.test_options,
                             images_per_category=self.data.images_per_category,
                         )

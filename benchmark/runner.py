@@ -64,7 +64,7 @@ class ModelRunner:
             InputError: Unknown models, options, data sets or categories.
         """
         models.check_options(cell.training.model, {**cell.training.options, **cell.test_options})
-        _ = self._transfer(cell.training, cell.target).targets
+        _ = self._transfer(cell.training, cell.target, cell.target_categories).targets
 
     def survey(self, cell: Cell) -> dict[str, str]:
         """Categories with a digest of their test images; empty where they cannot be used."""
@@ -120,22 +120,24 @@ class ModelRunner:
         training = cell.training
         drawn = "synthetic" in (training.source, cell.target)
         key = (
-            *(training.source, training.source_categories, cell.target, cell.images_per_category),
+            *(training.source, training.source_categories, cell.target, cell.target_categories),
+            cell.images_per_category,
             *((training.seed, str(training.data.fixed)) if drawn else ()),
         )
         if key not in self._samples:
-            data = self._transfer(training, cell.target)
+            data = self._transfer(training, cell.target, cell.target_categories)
             self._samples[key] = {
                 name.rsplit("/", 1)[1]: _listed(data, name, cell.images_per_category) for name in data.targets
             }
         return self._samples[key]
 
-    def _transfer(self, training: Training, target: str) -> ZeroShotTransfer:
+    def _transfer(self, training: Training, target: str, categories: tuple[str, ...] = ()) -> ZeroShotTransfer:
         data = training.data
         return ZeroShotTransfer(
             source=training.source,
             target=target,
             source_categories=list(training.source_categories) or None,
+            target_categories=list(categories) or None,
             root=str(self.root) if self.root else None,
             train_batch_size=data.train_batch_size,
             eval_batch_size=data.eval_batch_size,

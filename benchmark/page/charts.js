@@ -83,7 +83,7 @@ function radarChart(axes, series, low, label, width) {
     svg.append(draw("text", { x: tx, y: ty + 4, "text-anchor": anchor }, shortened(name, 14)));
   });
   for (const each of series) {
-    const shape = draw("polygon", { points: polygon(axes.map((axis) => each.values[axis])), "fill-opacity": 0.07, "stroke-width": 2 });
+    const shape = draw("polygon", { points: polygon(axes.map((axis) => each.values[axis])), "fill-opacity": 0.04, "stroke-width": 2 });
     shape.style.stroke = shape.style.fill = each.color;
     svg.append(titled(shape, each.name + ": " + axes.map((axis) => `${axis} ${percent(each.values[axis])}`).join(", ")));
   }

@@ -150,10 +150,17 @@ function cases() {
   return inside.filter((each) => state.why === "all" || each.why.some((why) => why === state.why || why.split(" ")[0] === state.why));
 }
 
+// "best of A, B; worst of C", of the rows that are shown.
+function reasons(item) {
+  const shown = visible().map((row) => row.method);
+  const named = (word) => shown.filter((method) => item.why.includes(`${word} of ${method}`)).join(", ");
+  return ["best", "worst"].filter(named).map((word) => `${word} of ${named(word)}`).join("; ") || "of a row that is not shown";
+}
+
 function tiles(item) {
   const tile = (source, name, small) =>
     element("span", { className: "tile" }, [source ? element("img", { src: source, alt: "", width: 128, height: 128 }) : note("no map"), element("b", { textContent: name }), element("small", { textContent: small || "" })]);
-  const order = board().rows.filter((row) => item.maps[row.method]);
+  const order = visible().filter((row) => item.maps[row.method]);
   return [
     tile(item.photo, "image", item.kind),
     ...(item.truth ? [tile(item.truth, "truth")] : []),
@@ -173,7 +180,7 @@ function drawGallery() {
       const button = element("button", { type: "button" }, tiles(item));
       button.setAttribute("aria-label", `Open ${name}`);
       button.addEventListener("click", () => openCase(index));
-      return element("div", { className: "case" }, [element("p", {}, [element("b", { textContent: `${item.category} · ${item.kind}` }), ` · ${item.why.join(", ")}`]), button]);
+      return element("div", { className: "case" }, [element("p", {}, [element("b", { textContent: `${item.category} · ${item.kind}` }), ` · ${reasons(item)}`]), button]);
     }),
   );
 }
@@ -183,7 +190,7 @@ function openCase(index) {
   state.open = (index + shown.length) % shown.length;
   const item = shown[state.open];
   at("viewer-title").textContent = `${state.gallery} / ${item.category} · ${item.kind} (${state.open + 1} of ${shown.length})`;
-  at("viewer-body").replaceChildren(note(`${item.why.join(", ")}. Quality: AP of the map's pixels, or without labelled pixels the share of normal images that score lower.`), element("div", { className: "tiles" }, tiles(item)));
+  at("viewer-body").replaceChildren(note(`${reasons(item)}. Quality: AP of the map's pixels, or without labelled pixels the share of normal images that score lower.`), element("div", { className: "tiles" }, tiles(item)));
   if (!at("viewer").open) at("viewer").showModal();
 }
 
@@ -219,7 +226,7 @@ function drawAll() {
 
 at("backbone").addEventListener("change", (event) => choose(+event.target.value));
 at("metric").addEventListener("change", (event) => ((state.metric = event.target.value), drawBoard(), drawCharts()));
-at("find").addEventListener("input", (event) => ((state.find = event.target.value), drawBoard(), drawCharts()));
+at("find").addEventListener("input", (event) => ((state.find = event.target.value), drawBoard(), drawCharts(), drawGallery()));
 at("target").addEventListener("change", (event) => ((state.target = event.target.value), drawCharts()));
 at("gallery-target").addEventListener("change", (event) => ((state.gallery = event.target.value), drawGallery()));
 at("gallery-category").addEventListener("change", (event) => ((state.category = event.target.value), drawGallery()));
@@ -235,6 +242,7 @@ for (const box of document.querySelectorAll('input[name="role"]')) {
     state.roles[box.checked ? "add" : "delete"](box.value);
     drawBoard();
     drawCharts();
+    drawGallery();
   });
 }
 let width = innerWidth;

@@ -137,15 +137,9 @@ def folder(tmp_path_factory):
 def test_records_are_flat_and_hold_everything(folder):
     rows = list(csv.DictReader(io.StringIO(table(folder, "csv"))))
     assert set(rows[0]) == set(render.COLUMNS)
-    (one,) = [
-        row for row in rows if (row["method"], row["target"], row["category"], row["metric"]) == ("One", "alpha", "a", "I-AP")
-    ]  # fmt: skip
+    by_place = {(row["method"], row["target"], row["category"], row["metric"]): row for row in rows}
+    one, hole = by_place["One", "alpha", "a", "I-AP"], by_place["One", "gamma", "", "I-AP"]
     assert 0 < float(one["mean"]) < 1 and one["seeds"] == "2" and one["rank"] in "123"
-    (hole,) = [
-        row
-        for row in rows
-        if (row["method"], row["target"], row["category"], row["metric"]) == ("One", "gamma", "", "I-AP")
-    ]
     assert hole["mean"] == "" and hole["hole"] == "failed"
     assert not [row for row in rows if row["target"] == "beta" and row["metric"].startswith("P-")]
     content = json.loads(table(folder, "json"))
