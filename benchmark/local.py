@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from anomalib_cops.errors import InputError
 
-from .cells import Cell
-from .work import Event, Failed, Folders, Runner, Started, Tester, Work
+from .cells import Cell, Training
+from .work import Event, Failed, Folders, Runner, Started, Tester, Trained, Work
 
 
 class LocalExecutor:
@@ -15,6 +15,7 @@ class LocalExecutor:
     width: int | None = 1
 
     def __init__(self) -> None:
+        self._untrainable: dict[str, str] = {}
         self._latest: tuple[object, Tester] | None = None
 
     def run(self, work: Sequence[Work], runner: Runner, folders: Folders) -> Iterator[Event]:
@@ -23,7 +24,7 @@ class LocalExecutor:
             try:
                 if folders.trained(item.cell.training) is None:
                     yield Started(item.cell)
-                    yield runner.train(item.cell.training)
+                    yield self._train(item.cell.training, runner)
                 tester = self._open(item.cell, runner, folders)
             except Exception as error:  # whatever a model or its data may raise
                 yield Failed(item.cell, "", sentence(error))
@@ -34,6 +35,16 @@ class LocalExecutor:
                     yield tester.test(item.cell, category)
                 except Exception as error:
                     yield Failed(item.cell, category, sentence(error))
+
+    def _train(self, training: Training, runner: Runner) -> Trained:
+        """A training that failed fails again at once: the next cell shall not spend the same hours."""
+        if training.fingerprint in self._untrainable:
+            raise InputError(self._untrainable[training.fingerprint])
+        try:
+            return runner.train(training)
+        except Exception as error:
+            self._untrainable[training.fingerprint] = sentence(error)
+            raise
 
     def _open(self, cell: Cell, runner: Runner, folders: Folders) -> Tester:
         key = (cell.training.fingerprint, repr(sorted(cell.test_options.items())))

@@ -51,7 +51,7 @@ class Transfer:
         targets: Tested on: names or folders.
         source_categories: Of the source; all when not given.
         target_categories: Of the targets; all when not given.
-        discover: Adds every labelled data set that is found below the root.
+        discover: Adds every labelled data set that is found below the root, but the source.
         methods: Names of the methods that it is for; all when not given.
         options: Further arguments of the models' constructors, such as the preset of this source.
     """
@@ -163,7 +163,8 @@ class Matrix:
                     if transfer.methods is not None and method.name not in transfer.methods:
                         continue
                     training = self._training(method, transfer, seed, root)
-                    targets = dict.fromkeys([*transfer.targets, *(found if transfer.discover else ())])
+                    others = [each for each in found if identity(each, root) != training.source_id]
+                    targets = dict.fromkeys([*transfer.targets, *(others if transfer.discover else ())])
                     for target in targets:
                         yield Cell(
                             training=training,

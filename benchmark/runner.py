@@ -126,9 +126,7 @@ class ModelRunner:
         )
         if key not in self._samples:
             data = self._transfer(training, cell.target, cell.target_categories)
-            self._samples[key] = {
-                name.rsplit("/", 1)[1]: _listed(data, name, cell.images_per_category) for name in data.targets
-            }
+            self._samples[key] = _listed(data, cell.images_per_category)
         return self._samples[key]
 
     def _transfer(self, training: Training, target: str, categories: tuple[str, ...] = ()) -> ZeroShotTransfer:
@@ -173,6 +171,8 @@ class ModelTester:
         samples = runner.samples(cell, category)
         images = CachedImages(samples, runner.cache)
         _reset_peak()
+        # So that a category's figures do not depend on which were tested before, whatever a model draws.
+        seed_everything(cell.training.seed, verbose=False)
         with quiet():
             seen = infer(self._loaded(cell), images, category, cell.training.data, **_trainer(cell.training))
         files: dict[str, bytes] = {}
@@ -212,11 +212,24 @@ def _reset_peak() -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _listed(data: ZeroShotTransfer, target: str, limit: int | None) -> DataFrame | InputError:
+def _listed(data: ZeroShotTransfer, limit: int | None) -> dict[str, DataFrame | InputError]:
+    """Test images by category; one by one only if there is something wrong with any, as the source is listed too."""
+    try:
+        sets = data.target_datasets
+    except InputError:
+        return {_category(name): _listed_alone(data, name, limit) for name in data.targets}
+    return {_category(name): capped(each.samples, limit) for name, each in sets.items()}
+
+
+def _listed_alone(data: ZeroShotTransfer, target: str, limit: int | None) -> DataFrame | InputError:
     try:
         return capped(data.only(target).target_datasets[target].samples, limit)
     except InputError as error:
         return error
+
+
+def _category(target: str) -> str:
+    return target.rsplit("/", 1)[1]
 
 
 def _trainer(training: Training) -> dict[str, Any]:

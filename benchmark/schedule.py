@@ -128,7 +128,8 @@ class Schedule:
         """Records that nothing can be done about a cell."""
         with held(self.store.lock(cell.fingerprint)) as free:
             if free:
-                self._record(Failed(cell, "", message))
+                self._update(cell, failed=Failed(cell, "", message))
+        self._outcome.failures.append(f"{cell.title}: {message}")
 
     def _claim(self, waiting: Sequence[Cell], locks: ExitStack) -> tuple[list[Work], list[Cell]]:
         """Takes what is free, up to the executor's width.
@@ -194,7 +195,7 @@ class Schedule:
         result.expected = list(digests) or result.expected
         result.training = self.store.training(cell.training)
         result.categories = {name: each for name, each in result.categories.items() if name in result.expected}
-        result.failures.pop("", None)
+        result.failures = {name: each for name, each in result.failures.items() if name in result.expected}
         if tested is not None:
             for name, content in tested.files.items():
                 self.store.write_file(name, content)

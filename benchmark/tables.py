@@ -125,13 +125,12 @@ def beside_papers(board: Board, reported: Reported) -> list[Table]:
 
 
 def published(reported: Reported, metric: str) -> Table:
-    """What the papers report: a row per method, a column per data set."""
+    """What the papers report: a row per data set, a column per method."""
     models = [model for model in reported.models if any(name == metric for name, _, _ in reported.all_figures(model))]
     targets = list(dict.fromkeys(target for model in models for target in reported.targets(model, metric)))
-    rows = [
-        [Entry(model), *(Entry(reported.text(model, target, metric) or HOLE) for target in targets)] for model in models
-    ]
-    return Table(f"{metric} as published", ["method", *targets], rows, [reported.legend])
+    texts = {target: [reported.text(model, target, metric) or HOLE for model in models] for target in targets}
+    rows = [[Entry(text) for text in (target, *line)] for target, line in texts.items()]
+    return Table(f"{metric} as published", ["data set", *models], rows)
 
 
 def _compared(

@@ -158,6 +158,14 @@ def test_a_moved_root_leaves_fingerprints_alone(tmp_path):
     assert [cell.fingerprint for cell in cells[0]] == [cell.fingerprint for cell in cells[1]]
 
 
+def test_a_source_below_the_root_is_no_target_of_itself(tmp_path):
+    (tmp_path / "parts").mkdir()
+    cells = matrix(transfers=[Transfer(str(tmp_path / "parts"), discover=True)]).cells(
+        tmp_path, (str(tmp_path / "parts"), "mvtec")
+    )
+    assert {cell.target for cell in cells} == {"mvtec"}
+
+
 def _found(root, folder):
     return matrix(transfers=[Transfer("one", discover=True)]).cells(root, (str(folder),))
 

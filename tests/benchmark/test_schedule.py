@@ -138,10 +138,18 @@ def test_what_fails_is_recorded_and_the_rest_goes_on(tmp_path, capsys):
     assert "failed" not in table(tmp_path / "results", "markdown")
 
 
+def test_a_training_that_failed_is_not_tried_for_every_target(tmp_path):
+    runner = FakeRunner(tmp_path / "journal", failing=("one",))
+    outcome = schedule(tmp_path / "results", runner=runner).run()
+    assert len(outcome.failures) == 4 * 2
+    trainings = [line for line in (tmp_path / "journal").read_text().splitlines() if line.startswith("train")]
+    assert len(trainings) == len(set(trainings)) == 2 * 3
+
+
 def test_an_unusable_target_does_not_stop_the_others(tmp_path):
     cells = matrix(transfers=[fake.Transfer("one", ["nowhere", "beta"])]).cells()
     outcome = schedule(tmp_path / "results", cells=cells).run()
-    assert outcome.tested == 2 * 4 * 2 and len(outcome.failures) == 4
+    assert outcome.tested == 4 * 2 and len(outcome.failures) == 4
     assert "there is no nowhere." in table(tmp_path / "results", "markdown")
 
 
