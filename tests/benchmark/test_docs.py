@@ -95,6 +95,4 @@ def test_the_committed_run_is_a_whole_quick():
     assert {result["method"] for result in results} == {method.name for method in read_matrix("quick").methods}
     assert {result["backbone"] for result in results} == {"tiny"}
     assert "synthetic" in {result["target"] for result in results}
-        each["target"] for each in results
-    }
     assert all(not result["failures"] and set(result["expected"]) == set(result["categories"]) for result in results)
