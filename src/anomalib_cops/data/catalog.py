@@ -3,6 +3,8 @@
 Counts are those of the labelled (test) part: MVTec AD, VisA and the medical sets as AnomalyCLIP and CoPS use them.
 """
 
+from dataclasses import replace
+
 from anomalib.data import BTech, Kolektor, MVTecAD, Visa
 from anomalib.data.datasets.image import btech, kolektor, mpdd, mvtecad, realiad, visa
 
@@ -20,6 +22,7 @@ MVTEC_LAYOUT = Layout(
     anomalous="{category}/test/{kind}/*",
     mask="{category}/ground_truth/{kind}/{stem}_mask",
 )
+PLAIN_LAYOUT = replace(MVTEC_LAYOUT, mask="{category}/ground_truth/{kind}/{stem}")
 VISA_LAYOUT = Layout(
     normal="{category}/test/good/*", anomalous="{category}/test/bad/*", mask="{category}/ground_truth/bad/{stem}"
 )
@@ -68,13 +71,7 @@ INDUSTRIAL = (
         domain="industrial",
         folders=("BTech", "BTAD", "BTech_Dataset_transformed"),
         # anomalib's reader wants all masks as PNG, which its download converts; the archive has BMP as well.
-        layouts=(
-            Layout(
-                normal="{category}/test/ok/*",
-                anomalous="{category}/test/{kind}/*",
-                mask="{category}/ground_truth/{kind}/{stem}",
-            ),
-        ),
+        layouts=(replace(PLAIN_LAYOUT, normal="{category}/test/ok/*"),),
         licence=NC_SA,
         home="https://avires.dimi.uniud.it/papers/btad/btad.zip",
         counts=(451, 290),
@@ -97,13 +94,7 @@ INDUSTRIAL = (
         title="DTD-Synthetic",
         domain="industrial",
         folders=("DTD-Synthetic", "DTD"),
-        layouts=(
-            Layout(
-                normal="{category}/test/good/*",
-                anomalous="{category}/test/{kind}/*",
-                mask="{category}/ground_truth/{kind}/{stem}",
-            ),
-        ),
+        layouts=(PLAIN_LAYOUT,),
         licence=UNSTATED,
         home="https://drive.google.com/drive/folders/10OyPzvI3H6llCZBxKxFlKWt1Pw1tkMK1",
         counts=(357, 947),

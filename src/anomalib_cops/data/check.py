@@ -79,7 +79,7 @@ def check(found: PublishedSet | FolderSet, looked_at: Callable[[], None] = lambd
     """
     assert found.folder is not None
     declared = found.declared if isinstance(found, PublishedSet) else None
-    finding = Finding(found.name, found.folder, expected=declared and declared.counts)
+    finding = Finding(found.name, found.folder, expected=declared.counts if declared else None)
     listing = Listing()
     places: dict[str, list[str]] = defaultdict(list)
     for category in found.categories:

@@ -18,8 +18,7 @@ def page(declared: DataSet) -> str:
         f"test      {counts(declared)}",
         f"measured  {measured(declared)}",
         f"shows     {shows(declared)}",
-        f"folder    {' or '.join(declared.folders)}, below root"
-        + (_downloads(declared) and f"; {_downloads(declared)}"),
+        f"folder    {' or '.join(declared.folders)}, below root{also}",
         "",
         "Its folder is laid out like one of these:",
     ]

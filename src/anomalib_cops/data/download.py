@@ -43,7 +43,7 @@ def download(datamodule: type[AnomalibDataModule], folder: Path) -> None:
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SILENT_SECONDS)
     try:
-        datamodule(root=folder).prepare_data()
+        datamodule(root=folder).prepare_data()  # type: ignore[call-arg]
     except BaseException as error:
         # Half a download would pass for a whole one next time.
         for archive in set(archives) - set(earlier):

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from anomalib.utils.path import get_datasets_dir
-from pandas import DataFrame
 
 from anomalib_cops.data.catalog import CATALOG
 from anomalib_cops.data.declaration import DataSet
@@ -23,26 +22,8 @@ NAMES = ("synthetic", *CATALOG)
 Wanted = str | Mapping[str, Any]
 
 
-@runtime_checkable
-class LabelledSet(Protocol):
-    """A data set whose labelled images can be listed by category.
-
-    Attributes:
-        name: Short name for tables.
-        identity: Equal for two that are the same data.
-    """
-
-    name: str
-    identity: str
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """What it has."""
-        ...
-
-    def samples(self, category: str) -> DataFrame:
-        """Lists one category: a row per image, as ``LabelledImages`` takes them, but for ``split``."""
-        ...
+# Each has a name, an identity (equal for two that are the same data), categories, and lists the samples of one.
+LabelledSet = SyntheticSet | PublishedSet | FolderSet | MetaSet | GivenSet
 
 
 def find_set(wanted: Wanted, *, root: str | None, synthetic: SyntheticSet) -> LabelledSet:
