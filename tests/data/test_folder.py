@@ -128,3 +128,19 @@ def test_names_with_spaces_and_unicode(tmp_path: Path, make_category: MakeCatego
     found = FolderSet(tmp_path / "größe 1")
     assert found.categories == ("螺丝 m4",)
     assert all(Path(path).is_file() for path in found.samples("螺丝 m4")["image_path"])
+
+
+def test_a_folder_without_permission_is_named(
+    tmp_path: Path, make_category: MakeCategory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_category(tmp_path / "bolt")
+    scandir = os.scandir
+
+    def look(place: Path) -> object:
+        if Path(place).name == "defect":
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr("anomalib_cops.data.listing.os.scandir", look)
+    with pytest.raises(InputError, match=r"the folder \S*bolt/defect cannot be listed \(Permission denied\)"):
+        FolderSet(folder).samples("bolt")

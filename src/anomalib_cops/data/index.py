@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -61,4 +62,5 @@ def _write(path: Path, content: dict[str, object]) -> None:
         unfinished.write_text(json.dumps(content), encoding="utf-8")
         os.replace(unfinished, path)
     except OSError:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()
