@@ -96,6 +96,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         self.train_data: LabelledImages
         self.val_data: LabelledImages
         self.test_data: LabelledImages
+        self._places: dict[str, tuple[str, str, str]] | None = None
 
     @property
     def targets(self) -> list[str]:
@@ -143,7 +144,12 @@ class ZeroShotTransfer(AnomalibDataModule):
     def picture_name(self, image_path: str) -> Path | None:
         """A path for the picture of a test image: set, category, label and file name; nothing for other images."""
         self._need_setup()
-        return self._picture_names.get(image_path)
+        if self._places is None:
+            samples = self.test_data.samples
+            names = zip(samples["set"], samples["category"], samples["label"], strict=True)
+            self._places = dict(zip(samples["image_path"], names, strict=True))
+        place = self._places.get(image_path)
+        return Path(*place, Path(image_path).name) if place else None
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled in an order that depends on the seed only, not on what else drew random numbers."""
@@ -200,12 +206,11 @@ class ZeroShotTransfer(AnomalibDataModule):
                 "add a mask folder, choose other categories, or use it as a target."
             )
         refuse_shared_images(source, target)
+        self._places = None
         validation = held_out(source, self.val_fraction, self.seed or 0)
         self.train_data = LabelledImages(source[~validation].assign(split=Split.TRAIN.value))
         self.val_data = LabelledImages(source[validation].assign(split=Split.VAL.value))
         self.test_data = LabelledImages(target.assign(split=Split.TEST.value))
-        places = zip(target["image_path"], target["set"], target["category"], target["label"], strict=True)
-        self._picture_names = {path: Path(*place, Path(path).name) for path, *place in places}
 
     def _create_test_split(self) -> None:
         """The targets are tested as they are; the base class would divide them by label."""
