@@ -1,6 +1,7 @@
-"""Tables of README and docs, made from result files between markers; ``--check`` fails where one is stale.
+"""Tables of README and docs, made between markers; ``--check`` fails where one is stale.
 
-Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote.
+Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote. The table of data sets is made
+from their declarations.
 """
 
 import argparse
@@ -8,6 +9,9 @@ import json
 import os
 import sys
 from pathlib import Path
+
+from anomalib_cops.data.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICAL
+from anomalib_cops.data.describe import catalogue, layouts
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "AUPRO")
@@ -43,18 +47,33 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args(arguments)
-    page = ROOT / "README.md"
-    content = demo_table(json.loads((ROOT / "docs/results/demo.json").read_text()))
-    fresh = filled(page.read_text(), "demo", content)
-    if fresh == page.read_text():
-        return 0
-    if options.check:
-        print(f"{page.name} is stale: run python tools/tables.py")
-        return 1
+    stale = [page for page, name, content in tables() if not _refresh(ROOT / page, name, content, options.check)]
+    for page in stale:
+        print(f"{page} is stale: run python tools/tables.py")
+    return 1 if stale else 0
+
+
+def tables() -> list[tuple[str, str, str]]:
+    """Page, name of the markers and content of each table."""
+    demo = json.loads((ROOT / "docs/results/demo.json").read_text())
+    sets = [("industrial", INDUSTRIAL), ("medical", MEDICAL), ("further", FURTHER)]
+    return [
+        ("README.md", "demo", demo_table(demo)),
+        *(("docs/datasets.md", f"catalogue {name}", catalogue(declared)) for name, declared in sets),
+        ("docs/datasets.md", "layouts", layouts(CATALOG.values())),
+    ]
+
+
+def _refresh(page: Path, name: str, content: str, check: bool) -> bool:
+    """Whether a page is fresh, or has been made so."""
+    text = page.read_text(encoding="utf-8")
+    fresh = filled(text, name, content)
+    if fresh == text or check:
+        return fresh == text
     unfinished = page.with_suffix(".tmp")
-    unfinished.write_text(fresh)
+    unfinished.write_text(fresh, encoding="utf-8")
     os.replace(unfinished, page)
-    return 0
+    return True
 
 
 if __name__ == "__main__":

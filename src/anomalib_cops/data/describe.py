@@ -85,6 +85,15 @@ def catalogue(sets: Iterable[DataSet]) -> str:
     return "\n".join(lines)
 
 
+def layouts(sets: Iterable[DataSet]) -> str:
+    """Markdown of how data sets lie in their folders."""
+    sections = []
+    for each in sets:
+        trees = "\n\n".join("\n".join(tree(layout, each)) for layout in each.layouts)
+        sections.append(f"**{each.title}** (`{each.name}`)\n\n```\n{trees}\n```")
+    return "\n\n".join(sections)
+
+
 def counts(declared: DataSet) -> str:
     """Images of the labelled part."""
     if declared.counts is None:
