@@ -1,7 +1,7 @@
 """Tables of README and docs, made between markers; ``--check`` fails where one is stale.
 
-Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote. The table of data sets is made
-from their declarations.
+Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote. What is said of data sets is
+made from their declarations.
 """
 
 import argparse

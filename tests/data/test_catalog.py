@@ -99,13 +99,12 @@ def test_all_sets_at_once_as_targets(sets: Path) -> None:
     assert len(data.test_dataloader()) == 2
 
 
-@pytest.mark.parametrize(
-    ("name", "image", "pixel"), [("headct", True, False), ("isic", False, True), ("btad", True, True)]
-)
-def test_only_what_the_labels_allow_is_measured(
-    sets: Path, model: CoPS, tmp_path: Path, name: str, image: bool, pixel: bool
+@pytest.mark.parametrize("name", CATALOG)
+def test_each_set_is_tested_and_only_what_its_labels_allow_is_measured(
+    sets: Path, model: CoPS, tmp_path: Path, name: str
 ) -> None:
-    data = ZeroShotTransfer(source="mvtec", target=name, root=str(sets), num_workers=0)
+    image, pixel = (level in CATALOG[name].metrics for level in ("image", "pixel"))
+    data = ZeroShotTransfer(source="synthetic", synthetic_samples=4, target=name, root=str(sets), num_workers=0)
     engine = Engine(default_root_dir=tmp_path, logger=False, accelerator="cpu", devices=1, barebones=False)
     figures = engine.test(model, datamodule=data.only(data.targets[0]), verbose=False)[0]
     measured = {key for key, figure in figures.items() if figure is not None}
