@@ -24,7 +24,7 @@ class Seen:
     """What came out for one category.
 
     Attributes:
-        predictions: As metrics take them; all maps are there, also where pixels are not labelled.
+        predictions: As metrics take them.
         paths: Of the images.
         seconds: In the model.
     """
@@ -34,7 +34,9 @@ class Seen:
     seconds: float
 
 
-def infer(model: Any, images: CachedImages, category: str, settings: DataSettings, **trainer: Any) -> Seen:
+def infer(
+    model: Any, images: CachedImages, category: str, settings: DataSettings, *, all_maps: bool, **trainer: Any
+) -> Seen:
     """Let a model look at all images of a category.
 
     Args:
@@ -42,6 +44,7 @@ def infer(model: Any, images: CachedImages, category: str, settings: DataSetting
         images: Of one category, with masks or without.
         category: Its name, which some models read.
         settings: Batch size and workers.
+        all_maps: Keep maps also where pixels are not labelled, so that no figure needs them.
         **trainer: Arguments of Lightning's trainer.
 
     Raises:
@@ -49,7 +52,7 @@ def infer(model: Any, images: CachedImages, category: str, settings: DataSetting
     """
     transform = getattr(model.pre_processor, "transform", None)
     images.augmentations = next(iter(extract_transforms_by_type(transform, Resize)), None) if transform else None
-    collector = _Collector()
+    collector = _Collector(all_maps)
     Trainer(**trainer, callbacks=[collector]).test(
         model, datamodule=_Category(images, category, settings), verbose=False
     )
@@ -82,7 +85,8 @@ class _Category(LightningDataModule):
 class _Collector(Callback):
     """Keeps what the model says, and the time it takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, all_maps: bool) -> None:
+        self._all_maps = all_maps
         self._batches: list[tuple[np.ndarray | None, ...]] = []
         self._paths: list[str] = []
         self._seconds = 0.0
@@ -97,7 +101,8 @@ class _Collector(Callback):
     ) -> None:
         """Takes scores, labels, maps and masks to the processor, which also waits for the accelerator."""
         found = outputs if outputs is not None else batch
-        taken = tuple(_array(each) for each in (found.pred_score, batch.gt_label, found.anomaly_map, batch.gt_mask))
+        maps = found.anomaly_map if self._all_maps or batch.gt_mask is not None else None
+        taken = tuple(_array(each) for each in (found.pred_score, batch.gt_label, maps, batch.gt_mask))
         self._seconds += time.perf_counter() - self._started
         self._batches.append(taken)
         self._paths += list(batch.image_path or [])

@@ -174,7 +174,14 @@ class ModelTester:
         # So that a category's figures do not depend on which were tested before, whatever a model draws.
         seed_everything(cell.training.seed, verbose=False)
         with quiet():
-            seen = infer(self._loaded(cell), images, category, cell.training.data, **_trainer(cell.training))
+            seen = infer(
+                self._loaded(cell),
+                images,
+                category,
+                cell.training.data,
+                all_maps=runner.save_maps or runner.pictures > 0,
+                **_trainer(cell.training),
+            )
         files: dict[str, bytes] = {}
         if runner.save_maps:
             files[f"maps/{cell.fingerprint}/{slug(category)}.npz"] = packed_maps(seen)

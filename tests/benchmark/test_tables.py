@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import statistics
 import subprocess
@@ -156,6 +157,10 @@ def test_ablation_is_not_ranked_and_shows_differences(folder):
 def test_latex_is_escaped_and_compiles_if_there_is_a_compiler(folder, tmp_path):
     text = table(folder, "latex", categories=True)
     assert "\\toprule" in text and "\\bottomrule" in text and "±" not in text and "w/o" in text
+    for block in text.split("\\begin{table}")[1:]:
+        (columns,) = re.findall(r"\\begin\{tabular\}\{(.*?)\}", block)
+        lines = [line for line in block.splitlines() if line.endswith("\\\\")]
+        assert len(lines) > 1 and all(len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1 for line in lines)
     compiler = shutil.which("pdflatex")
     if compiler is None:
         return

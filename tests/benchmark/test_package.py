@@ -1,0 +1,44 @@
+"""What the benchmark is to packages: named twice, depended on by nobody."""
+
+import re
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from benchmark import cli
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_installed_name_is_a_link_to_the_checkout():
+    assert (ROOT / "src/anomalib_cops_benchmark").resolve() == ROOT / "benchmark"
+
+
+def test_the_console_script_leads_somewhere(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "src"))
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, function = scripts["cops-benchmark"].partition(":")
+    with pytest.raises(SystemExit) as left:
+        getattr(import_module(module), function)(["--help"])
+    assert left.value.code == 0 and "report" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmark").glob("*.py")), ids=lambda path: path.name)
+def test_the_benchmark_names_itself_relatively(path):
+    assert not re.findall(r"^\s*(?:from|import) benchmark\b", path.read_text(), flags=re.MULTILINE)
+
+
+def test_the_package_does_not_know_the_benchmark():
+    for path in (ROOT / "src/anomalib_cops").rglob("*.py"):
+        assert not re.findall(r"^\s*(?:from|import) (?:anomalib_cops_)?benchmark\b", path.read_text(), re.MULTILINE)
+
+
+def test_a_missing_package_is_one_sentence(monkeypatch, capsys):
+    def missing(name, package):
+        raise ModuleNotFoundError("No module named 'jinja2'", name="jinja2")
+
+    monkeypatch.setattr(cli, "import_module", missing)
+    assert cli.main(["table"]) == 2
+    assert "pip install 'anomalib-cops[benchmark]'" in capsys.readouterr().err
