@@ -37,6 +37,8 @@ def print_plan(cells: Sequence[Cell], store: Store, runner: Runner, console: Con
             untrained.add(training.fingerprint)
             seconds += pace.train(cell)
         state = "done" if not left else "missing" if len(left) == len(digests) else f"{len(left)} missing"
+        if unusable := sum(not digest for digest in digests.values()):
+            state += f", {unusable} unusable"
         table.add_row(*row, str(len(digests)), state)
     console.print(table)
     for notice in store.notices:

@@ -1,8 +1,8 @@
 """Exact figures of one category from raw scores and maps: image and pixel AUROC, AP and F1-max, and AUPRO.
 
 ``score`` is all that the harness asks for. It takes scikit-learn's curves, on all pixels of a category at once.
-``anomalib.metrics.AUPRO`` is exact in design as well, but sums millions of shares in float32; here the per-region overlap
-is scikit-learn's weighted ROC curve in float64.
+``anomalib.metrics.AUPRO`` is exact in design as well, but sums millions of shares in float32; here the overlap of
+regions is scikit-learn's weighted ROC curve in float64.
 """
 
 from collections.abc import Callable

@@ -12,6 +12,7 @@ from anomalib_cops import CoPS, ZeroShotTransfer
 from anomalib_cops.data import LabelledImages
 from benchmark.cells import DataSettings
 from benchmark.cli import main
+from benchmark.dry_run import print_plan
 from benchmark.images import ImageCache, capped, digest
 from benchmark.leaderboard import boards
 from benchmark.local import LocalExecutor
@@ -165,10 +166,13 @@ def test_models_by_class_path(root, tmp_path):
     assert len(boards(Store(tmp_path / "results").results())) == 3
 
 
-def test_a_target_without_anomalies_is_a_hole_with_a_reason(root, tmp_path):
+def test_a_target_without_anomalies_is_a_hole_with_a_reason(root, tmp_path, capsys):
     draw_folder(tmp_path / "odd/fine", good=4, defects=4)
     draw_folder(tmp_path / "odd/spotless", good=4, defects=0)
     rows = [Method("Dark", "tests.benchmark.foreign.Darkness")]
+    matrix = Matrix(rows, [Transfer("synthetic", [str(tmp_path / "odd")])], data=DATA)
+    print_plan(matrix.cells(), Store(tmp_path / "results", untouched=True), ModelRunner())
+    assert "missing, 1 unusable" in capsys.readouterr().out
     outcome = run(tmp_path / "results", root, rows, [str(tmp_path / "odd")])
     assert outcome.tested == 1 and len(outcome.failures) == 1
     assert "spotless" in outcome.failures[0] and "Traceback" not in outcome.failures[0]
