@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 from torch.utils.data import DataLoader
 
 from anomalib_cops import CoPS, ZeroShotTransfer
@@ -171,7 +172,7 @@ def test_a_target_without_anomalies_is_a_hole_with_a_reason(root, tmp_path, caps
     draw_folder(tmp_path / "odd/spotless", good=4, defects=0)
     rows = [Method("Dark", "tests.benchmark.foreign.Darkness")]
     matrix = Matrix(rows, [Transfer("synthetic", [str(tmp_path / "odd")])], data=DATA)
-    print_plan(matrix.cells(), Store(tmp_path / "results", untouched=True), ModelRunner())
+    print_plan(matrix.cells(), Store(tmp_path / "results", untouched=True), ModelRunner(), Console(width=200))
     assert "missing, 1 unusable" in capsys.readouterr().out
     outcome = run(tmp_path / "results", root, rows, [str(tmp_path / "odd")])
     assert outcome.tested == 1 and len(outcome.failures) == 1
