@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+BETWEEN_SOURCES = " + "
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -44,14 +46,14 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class Training:
-    """One model trained on one source with one seed.
+    """One model trained on one source, of one data set or several, with one seed.
 
     Attributes:
         model: Name or path of its class.
         options: Arguments of its constructor.
         backbone: What its ranking is called.
-        source: Name or folder of the auxiliary set.
-        source_id: The same, wherever the root is.
+        source: Names or folders of the auxiliary sets.
+        source_id: What identifies them, wherever the root is.
         source_categories: Those trained on; all if empty.
         seed: Of weights, order and the synthetic world.
         data: How data are read.
@@ -60,7 +62,7 @@ class Training:
     model: str
     options: dict[str, Any]
     backbone: str
-    source: str
+    source: tuple[str, ...]
     source_id: str
     source_categories: tuple[str, ...]
     seed: int
@@ -86,7 +88,7 @@ class Training:
     @property
     def source_name(self) -> str:
         """What tables call the source."""
-        return last_name(self.source_id)
+        return " + ".join(last_name(each) for each in self.source_id.split(BETWEEN_SOURCES))
 
 
 @dataclass(frozen=True)

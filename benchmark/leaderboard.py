@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 from anomalib_cops.errors import InputError
 
-from .cells import last_name
+from .cells import BETWEEN_SOURCES, last_name
 from .results import METRICS, Result
 
 ROLES = ("method", "baseline", "ablation")
@@ -186,8 +186,9 @@ def refuse_leak(path: Path, result: Result) -> None:
     training = result.training
     if training is None or not training.images:
         return
-    same = result.settings.get("training", {}).get("source"), result.settings.get("target")
-    if same[0] != same[1] and last_name(str(same[0])) != last_name(str(same[1])):
+    sources = str(result.settings.get("training", {}).get("source")).split(BETWEEN_SOURCES)
+    target = str(result.settings.get("target"))
+    if target not in sources and last_name(target) not in map(last_name, sources):
         return
     tested = set(result.categories)
     shared = sorted(tested & set(training.categories)) if training.categories else sorted(tested)

@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.plugin import MODELS
 
-from .cells import Cell, DataSettings, Training
+from .cells import BETWEEN_SOURCES, Cell, DataSettings, Training
 
 Role = Literal["method", "baseline", "ablation"]
 _OWN_BACKBONE = "ViT-L-14-336"
@@ -47,7 +47,7 @@ class Transfer:
     """One auxiliary data set and what is tested after training on it.
 
     Attributes:
-        source: Trained on: a name or a folder with masks.
+        source: Trained on: a name or a folder with masks, or several.
         targets: Tested on: names or folders.
         source_categories: Of the source; all when not given.
         target_categories: Of the targets; all when not given.
@@ -56,7 +56,7 @@ class Transfer:
         options: Further arguments of the models' constructors, such as the preset of this source.
     """
 
-    source: str
+    source: str | list[str]
     targets: list[str] = field(default_factory=list)
     source_categories: list[str] | None = None
     target_categories: list[str] | None = None
@@ -163,7 +163,9 @@ class Matrix:
                     if transfer.methods is not None and method.name not in transfer.methods:
                         continue
                     training = self._training(method, transfer, seed, root)
-                    others = [each for each in found if identity(each, root) != training.source_id]
+                    others = [
+                        each for each in found if identity(each, root) not in training.source_id.split(BETWEEN_SOURCES)
+                    ]
                     targets = dict.fromkeys([*transfer.targets, *(others if transfer.discover else ())])
                     for target in targets:
                         yield Cell(
@@ -178,6 +180,7 @@ class Matrix:
                         )
 
     def _training(self, method: Method, transfer: Transfer, seed: int, root: Path | None) -> Training:
+        sources = (transfer.source,) if isinstance(transfer.source, str) else tuple(transfer.source)
         options = {**transfer.options, **method.options}
         backbone = method.backbone
         if method.model in MODELS:
@@ -187,8 +190,8 @@ class Matrix:
             model=method.model,
             options=options,
             backbone=backbone or f"of {method.model.rsplit('.', 1)[-1]}",
-            source=transfer.source,
-            source_id=identity(transfer.source, root),
+            source=sources,
+            source_id=BETWEEN_SOURCES.join(identity(each, root) for each in sources),
             source_categories=tuple(transfer.source_categories or ()),
             seed=seed,
             data=self.data,

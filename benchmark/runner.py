@@ -118,7 +118,7 @@ class ModelRunner:
 
     def _tables(self, cell: Cell) -> dict[str, DataFrame | InputError]:
         training = cell.training
-        drawn = "synthetic" in (training.source, cell.target)
+        drawn = "synthetic" in (*training.source, cell.target)
         key = (
             *(training.source, training.source_categories, cell.target, cell.target_categories),
             cell.images_per_category,
@@ -132,7 +132,7 @@ class ModelRunner:
     def _transfer(self, training: Training, target: str, categories: tuple[str, ...] = ()) -> ZeroShotTransfer:
         data = training.data
         return ZeroShotTransfer(
-            source=training.source,
+            source=list(training.source),
             target=target,
             source_categories=list(training.source_categories) or None,
             target_categories=list(categories) or None,

@@ -54,8 +54,8 @@ class FakeRunner:
 
     def train(self, training: Training) -> Trained:
         self.note(f"train {training.fingerprint}")
-        if training.source in self.failing:
-            raise InputError(f"{training.source} cannot be learned from.")
+        if training.source_id in self.failing:
+            raise InputError(f"{training.source_id} cannot be learned from.")
         time.sleep(4 * self.pause)
         record = TrainingRecord(1.0, 10, 1000, ["x"], "weights.bin")
         return Trained(training, record, training.fingerprint.encode() * 1000)

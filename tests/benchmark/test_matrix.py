@@ -44,7 +44,10 @@ def test_the_papers_protocol_says_which_set_serves_which():
         targets = [target for name, target in of if name == method]
         assert targets
         for target in targets:
-            assert of[method, target].source == served.get(target, served["default"])
+            assert of[method, target].source == (served.get(target, served["default"]),)
+    assert of["AdaCLIP", "mvtec"].source == ("visa", "cvc_clinicdb")
+    assert of["AdaCLIP", "headct"].source == ("mvtec", "cvc_colondb")
+    assert of["AdaCLIP", "headct"].source_name == "mvtec + cvc_colondb"
     assert len([target for name, target in of if name == "CoPS"]) == 13
     assert of["CoPS", "visa"].options["preset"] == "mvtec" and of["CoPS", "btad"].options["preset"] == "visa"
     assert all(cell.target not in cell.training.source for cell in cells)
@@ -192,8 +195,8 @@ def test_workers_and_batches_of_a_test_do_not_change_a_training():
 
 
 def test_names_of_the_papers_protocol_are_in_the_catalogue():
-    transfers = read_matrix("paper").transfers
-    assert {name for each in transfers for name in (each.source, *each.targets)} <= set(CATALOG)
+    cells = read_matrix("paper").cells()
+    assert {name for cell in cells for name in (*cell.training.source, cell.target)} <= set(CATALOG)
 
 
 def test_commands_have_help(capsys):

@@ -93,6 +93,10 @@ def test_trained_on_what_is_tested_is_refused():
         made(leaky)
     leaky.training.categories = ["cable"]
     assert made(leaky)
+    two = result(source="cvc_colondb + mvtec", target="mvtec")
+    two.training.categories = ["bottle"]
+    with pytest.raises(InputError, match="not zero-shot"):
+        made(two)
 
 
 def test_one_settings_per_row():
