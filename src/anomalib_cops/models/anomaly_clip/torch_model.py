@@ -152,7 +152,7 @@ class AnomalyCLIPModel(nn.Module):
 
 
 def walk_with_feed_forward(
-    blocks: Iterable[OpenClipModule], x: Float[Tensor, "batch tokens width"], local_blocks: range
+    blocks: Iterable[OpenClipModule], x: Float[Tensor, "batch tokens width"], local_blocks: range, cls_block: int
 ) -> Iterator[Paths]:
     """Another local path: it starts anew from the ordinary one in every block, with feed-forward after the first."""
     ordinary, local = x, None
@@ -162,6 +162,8 @@ def walk_with_feed_forward(
             local = ordinary + attend(block, value, value, value)
             if number > local_blocks.start:
                 local = feed_forward(block, local)
+        if number == cls_block:
+            ordinary, query = ordinary[:, :1], query[:, :, :1]
         ordinary = feed_forward(block, ordinary + attend(block, query, key, value))
         yield ordinary, local
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import TEMPERATURE, cosine, enlarge, gaussian_smooth, probabilities, to_grid
-from anomalib_cops.clip import FrozenCLIP, ImageFeatures
+from anomalib_cops.clip import Beginning, FrozenCLIP, ImageFeatures
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import binary_cross_entropy, dice_loss, focal_loss, kl_to_standard_normal
 from anomalib_cops.models.checks import check_deep_depth, check_words_take_features
@@ -20,6 +20,7 @@ from anomalib_cops.models.cops.prototypes import (
 )
 from anomalib_cops.models.cops.settings import CoPSSettings
 from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min_max
+from anomalib_cops.models.remembered import WeightsMark
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
 
@@ -54,6 +55,9 @@ class CoPSModel(nn.Module):
         generator = torch.Generator().manual_seed(settings.seed)
         self.register_buffer("noise", torch.randn(settings.n_samples, dim, generator=generator), persistent=False)
         self.noise: Tensor
+        self.register_buffer("beginning", torch.empty(0), persistent=False)
+        self.beginning: Tensor
+        self._mark = WeightsMark()
 
     @torch.no_grad()
     def forward(
@@ -133,10 +137,45 @@ class CoPSModel(nn.Module):
     def encode_prompts(
         self, prompts: Float[Tensor, "batch states samples tokens dim"]
     ) -> Float[Tensor, "batch states samples dim"]:
-        """Unit text feature of every prompt; the samples of an image and state differ from the category words on."""
-        shared = 1 + self.settings.context_tokens + self.settings.n_prototypes
-        features = self.clip.encode_variants(prompts.flatten(0, 1), shared, self.template.read_out, self.deep)
-        return F.normalize(features, dim=-1).unflatten(0, prompts.shape[:2])
+        """Unit text feature of every prompt, whose first tokens are the context of :meth:`prompts`.
+
+        Samples differ from the category words on, so what stands before is computed once per image and state; and in
+        inference the start and the context words, which are the same for all images, once per weights.
+        """
+        batch, _, samples = prompts.shape[:3]
+        constant = 1 + self.settings.context_tokens
+        shared = constant + self.settings.n_prototypes
+        first = prompts[:, :, 0, :shared].flatten(0, 1)
+        if torch.is_grad_enabled():
+            # Every image has its own, so that their gradients are rounded one by one (see DeepPrompts).
+            beginning = self.clip.begin_text(first, self.deep)
+        else:
+            known = self.constant_beginning().unsqueeze(2).expand(-1, -1, batch, -1, -1, -1, -1).flatten(2, 3)
+            beginning = self.clip.begin_text(first[:, constant:], after=known)
+        rest = prompts[..., shared:, :].flatten(0, 2)
+        features = self.clip.encode_text(rest, self.template.read_out - shared, after=beginning)
+        return F.normalize(features, dim=-1).unflatten(0, prompts.shape[:3])
+
+    def constant_beginning(self) -> Beginning:
+        """Keys and values of the start and the context words of both states, computed once per weights."""
+        if not torch.compiler.is_compiling():
+            self._remember_beginning()
+        return self.beginning
+
+    def train(self, mode: bool = True) -> "CoPSModel":
+        """Switch the mode; before inference the beginning is made, so that a traced graph holds it ready."""
+        super().train(mode)
+        if not mode:
+            self._remember_beginning()
+        return self
+
+    def _remember_beginning(self) -> None:
+        if self._mark.changed([self.context, *self.deep.tokens]):
+            device = self.context.device.type
+            with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
+                words = self.context[:, : self.settings.context_tokens]
+                start = self.template.prefix.expand(2, -1, -1)
+                self.beginning = self.clip.begin_text(torch.cat([start, words], dim=1), self.deep)
 
     def text_features(self, each: Float[Tensor, "batch states samples dim"]) -> Float[Tensor, "batch states dim"]:
         """Unit text feature of each state: the mean over the samples."""

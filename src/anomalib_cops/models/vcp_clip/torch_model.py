@@ -82,9 +82,8 @@ class VCPCLIPModel(nn.Module):
 
     def read_prompts(self, prompts: Float[Tensor, "batch states tokens dim"]) -> Float[Tensor, "batch states dim"]:
         """End-of-text tokens after the last text block; all images and both states go through it at once."""
-        read_out = self.sentences.read_out + 1
-        last = self.clip.text_tokens(prompts[:, :, :read_out].flatten(0, 1), self.deep)
-        return last[:, -1].unflatten(0, prompts.shape[:2])
+        ends = self.clip.read_text(prompts.flatten(0, 1), self.sentences.read_out, self.deep)
+        return ends.unflatten(0, prompts.shape[:2])
 
     def text_features(self, ends: Float[Tensor, "batch states dim"]) -> Float[Tensor, "batch states dim"]:
         """Unit text feature of each image and state: the learned norm, CLIP's own, and the projection."""
