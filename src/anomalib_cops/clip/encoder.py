@@ -104,7 +104,8 @@ class FrozenCLIP(nn.Module):
                 f"The encoder was made for {side}x{side} images and got {images.shape[-1]}x{images.shape[-2]}: "
                 "keep the model's pre-processor, or resize the images before."
             )
-        return vision.embed(self.model.visual, images, self.positions)
+        # The host hands over float32 images, also where it has cast the weights (precision="bf16-true").
+        return vision.embed(self.model.visual, images.to(self.positions.dtype), self.positions)
 
     def image_tokens(
         self,
