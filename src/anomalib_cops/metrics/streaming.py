@@ -1,0 +1,165 @@
+"""Pixel metrics in fixed memory, however many maps they see; otherwise as anomalib's metrics of the same names.
+
+anomalib's keep every pixel and sort them all in the end: about 60 bytes per pixel and metric. These count pixels in bins
+of their score. A bin is a tiny step of the log odds, so scores are told apart near 0 and near 1 as well as in between,
+and the figures agree with those of all pixels to 1e-4, usually to 1e-6.
+"""
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from anomalib.metrics import AnomalibMetric
+from jaxtyping import Bool, Float, Int, Shaped
+from scipy import ndimage
+from torch import Tensor
+from torchmetrics import Metric
+
+from anomalib_cops.errors import InputError
+
+BINS = 2**22
+LOG_ODDS = (-30.0, 17.0)
+"""Odds from 1e-13, below which all scores are the same, to those of the largest float32 below 1."""
+
+ROUNDING = 1e-5
+"""By how much smoothing may leave [0, 1]."""
+
+Curve = tuple[Float[Tensor, " thresholds"], Float[Tensor, " thresholds"]]
+"""Anomalous and normal pixels at or above each threshold, from the highest threshold down."""
+
+
+class StreamingMetric(Metric):
+    """A figure of the curve that has every bin as a threshold.
+
+    Maps are scores in [0, 1] of shape (batch, height, width); masks of the same shape are 0 where normal. Batches may
+    differ in size. States are sums, so that several processes may share a data set. A figure is NaN where there are no
+    anomalous or no normal pixels.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = True
+    normal: Tensor
+    anomalous: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name in ("normal", "anomalous"):
+            self.add_state(name, torch.zeros(BINS, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, preds: Float[Tensor, "batch height width"], target: Shaped[Tensor, "batch height width"]) -> None:
+        """Count the pixels of a batch.
+
+        Raises:
+            InputError: a score is NaN or not in [0, 1].
+        """
+        bins, mask = bin_numbers(preds), target > 0
+        chosen = bins[~mask]
+        self.normal.scatter_add_(0, chosen, torch.ones_like(chosen, dtype=torch.float64))
+        self.anomalous.scatter_add_(0, bins[mask], self.weights(mask))
+
+    def compute(self) -> Float[Tensor, ""]:
+        """The figure of all pixels so far, in [0, 1] or NaN."""
+        reached = (self.normal + self.anomalous) > 0
+        true, false = (counts[reached].flip(0).cumsum(0) for counts in (self.anomalous, self.normal))
+        if not reached.any() or not true[-1] or not false[-1]:
+            return self.normal.new_tensor(torch.nan, dtype=torch.float32)
+        return self.figure((true, false)).float()
+
+    def weights(self, mask: Bool[Tensor, "batch height width"]) -> Float[Tensor, " anomalous"]:
+        """How much each anomalous pixel counts, in the order of the mask."""
+        return torch.ones(int(mask.sum()), dtype=torch.float64, device=mask.device)
+
+    @abstractmethod
+    def figure(self, curve: Curve) -> Float[Tensor, ""]:
+        """The figure of a curve that has anomalous and normal pixels."""
+
+
+class AUROC(AnomalibMetric, StreamingMetric):  # type: ignore[misc] # the host's class is not typed
+    """Area under the ROC curve."""
+
+    def figure(self, curve: Curve) -> Float[Tensor, ""]:
+        """Trapezoids: a pair of equal scores counts one half."""
+        true, false = curve
+        return area(false / false[-1], true / true[-1])
+
+
+class AUPR(AnomalibMetric, StreamingMetric):  # type: ignore[misc]
+    """Average precision as scikit-learn defines it: the precision of every step of the recall, not interpolated."""
+
+    def figure(self, curve: Curve) -> Float[Tensor, ""]:
+        """Sum of steps."""
+        true, false = curve
+        return (true.diff(prepend=true.new_zeros(1)) * true / (true + false)).sum() / true[-1]
+
+
+class F1Max(AnomalibMetric, StreamingMetric):  # type: ignore[misc]
+    """Largest F1 score over all thresholds."""
+
+    def figure(self, curve: Curve) -> Float[Tensor, ""]:
+        """Largest value on the curve."""
+        true, false = curve
+        return (2 * true / (true + false + true[-1])).amax()
+
+
+class AUPRO(AnomalibMetric, StreamingMetric):  # type: ignore[misc]
+    """Area under the per-region overlap curve (Bergmann et al., IJCV 2021) up to a false positive rate.
+
+    A region is a set of anomalous pixels that touch, also at corners. All regions count the same, so a pixel counts one
+    over the size of its region.
+
+    Args:
+        fpr_limit: where the curve is cut, by linear interpolation; in (0, 1].
+        **kwargs: as for all metrics of anomalib and torchmetrics.
+    """
+
+    def __init__(self, fpr_limit: float = 0.3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fpr_limit = fpr_limit
+
+    def weights(self, mask: Bool[Tensor, "batch height width"]) -> Float[Tensor, " anomalous"]:
+        """One over the size of each pixel's region."""
+        each = [region_weights(image) for image in mask.cpu().numpy()]
+        return torch.from_numpy(np.concatenate(each)).to(mask.device)
+
+    def figure(self, curve: Curve) -> Float[Tensor, ""]:
+        """Area up to the limit as a share of the limit."""
+        true, false = curve
+        start = true.new_zeros(1)
+        rate, overlap = torch.cat([start, false / false[-1]]), torch.cat([start, true / true[-1]])
+        beyond = int((rate < self.fpr_limit).sum())
+        share = (self.fpr_limit - rate[beyond - 1]) / (rate[beyond] - rate[beyond - 1])
+        rate, overlap = rate[: beyond + 1].clone(), overlap[: beyond + 1].clone()
+        rate[-1], overlap[-1] = self.fpr_limit, torch.lerp(overlap[-2], overlap[-1], share)
+        return torch.trapezoid(overlap, rate) / self.fpr_limit
+
+
+def area(x: Float[Tensor, " thresholds"], y: Float[Tensor, " thresholds"]) -> Float[Tensor, ""]:
+    """Area under a curve that begins at the origin."""
+    return torch.trapezoid(torch.cat([y.new_zeros(1), y]), torch.cat([x.new_zeros(1), x]))
+
+
+def bin_numbers(scores: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """Number of each score's bin, from 0 to ``BINS - 1``; equal scores share one.
+
+    Raises:
+        InputError: a score is NaN or not in [0, 1].
+    """
+    scores = scores.float()
+    if not ((scores >= -ROUNDING) & (scores <= 1 + ROUNDING)).all():
+        raise InputError("Streaming pixel metrics need anomaly maps in [0, 1], without NaN; use metrics of anomalib.")
+    scores = scores.clamp(0, 1)
+    low, high = LOG_ODDS
+    odds = torch.log(scores / (1 - scores)).clamp_(low, high)
+    return odds.sub_(low).mul_((BINS - 1) / (high - low)).long()
+
+
+def region_weights(mask: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, " anomalous"]:
+    """One over the size of its region for each anomalous pixel, row by row."""
+    if not mask.any():
+        return np.empty(0)
+    regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    sizes = np.bincount(regions.ravel(), minlength=count + 1)
+    inverse: Float[np.ndarray, " anomalous"] = 1 / sizes[regions[mask]]
+    return inverse
