@@ -146,6 +146,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: unreadable, truncated, or it holds pickled code.
     """
+    content: Any
     try:
         if path.suffix == ".safetensors":
             content = load_file(path)

@@ -40,9 +40,7 @@ class ImageTokens:
 
 
 Paths: TypeAlias = tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens width"] | None]
-Walk: TypeAlias = Callable[
-    [Iterable[OpenClipModule], Float[Tensor, "batch tokens width"], range, int], Iterator[Paths]
-]
+Walk: TypeAlias = Callable[[Iterable[OpenClipModule], Float[Tensor, "batch tokens width"], range, int], Iterator[Paths]]
 """A way through the frozen blocks; :func:`walk` is the one without additions."""
 
 

@@ -1,8 +1,8 @@
 """Pixel metrics in fixed memory, however many maps they see; otherwise as anomalib's metrics of the same names.
 
-anomalib's keep every pixel and sort them all in the end: about 60 bytes per pixel and metric. These count pixels in bins
-of their score. A bin is a tiny step of the log odds, so scores are told apart near 0 and near 1 as well as in between,
-and the figures agree with those of all pixels to 1e-4, usually to 1e-6.
+anomalib's keep every pixel and sort them all in the end: about 60 bytes per pixel and metric. These count pixels in
+bins of their score. A bin is a tiny step of the log odds, so scores are told apart near 0 and near 1 as well as in
+between, and the figures agree with those of all pixels to 1e-4, usually to 1e-6.
 """
 
 from abc import abstractmethod
@@ -54,10 +54,14 @@ class StreamingMetric(Metric):
         Raises:
             InputError: a score is NaN or not in [0, 1].
         """
-        bins, mask = bin_numbers(preds), target > 0
-        chosen = bins[~mask]
-        self.normal.scatter_add_(0, chosen, torch.ones_like(chosen, dtype=torch.float64))
-        self.anomalous.scatter_add_(0, bins[mask], self.weights(mask))
+        one = self.normal.new_ones(1)
+        # Map by map, which needs little memory; all pixels are counted as normal, and the few anomalous ones again.
+        for scores, mask in zip(preds, target > 0, strict=True):
+            bins = bin_numbers(scores)
+            self.normal.scatter_add_(0, bins.flatten(), one.expand(bins.numel()))
+            bins = bins[mask]
+            self.normal.scatter_add_(0, bins, -one.expand(len(bins)))
+            self.anomalous.scatter_add_(0, bins, self.weights(mask))
 
     def compute(self) -> Float[Tensor, ""]:
         """The figure of all pixels so far, in [0, 1] or NaN."""
@@ -67,9 +71,9 @@ class StreamingMetric(Metric):
             return self.normal.new_tensor(torch.nan, dtype=torch.float32)
         return self.figure((true, false)).float()
 
-    def weights(self, mask: Bool[Tensor, "batch height width"]) -> Float[Tensor, " anomalous"]:
-        """How much each anomalous pixel counts, in the order of the mask."""
-        return torch.ones(int(mask.sum()), dtype=torch.float64, device=mask.device)
+    def weights(self, mask: Bool[Tensor, "height width"]) -> Float[Tensor, " anomalous"]:
+        """How much each anomalous pixel counts, row by row."""
+        return self.anomalous.new_ones(int(mask.sum()))
 
     @abstractmethod
     def figure(self, curve: Curve) -> Float[Tensor, ""]:
@@ -118,10 +122,13 @@ class AUPRO(AnomalibMetric, StreamingMetric):  # type: ignore[misc]
         super().__init__(**kwargs)
         self.fpr_limit = fpr_limit
 
-    def weights(self, mask: Bool[Tensor, "batch height width"]) -> Float[Tensor, " anomalous"]:
+    def weights(self, mask: Bool[Tensor, "height width"]) -> Float[Tensor, " anomalous"]:
         """One over the size of each pixel's region."""
-        each = [region_weights(image) for image in mask.cpu().numpy()]
-        return torch.from_numpy(np.concatenate(each)).to(mask.device)
+        if not mask.any():
+            return self.anomalous.new_empty(0)
+        labels, count = ndimage.label(mask.cpu().numpy(), structure=np.ones((3, 3)))
+        regions = torch.from_numpy(labels).to(mask.device)[mask].long()
+        return 1 / torch.bincount(regions, minlength=count + 1).double()[regions]
 
     def figure(self, curve: Curve) -> Float[Tensor, ""]:
         """Area up to the limit as a share of the limit."""
@@ -147,19 +154,10 @@ def bin_numbers(scores: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
         InputError: a score is NaN or not in [0, 1].
     """
     scores = scores.float()
-    if not ((scores >= -ROUNDING) & (scores <= 1 + ROUNDING)).all():
+    least, most = scores.aminmax()
+    if not (least >= -ROUNDING and most <= 1 + ROUNDING):  # NaN is neither
         raise InputError("Streaming pixel metrics need anomaly maps in [0, 1], without NaN; use metrics of anomalib.")
-    scores = scores.clamp(0, 1)
     low, high = LOG_ODDS
-    odds = torch.log(scores / (1 - scores)).clamp_(low, high)
-    return odds.sub_(low).mul_((BINS - 1) / (high - low)).long()
-
-
-def region_weights(mask: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, " anomalous"]:
-    """One over the size of its region for each anomalous pixel, row by row."""
-    if not mask.any():
-        return np.empty(0)
-    regions, count = ndimage.label(mask, structure=np.ones((3, 3)))
-    sizes = np.bincount(regions.ravel(), minlength=count + 1)
-    inverse: Float[np.ndarray, " anomalous"] = 1 / sizes[regions[mask]]
-    return inverse
+    scores = scores.clamp(0, 1)
+    log_odds = (scores / (1 - scores)).log_().clamp_(low, high)
+    return log_odds.sub_(low).mul_((BINS - 1) / (high - low)).long()

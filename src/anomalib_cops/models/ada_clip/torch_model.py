@@ -32,6 +32,9 @@ class AdaCLIPModel(nn.Module):
         InputError: the encoder cannot carry these settings.
     """
 
+    # Prompts enter the image tower, and with them its features change in every step.
+    frozen_features = None
+
     def __init__(self, clip: FrozenCLIP, settings: AdaCLIPSettings | None = None) -> None:
         super().__init__()
         settings = settings or AdaCLIPSettings()

@@ -1,5 +1,7 @@
 """CoPS in plain torch: forward is the paper's Figure 2, from left to right."""
 
+from typing import Any
+
 import torch
 from anomalib.data import InferenceBatch
 from jaxtyping import Float
@@ -8,9 +10,7 @@ from torch.nn import functional as F
 
 from anomalib_cops.alignment import TEMPERATURE, cosine, enlarge, gaussian_smooth, probabilities, to_grid
 from anomalib_cops.clip import Beginning, FrozenCLIP, ImageFeatures
-from anomalib_cops.errors import InputError
 from anomalib_cops.losses import binary_cross_entropy, dice_loss, focal_loss, kl_to_standard_normal
-from anomalib_cops.models.checks import check_deep_depth, check_words_take_features
 from anomalib_cops.models.cops.category_vae import CategoryVAE, reconstruction_loss, reparametrize
 from anomalib_cops.models.cops.prototypes import (
     PrototypeExtractor,
@@ -18,7 +18,7 @@ from anomalib_cops.models.cops.prototypes import (
     nearest_distance,
     neighbourhood_mean,
 )
-from anomalib_cops.models.cops.settings import CoPSSettings
+from anomalib_cops.models.cops.settings import CoPSSettings, check_encoder
 from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min_max
 from anomalib_cops.models.remembered import WeightsMark
 from anomalib_cops.prompts.deep import DeepPrompts
@@ -37,6 +37,8 @@ class CoPSModel(nn.Module):
     Raises:
         InputError: the encoder cannot carry these settings.
     """
+
+    frozen_features = ImageFeatures
 
     def __init__(self, clip: FrozenCLIP, settings: CoPSSettings | None = None) -> None:
         super().__init__()
@@ -64,14 +66,16 @@ class CoPSModel(nn.Module):
         self,
         images: Float[Tensor, "batch 3 height width"],
         noise: Float[Tensor, "batch samples dim"] | None = None,
+        features: ImageFeatures | None = None,
     ) -> InferenceBatch:
         """Anomaly score and map of every image, both in [0, 1].
 
         Args:
             images: normalised with CLIP's mean and standard deviation, at the encoder's image size.
             noise: standard normal draws behind the category tokens; the settings decide if not given.
+            features: of the images, where they are known already.
         """
-        features = self.encode(images)
+        features = features or self.encode(images)
         local = self.local_features(features)
         prototypes = self.prototypes(local.mean(dim=0)) if self.prototypes is not None else None
         categories = self.category_tokens(features, noise)
@@ -82,6 +86,11 @@ class CoPSModel(nn.Module):
             pred_score=glocal_score(image, patches[-1, ..., 1], self.settings.beta),
             anomaly_map=gaussian_smooth(self.raw_map(patches), self.settings.sigma),
         )
+
+    @property
+    def taps(self) -> tuple[Any, ...]:
+        """What decides on the features besides image and encoder."""
+        return self.layers, self.settings.local_start
 
     def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageFeatures:
         """Global feature of the ordinary path, local features of the consistency (v-v) path."""
@@ -231,6 +240,7 @@ class CoPSModel(nn.Module):
         masks: Float[Tensor, "batch height width"],
         labels: Float[Tensor, " batch"],
         noise: Float[Tensor, "batch dim"] | None = None,
+        features: ImageFeatures | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """All loss terms of a labelled batch; "loss" is their weighted sum.
 
@@ -239,8 +249,9 @@ class CoPSModel(nn.Module):
             masks: 1 where anomalous, 0 elsewhere, at image size.
             labels: 1 for anomalous images.
             noise: standard normal draw of each image's posterior sample; drawn if not given.
+            features: of the images, where they are known already.
         """
-        features = self.encode(images)
+        features = features or self.encode(images)
         local = self.local_features(features)
         terms: dict[str, Tensor] = {}
         prototypes, categories = None, None
@@ -283,21 +294,3 @@ class CoPSModel(nn.Module):
         else:
             terms = [focal_loss(m, masks) + dice_loss(m[:, 1], masks) + dice_loss(m[:, 0], 1 - masks) for m in maps]
         return torch.stack(terms).mean()
-
-
-def check_encoder(clip: FrozenCLIP, settings: CoPSSettings) -> None:
-    """Refuse an encoder that cannot carry the settings.
-
-    Raises:
-        InputError: saying which.
-    """
-    check_words_take_features("CoPS", clip)
-    check_deep_depth("CoPS", clip, settings.deep_depth)
-    deepest = max(settings.layers, default=1)
-    if not 1 <= min(settings.layers, default=1) <= deepest <= clip.depth or settings.local_start > (
-        min(settings.layers, default=clip.depth)
-    ):
-        raise InputError(
-            f"CoPS: layers={list(settings.layers)} with local_start={settings.local_start} do not fit the "
-            f"{clip.depth} vision blocks of '{clip.name}'."
-        )
