@@ -225,7 +225,8 @@ class FrozenCLIP(nn.Module):
                     f"'{sentence[:40]}…' has more than the {self.context_length} tokens that the text encoder of "
                     f"'{self.name}' can read; use a shorter name for the product."
                 )
-        return ids[:, :-1]
+        # A tensor of its own: DistributedDataParallel cannot broadcast a part of another one.
+        return ids[:, :-1].clone(memory_format=torch.contiguous_format)
 
 
 def end_of_text(token_ids: Int[Tensor, "sentences tokens"]) -> list[int]:

@@ -21,6 +21,7 @@ from anomalib_cops.models.cops.prototypes import (
 from anomalib_cops.models.cops.settings import CoPSSettings, check_encoder
 from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min_max
 from anomalib_cops.models.remembered import WeightsMark
+from anomalib_cops.processes import draw_rows
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
 
@@ -261,7 +262,7 @@ class CoPSModel(nn.Module):
             terms["gather"], terms["scatter"] = center_losses(*self.distances(local, prototypes), patch_masks)
             prototypes = prototypes.detach()
         if self.vae is not None:
-            noise = torch.randn_like(features.cls) if noise is None else noise
+            noise = draw_rows(features.cls) if noise is None else noise
             mean, log_variance = self.vae.posterior(features.cls)
             categories = self.vae.decode(reparametrize(mean, log_variance, noise.unsqueeze(1)))
             terms["kl"] = kl_to_standard_normal(mean, log_variance)
