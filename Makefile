@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 INSTALLED := $(VENV)/.installed
-SOURCES := src hook tests tools
+SOURCES := src hook benchmark tests tools
 
 .PHONY: demo test check lint format clean
 
@@ -20,18 +20,20 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
-	$(RUN) tools/tables.py --check
+	$(RUN) -m tools.tables --check
+	$(RUN) -m benchmark table --check --results benchmark/results
 
 format: $(INSTALLED)
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
-	$(RUN) tools/tables.py
+	$(RUN) -m benchmark table --write --results benchmark/results
+	$(RUN) -m tools.tables
 
 # One environment for all targets; made again when the dependencies or the start-up hook change.
 $(INSTALLED): pyproject.toml $(wildcard hook/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --editable '.[demo,dev]'
+	$(RUN) -m pip install --quiet --editable '.[benchmark,demo,dev]'
 	@touch $@
 
 clean:

@@ -1,6 +1,9 @@
-"""Tables of README and docs, made from result files between markers; ``--check`` fails where one is stale.
+"""Tables of README and docs, made from result files between markers: ``python -m tools.tables``.
 
-Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote.
+``--check`` fails where one is stale.
+
+Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote, and ``benchmark/results`` is
+what ``python -m benchmark run quick`` wrote.
 """
 
 import argparse
@@ -8,6 +11,12 @@ import json
 import os
 import sys
 from pathlib import Path
+
+from benchmark.leaderboard import Board, boards
+from benchmark.render import TINY, board_provenance, markdown_table, remarks
+from benchmark.reported import load_reported
+from benchmark.store import Store
+from benchmark.tables import ablation, overview, published
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "AUPRO")
@@ -30,6 +39,49 @@ def demo_table(result: dict) -> str:
     return "\n".join(lines)
 
 
+def quick_board() -> Board:
+    """The committed run of ``quick``."""
+    (board,) = (board for board in boards(Store(ROOT / "benchmark/results").results()) if board.backbone == TINY)
+    return board
+
+
+def benchmark_tables(board: Board, *, whole: bool) -> str:
+    """The committed run: what it says and does not say, and its tables.
+
+    Args:
+        board: The run.
+        whole: Also pixels and the ablation.
+    """
+    tables = [overview(board, metric) for metric in (("I-AUROC", "P-AUROC", "AUPRO") if whole else ("I-AUROC",))]
+    ablated = ablation(board, ("I-AUROC", "P-AUROC", "AUPRO"))
+    tables += [ablated] if whole and ablated else []
+    lines = [*remarks(board), "", *(text for text, _ in board_provenance(board))]
+    for table in tables:
+        lines += ["", f"{table.title}:", "", markdown_table(table)]
+    return "\n".join(lines)
+
+
+def published_tables() -> str:
+    """What the papers report."""
+    tables = [published(load_reported(), metric) for metric in ("I-AUROC", "P-AUROC", "AUPRO")]
+    text = "\n\n".join(f"{table.title}:\n\n{markdown_table(table)}" for table in tables)
+    return f"{text}\n\n{load_reported().legend}"
+
+
+def pages() -> dict[Path, str]:
+    """All pages with generated parts, as they should be."""
+    demo, board = json.loads((ROOT / "docs/results/demo.json").read_text()), quick_board()
+    readme, page = ROOT / "README.md", ROOT / "docs/benchmark.md"
+    return {
+        readme: filled(
+            filled(readme.read_text(), "demo", demo_table(demo)), "benchmark", benchmark_tables(board, whole=False)
+        ),
+        page: filled(
+            filled(page.read_text(), "benchmark", benchmark_tables(board, whole=True)), "published", published_tables()
+        ),
+    }
+
+
 def filled(text: str, name: str, content: str) -> str:
     """A page with the part between its markers replaced."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
@@ -43,17 +95,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args(arguments)
-    page = ROOT / "README.md"
-    content = demo_table(json.loads((ROOT / "docs/results/demo.json").read_text()))
-    fresh = filled(page.read_text(), "demo", content)
-    if fresh == page.read_text():
-        return 0
+    stale = {page: fresh for page, fresh in pages().items() if fresh != page.read_text()}
     if options.check:
-        print(f"{page.name} is stale: run python tools/tables.py")
-        return 1
-    unfinished = page.with_suffix(".tmp")
-    unfinished.write_text(fresh)
-    os.replace(unfinished, page)
+        for page in stale:
+            print(f"{page.name} is stale: run python -m tools.tables")
+        return 1 if stale else 0
+    for page, fresh in stale.items():
+        unfinished = page.with_suffix(".tmp")
+        unfinished.write_text(fresh)
+        os.replace(unfinished, page)
     return 0
 
 

@@ -1,0 +1,43 @@
+"""The command line: ``python -m benchmark``, installed as ``cops-benchmark``."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from anomalib_cops.errors import InputError
+
+# Every command is a module with ``arguments()``, its parser, and ``main(options)``, which returns the exit code.
+COMMANDS = {
+    "run": "train and test what is missing of a matrix",
+    "table": "make tables of results",
+    "report": "make one HTML page of results",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        0 if all is well, 1 if cells failed or tables are stale, 2 for bad input, 130 after Ctrl-C.
+    """
+    parser = ArgumentParser(prog=_program(), description="The leaderboard: from folders to comparison tables.")
+    commands = parser.add_subcommands(dest="command")
+    modules = {name: import_module(f".{name}", __package__) for name in COMMANDS}
+    for name, purpose in COMMANDS.items():
+        commands.add_subcommand(name, modules[name].arguments(), help=purpose)
+    options = parser.parse_args(arguments)
+    try:
+        code: int = modules[options.command].main(options[options.command])
+        return code
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _program() -> str:
+    """How the command was called, for its help and for hints."""
+    name = Path(sys.argv[0]).name
+    return "cops-benchmark" if name.startswith("cops-benchmark") else "python -m benchmark"

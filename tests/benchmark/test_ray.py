@@ -1,0 +1,38 @@
+"""A real Ray of two workers, with a model that costs nothing."""
+
+import pytest
+
+from anomalib_cops.errors import InputError
+from benchmark.executors import make_executor
+from benchmark.store import Store
+from benchmark.table import table
+from tests.benchmark.fake import FakeRunner, matrix, schedule
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_killed_worker_loses_nothing(tmp_path):
+    few = matrix(methods=matrix().methods[:2])
+    schedule(tmp_path / "here/results", cells=few.cells()).run()
+    expected = table(tmp_path / "here/results", "csv")
+    journal = tmp_path / "there/journal"
+    journal.parent.mkdir()
+    runner = FakeRunner(journal, pause=0.02, deadly=("e",), failing=("h",))
+    outcome = schedule(
+        journal.parent / "results", cells=few.cells(), runner=runner, executor=make_executor("ray")
+    ).run()
+    assert (tmp_path / "there/died-e").exists()
+    assert len(outcome.failures) == 2 and all("h cannot be tested" in each for each in outcome.failures)
+    begun = [line for line in journal.read_text().splitlines() if line.endswith(" e")]
+    assert len(begun) > 2  # the killed one was tried again
+    # Resuming in this process fills the hole that the failure left, and gives the same table.
+    schedule(journal.parent / "results", cells=few.cells(), runner=FakeRunner(journal)).run()
+    assert table(journal.parent / "results", "csv") == expected
+    trained = [result.training.images for _, result in Store(journal.parent / "results").results()]
+    assert set(trained) == {10}
+
+
+def test_impossible_resources_are_refused(tmp_path):
+    with pytest.raises(InputError, match="at least one processor"):
+        make_executor("ray", cpus=0)
