@@ -1,0 +1,148 @@
+"""Markdown tables and a picture of what ``speed`` measured."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+PLAIN = "open_clip encode_image"
+Result = dict[str, Any]
+
+
+def tables(result: Result) -> str:
+    """All tables of a result, with where it comes from."""
+    source = result["provenance"]
+    machine, versions = source["machine"], source["versions"]
+    where = f"{result['threads']} threads of {machine['gpu'] or machine['processor']}"
+    lines = [
+        f"Random weights of {result['inference']['backbone']} at {result['inference']['image_size']} pixels, one "
+        f"image, float32, {where}, torch {versions['torch']}, open_clip {versions['open_clip_torch']}; medians of "
+        f"{result['repetitions']} interleaved runs. Operations are counted and exact, seconds are not: the machine may "
+        "have done other things.",
+        "",
+        _inference(result["inference"]),
+        "",
+        _training(result["training"]),
+        "",
+        _metrics(result["metrics"]),
+        "",
+        _growth(result["growth"]),
+        "",
+        _drift(result["drift"]),
+    ]
+    if result["inference"]["variants"]:
+        lines += ["", _variants(result["inference"]["variants"])]
+    return "\n".join(lines)
+
+
+def _inference(found: Result) -> str:
+    works = found["works"]
+    plain = works[PLAIN]
+    rows = [
+        (
+            name.replace("/", ": "),
+            f"{work['seconds']['median']:.2f} ({work['seconds']['least']:.2f}–{work['seconds']['most']:.2f})",
+            f"{work['seconds']['median'] / plain['seconds']['median']:.2f}",
+            f"{work['gflop']:.1f}",
+            f"{work['gflop'] / plain['gflop']:.3f}",
+            "" if work["gb"] is None else f"{work['gb']:.2f}",
+        )
+        for name, work in works.items()
+    ]
+    return _table(("work", "seconds", "× encode_image", "GFLOP", "× encode_image", "GB above the weights"), rows)
+
+
+def _training(found: Result) -> str:
+    cached, plain = found["cached"], found["plain"]
+    first, total = cached["seconds"][0], sum(cached["seconds"])
+    shared = len(plain["losses"])
+    apart = max(abs(a - b) / abs(b) for a, b in zip(cached["losses"][:shared], plain["losses"], strict=True))
+    without = sum(plain["seconds"]) / shared * len(cached["seconds"])
+    return (
+        f"Training CoPS on {found['images']} images, {found['backbone']}: {len(cached['seconds'])} epochs with the "
+        f"feature cache take {total:.1f} s, {total / first:.2f} times the first epoch ({first:.1f} s); without it, "
+        f"{without:.1f} s ({shared} epochs measured). Losses differ by at most {apart:.1e} of their value. The cache "
+        f"has {found['cache_gb']:.3f} GB."
+    )
+
+
+def _metrics(found: Result) -> str:
+    rows = []
+    for name, kinds in found["metrics"].items():
+        exact, fast = kinds["exact"], kinds["streaming"]
+        known = exact["gb"] is not None
+        rows.append(
+            (
+                name,
+                f"{exact['seconds']:.1f}",
+                f"{fast['seconds']:.2f}",
+                f"{exact['seconds'] / fast['seconds']:.1f}",
+                f"{exact['gb']:.2f}" if known else "",
+                f"{fast['gb']:.2f}" if known else "",
+                f"{abs(exact['value'] - fast['value']):.1e}",
+            )
+        )
+    head = (f"{found['maps']} maps of {found['side']}²", "anomalib, s", "streaming, s", "faster", "anomalib, GB")
+    return _table((*head, "streaming, GB", "difference"), rows)
+
+
+def _growth(found: Result) -> str:
+    rows = [
+        (
+            name,
+            ", ".join(str(value) for value in line["values"]),
+            ", ".join(f"{second:.2f}" for second in line["seconds"]),
+            f"{line['slope'] * 1000:.3g}",
+            f"{line['r2']:.3f}",
+        )
+        for name, line in found.items()
+    ]
+    return _table(("CoPS grows with", "values", "seconds", "ms for each more", "R² of a line"), rows)
+
+
+def _drift(found: Result) -> str:
+    return (
+        f"bfloat16 autocast, CoPS on the tiny stand-in, {found['images']} synthetic images: scores move by at most "
+        f"{found['score']:.4f}, maps by {found['map']:.4f}, image AUROC by {100 * found['image_auroc_change']:+.2f} "
+        f"from {100 * found['image_auroc']:.2f}."
+    )
+
+
+def _variants(found: Result) -> str:
+    rows = [
+        (name, f"{each['images_per_second']:.1f}", f"{100 * each['share_of_bf16_rate']:.0f} %")
+        for name, each in found.items()
+    ]
+    return _table(("CoPS, batches of 8", "images/s", "of the card's bfloat16 rate"), rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def picture(result: Result, path: Path) -> None:
+    """Bars of operations and seconds, as multiples of open_clip's ``encode_image``."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    works = result["inference"]["works"]
+    names = [name for name in works if name == PLAIN or name.endswith(("/whole", "/vision"))]
+    figure, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
+    for offset, (label, values) in enumerate(
+        {
+            "operations": [works[name]["gflop"] / works[PLAIN]["gflop"] for name in names],
+            "seconds": [works[name]["seconds"]["median"] / works[PLAIN]["seconds"]["median"] for name in names],
+        }.items()
+    ):
+        axes.barh([row + 0.4 * offset for row in range(len(names))], values, height=0.38, label=label)
+    axes.set_yticks([row + 0.2 for row in range(len(names))], [name.replace("/", ": ") for name in names])
+    axes.invert_yaxis()
+    axes.set_xlabel("multiple of open_clip's encode_image")
+    axes.legend()
+    unfinished = path.with_suffix(".tmp")
+    figure.savefig(unfinished, format="png", dpi=100)
+    pyplot.close(figure)
+    os.replace(unfinished, path)
