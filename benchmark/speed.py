@@ -14,24 +14,26 @@ DEFAULT_OUTPUT = Path("results/speed")
 FULL = {
     "backbone": "ViT-L-14-336",
     "small": "ViT-B-16",
+    "precisions": ("32-true", "bf16-true"),
     "repetitions": 2,
-    "growth_repetitions": 3,
-    "training_images": 24,
+    "growth_repetitions": 2,
+    "training_images": 16,
     "epochs": 10,
     "plain_epochs": 2,
     "drift_images": 40,
-    "maps": 64,
+    "maps": 48,
 }
 QUICK = {
     "backbone": "ViT-B-16",
     "small": "tiny",
-    "repetitions": 2,
+    "precisions": ("32-true",),
+    "repetitions": 1,
     "growth_repetitions": 1,
     "training_images": 8,
     "epochs": 3,
     "plain_epochs": 1,
     "drift_images": 8,
-    "maps": 8,
+    "maps": 4,
 }
 """``small`` is the backbone of growth and training, where the size does not matter."""
 
@@ -54,10 +56,13 @@ def main(options: Namespace) -> int:
         import torch
 
         from .speed_inference import growth, methods
+        from .speed_memory import memory
         from .speed_metrics import metrics
         from .speed_training import drift, epochs
 
-        device = options.device
+    device = options.device
+    # Once more, as the imports made new loggers.
+    with quiet():
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         result = {
@@ -69,6 +74,7 @@ def main(options: Namespace) -> int:
             "metrics": metrics(sizes["maps"]),
             "training": epochs(sizes["small"], sizes["training_images"], sizes["epochs"], sizes["plain_epochs"]),
             "drift": drift(sizes["drift_images"]),
+            "memory": memory(sizes["backbone"], sizes["precisions"]),
             "growth": growth(sizes["small"], sizes["growth_repetitions"]),
             "inference": methods(sizes["backbone"], device, sizes["repetitions"]),
         }

@@ -22,6 +22,8 @@ def tables(result: Result) -> str:
         "",
         _inference(result["inference"]),
         "",
+        _memory(result["memory"], result["inference"]["backbone"]),
+        "",
         _training(result["training"]),
         "",
         _metrics(result["metrics"]),
@@ -37,19 +39,54 @@ def tables(result: Result) -> str:
 
 def _inference(found: Result) -> str:
     works = found["works"]
-    plain = works[PLAIN]
+    rows = [(PLAIN, "", "", "", *_whole(works, [PLAIN]))]
+    for name in dict.fromkeys(name.partition("/")[0] for name in works if name != PLAIN):
+        vision, text, rest = (works[f"{name}/{stage}"] for stage in ("vision", "text", "rest"))
+        alignment = max(rest["seconds"]["median"] - text["seconds"]["median"], 0)
+        stages = (vision["seconds"]["median"], text["seconds"]["median"], alignment)
+        rows.append((name, *(f"{second:.2f}" for second in stages), *_whole(works, [f"{name}/vision", f"{name}/rest"])))
+    (many,) = (name for name in works if "R=" in name)
+    label = many.replace("/rest,", " with")
+    rows.append((label, "", "", "", *_whole(works, ["CoPS/vision", many])))
+    head = ("one image", "vision, s", "prompts and text, s", "alignment, s", "end to end, s (spread)")
+    share = works["CoPS/text"]["seconds"]["median"] / works["CoPS/vision"]["seconds"]["median"]
+    both = works["CoPS/vision"]["gflop"] / works[PLAIN]["gflop"]
+    return (
+        _table((*head, "× encode_image", "GFLOP", "× encode_image"), rows)
+        + f"\n\nBoth vision paths of CoPS take {both:.3f} times the operations of encode_image, "
+        f"{_ratio(works, ['CoPS/vision']):.2f} times its time; prompts and text take {100 * share:.1f} % of that."
+    )
+
+
+def _whole(works: Result, parts: Sequence[str]) -> tuple[str, ...]:
+    """Seconds and operations of works together."""
+    median, least, most = (sum(works[part]["seconds"][key] for part in parts) for key in ("median", "least", "most"))
+    operations = sum(works[part]["gflop"] for part in parts)
+    return (
+        f"{median:.2f} ({least:.2f}–{most:.2f})",
+        f"{_ratio(works, parts):.2f}",
+        f"{operations:.1f}",
+        f"{operations / works[PLAIN]['gflop']:.3f}",
+    )
+
+
+def _ratio(works: Result, parts: Sequence[str], measure: str = "seconds") -> float:
+    """Of works together to open_clip's."""
+
+    def value(name: str) -> float:
+        return float(works[name]["gflop"] if measure == "gflop" else works[name]["seconds"]["median"])
+
+    return sum(map(value, parts)) / value(PLAIN)
+
+
+def _memory(found: Result, backbone: str) -> str:
+    names = {"32-true": "float32", "bf16-true": "bfloat16"}
     rows = [
-        (
-            name.replace("/", ": "),
-            f"{work['seconds']['median']:.2f} ({work['seconds']['least']:.2f}–{work['seconds']['most']:.2f})",
-            f"{work['seconds']['median'] / plain['seconds']['median']:.2f}",
-            f"{work['gflop']:.1f}",
-            f"{work['gflop'] / plain['gflop']:.3f}",
-            "" if work["gb"] is None else f"{work['gb']:.2f}",
-        )
-        for name, work in works.items()
+        (names[precision], *(f"{peaks[stage]:.2f}" for stage in ("imports", "loaded", "predicted")))
+        for precision, peaks in found.items()
     ]
-    return _table(("work", "seconds", "× encode_image", "GFLOP", "× encode_image", "GB above the weights"), rows)
+    head = (f"predicting with {backbone}, weights in", "imports, GB", "and loading, GB", "and predicting, GB")
+    return _table(head, rows)
 
 
 def _training(found: Result) -> str:
@@ -129,16 +166,15 @@ def picture(result: Result, path: Path) -> None:
     from matplotlib import pyplot
 
     works = result["inference"]["works"]
-    names = [name for name in works if name == PLAIN or name.endswith(("/whole", "/vision"))]
+    parts = {PLAIN: [PLAIN]} | {
+        name: [f"{name}/vision", f"{name}/rest"] for name in ("AdaCLIP", "AnomalyCLIP", "CoPS", "VCPCLIP")
+    }
+    names = list(parts)
     figure, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
-    for offset, (label, values) in enumerate(
-        {
-            "operations": [works[name]["gflop"] / works[PLAIN]["gflop"] for name in names],
-            "seconds": [works[name]["seconds"]["median"] / works[PLAIN]["seconds"]["median"] for name in names],
-        }.items()
-    ):
+    for offset, (measure, label) in enumerate((("gflop", "operations"), ("seconds", "seconds"))):
+        values = [_ratio(works, each, measure) for each in parts.values()]
         axes.barh([row + 0.4 * offset for row in range(len(names))], values, height=0.38, label=label)
-    axes.set_yticks([row + 0.2 for row in range(len(names))], [name.replace("/", ": ") for name in names])
+    axes.set_yticks([row + 0.2 for row in range(len(names))], names)
     axes.invert_yaxis()
     axes.set_xlabel("multiple of open_clip's encode_image")
     axes.legend()
