@@ -11,14 +11,8 @@ Result = dict[str, Any]
 
 def tables(result: Result) -> str:
     """All tables of a result, with where it comes from."""
-    source = result["provenance"]
-    machine, versions = source["machine"], source["versions"]
-    where = f"{result['threads']} threads of {machine['gpu'] or machine['processor']}"
     lines = [
-        f"Random weights of {result['inference']['backbone']} at {result['inference']['image_size']} pixels, one "
-        f"image, float32, {where}, torch {versions['torch']}, open_clip {versions['open_clip_torch']}; medians of "
-        f"{result['repetitions']} interleaved runs. Operations are counted and exact, seconds are not: the machine may "
-        "have done other things.",
+        _source(result),
         "",
         _inference(result["inference"]),
         "",
@@ -35,6 +29,24 @@ def tables(result: Result) -> str:
     if result["inference"]["variants"]:
         lines += ["", _variants(result["inference"]["variants"])]
     return "\n".join(lines)
+
+
+def summary(result: Result) -> str:
+    """The first table alone, with where it comes from."""
+    return "\n\n".join((_source(result), _inference(result["inference"]), _training(result["training"])))
+
+
+def _source(result: Result) -> str:
+    source = result["provenance"]
+    machine, versions = source["machine"], source["versions"]
+    threads = f"{result['threads']} thread" + "s" * (result["threads"] > 1)
+    where = f"{threads} of {machine['gpu'] or machine['processor']}"
+    return (
+        f"Random weights of {result['inference']['backbone']} at {result['inference']['image_size']} pixels, one "
+        f"image, float32, {where}, torch {versions['torch']}, open_clip {versions['open_clip_torch']}; medians of "
+        f"{result['repetitions']} interleaved runs. Operations are counted and exact, seconds are not: the machine may "
+        "have done other things."
+    )
 
 
 def _inference(found: Result) -> str:

@@ -2,8 +2,8 @@
 
 ``--check`` fails where one is stale.
 
-Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote, and ``benchmark/results`` is
-what ``python -m benchmark run quick`` wrote.
+Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote, ``docs/results/speed.json``
+of what ``python -m benchmark speed`` wrote, and ``benchmark/results`` is what ``python -m benchmark run quick`` wrote.
 """
 
 import argparse
@@ -15,6 +15,8 @@ from pathlib import Path
 from benchmark.leaderboard import Board, boards
 from benchmark.render import TINY, board_provenance, markdown_table, remarks
 from benchmark.reported import load_reported
+from benchmark.speed_table import summary
+from benchmark.speed_table import tables as speed_tables
 from benchmark.store import Store
 from benchmark.tables import ablation, overview, published
 
@@ -71,11 +73,19 @@ def published_tables() -> str:
 def pages() -> dict[Path, str]:
     """All pages with generated parts, as they should be."""
     demo, board = json.loads((ROOT / "docs/results/demo.json").read_text()), quick_board()
-    readme, page = ROOT / "README.md", ROOT / "docs/benchmark.md"
+    speed = json.loads((ROOT / "docs/results/speed.json").read_text())
+    readme, page, speed_page = ROOT / "README.md", ROOT / "docs/benchmark.md", ROOT / "docs/speed.md"
+    generated = {
+        "demo": demo_table(demo),
+        "benchmark": benchmark_tables(board, whole=False),
+        "speed": summary(speed),
+    }
+    start = readme.read_text()
+    for name, content in generated.items():
+        start = filled(start, name, content)
     return {
-        readme: filled(
-            filled(readme.read_text(), "demo", demo_table(demo)), "benchmark", benchmark_tables(board, whole=False)
-        ),
+        readme: start,
+        speed_page: filled(speed_page.read_text(), "speed", speed_tables(speed)),
         page: filled(
             filled(page.read_text(), "benchmark", benchmark_tables(board, whole=True)), "published", published_tables()
         ),
