@@ -24,9 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 if all is well, 1 if cells failed or tables are stale, 2 for bad input, 130 after Ctrl-C.
     """
+    try:
+        modules = {name: import_module(f".{name}", __package__) for name in COMMANDS}
+    except ModuleNotFoundError as error:
+        print(f"error: the benchmark needs {error.name}: pip install 'anomalib-cops[benchmark]'", file=sys.stderr)
+        return 2
     parser = ArgumentParser(prog=_program(), description="The leaderboard: from folders to comparison tables.")
     commands = parser.add_subcommands(dest="command")
-    modules = {name: import_module(f".{name}", __package__) for name in COMMANDS}
     for name, purpose in COMMANDS.items():
         commands.add_subcommand(name, modules[name].arguments(), help=purpose)
     options = parser.parse_args(arguments)

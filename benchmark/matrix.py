@@ -198,7 +198,8 @@ class Matrix:
 def identity(name: str, root: Path | None) -> str:
     """A data set's name or folder as settings know it: the same where the root lies elsewhere."""
     path = Path(name).expanduser()
-    if not path.is_dir():
+    # A bare word is taken as it is: a folder of that name in the working directory shall not change a fingerprint.
+    if path.name == name or not path.is_dir():
         return name
     path = path.resolve()
     if root is not None and path.is_relative_to(root.resolve()):

@@ -5,6 +5,7 @@ all, so workers need no folder of results; only the data sets have to lie at the
 """
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from .work import Event, Failed, Folders, Runner, Started, Trained, Work
 
 RETRIES = 3
 """Of a task whose worker died."""
+CONNECT_SECONDS = 5.0
 
 
 class RayExecutor:
@@ -73,6 +75,7 @@ class RayExecutor:
 
     def _connect(self) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        self._check_address()
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
         if self._address is None:
             options["include_dashboard"] = False
@@ -84,6 +87,16 @@ class RayExecutor:
         gpus, there = self._resources["num_gpus"], self._ray.cluster_resources().get("GPU", 0)
         if gpus > there:
             raise InputError(f"every task wants {gpus} GPUs, but the cluster has {there:.0f}; lower --gpus.")
+
+    def _check_address(self) -> None:
+        """Ray itself waits for many minutes for a cluster that is not there."""
+        host, _, port = (self._address or "").removeprefix("ray://").rpartition(":")
+        if not host or not port.isdigit():
+            return
+        try:
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        except OSError as error:
+            raise InputError(f"no Ray cluster answers at {self._address} ({error}); check --ray-address.") from None
 
     def _collect(self, pending: dict[Any, Cell | None]) -> Iterator[Event]:
         """Events of all tasks, in the order in which they are ready."""

@@ -47,11 +47,15 @@ def main(options: Namespace) -> int:
     executor = make_executor(options.executor, options.ray_address, options.cpus, options.gpus)
     # Only now, as importing torch and anomalib takes seconds: what is mistyped is told at once.
     with quiet():
-        from .discovery import discover
+        from anomalib_cops.data import discover
+
         from .runner import ModelRunner
 
     wants_found = any(transfer.discover for transfer in matrix.transfers)
-    cells = matrix.cells(root, discover(root) if root and wants_found else ())
+    found = discover(root) if root and wants_found else ()
+    if root and wants_found and not found:
+        raise InputError(f"there are no labelled data sets in {root}; see docs/data.md for how they are laid out.")
+    cells = matrix.cells(root, found)
     runner = ModelRunner(root, options.save_maps, matrix.pictures)
     for cell in cells:
         runner.check(cell)

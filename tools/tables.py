@@ -1,9 +1,8 @@
-"""Tables of README and docs, made from result files between markers: ``python -m tools.tables``.
-
-``--check`` fails where one is stale.
+"""Tables of README and docs, made between markers: ``python -m tools.tables``; ``--check`` fails where one is stale.
 
 Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote, ``docs/results/speed.json``
-of what ``python -m benchmark speed`` wrote, and ``benchmark/results`` is what ``python -m benchmark run quick`` wrote.
+of what ``python -m benchmark speed`` wrote, ``benchmark/results`` of ``python -m benchmark run quick``. What is said of
+data sets is made from their declarations.
 """
 
 import argparse
@@ -12,11 +11,12 @@ import os
 import sys
 from pathlib import Path
 
+from anomalib_cops.data.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICAL
+from anomalib_cops.data.describe import catalogue, layouts
+from benchmark import speed_table
 from benchmark.leaderboard import Board, boards
 from benchmark.render import TINY, board_provenance, markdown_table, remarks
 from benchmark.reported import load_reported
-from benchmark.speed_table import summary
-from benchmark.speed_table import tables as speed_tables
 from benchmark.store import Store
 from benchmark.tables import ablation, overview, published
 
@@ -70,28 +70,6 @@ def published_tables() -> str:
     return f"{text}\n\n{load_reported().legend}"
 
 
-def pages() -> dict[Path, str]:
-    """All pages with generated parts, as they should be."""
-    demo, board = json.loads((ROOT / "docs/results/demo.json").read_text()), quick_board()
-    speed = json.loads((ROOT / "docs/results/speed.json").read_text())
-    readme, page, speed_page = ROOT / "README.md", ROOT / "docs/benchmark.md", ROOT / "docs/speed.md"
-    generated = {
-        "demo": demo_table(demo),
-        "benchmark": benchmark_tables(board, whole=False),
-        "speed": summary(speed),
-    }
-    start = readme.read_text()
-    for name, content in generated.items():
-        start = filled(start, name, content)
-    return {
-        readme: start,
-        speed_page: filled(speed_page.read_text(), "speed", speed_tables(speed)),
-        page: filled(
-            filled(page.read_text(), "benchmark", benchmark_tables(board, whole=True)), "published", published_tables()
-        ),
-    }
-
-
 def filled(text: str, name: str, content: str) -> str:
     """A page with the part between its markers replaced."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
@@ -105,16 +83,39 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args(arguments)
-    stale = {page: fresh for page, fresh in pages().items() if fresh != page.read_text()}
-    if options.check:
-        for page in stale:
-            print(f"{page.name} is stale: run python -m tools.tables")
-        return 1 if stale else 0
-    for page, fresh in stale.items():
-        unfinished = page.with_suffix(".tmp")
-        unfinished.write_text(fresh)
-        os.replace(unfinished, page)
-    return 0
+    stale = [page for page, name, content in tables() if not _refresh(ROOT / page, name, content, options.check)]
+    for page in stale:
+        print(f"{page} is stale: run python -m tools.tables")
+    return 1 if stale else 0
+
+
+def tables() -> list[tuple[str, str, str]]:
+    """Page, name of the markers and content of each table."""
+    demo, board = json.loads((ROOT / "docs/results/demo.json").read_text()), quick_board()
+    speed = json.loads((ROOT / "docs/results/speed.json").read_text())
+    sets = [("industrial", INDUSTRIAL), ("medical", MEDICAL), ("further", FURTHER)]
+    return [
+        ("README.md", "demo", demo_table(demo)),
+        ("README.md", "benchmark", benchmark_tables(board, whole=False)),
+        ("README.md", "speed", speed_table.summary(speed)),
+        ("docs/speed.md", "speed", speed_table.tables(speed)),
+        ("docs/benchmark.md", "benchmark", benchmark_tables(board, whole=True)),
+        ("docs/benchmark.md", "published", published_tables()),
+        *(("docs/datasets.md", f"catalogue {name}", catalogue(declared)) for name, declared in sets),
+        ("docs/datasets.md", "layouts", layouts(CATALOG.values())),
+    ]
+
+
+def _refresh(page: Path, name: str, content: str, check: bool) -> bool:
+    """Whether a page is fresh, or has been made so."""
+    text = page.read_text(encoding="utf-8")
+    fresh = filled(text, name, content)
+    if fresh == text or check:
+        return fresh == text
+    unfinished = page.with_suffix(".tmp")
+    unfinished.write_text(fresh, encoding="utf-8")
+    os.replace(unfinished, page)
+    return True
 
 
 if __name__ == "__main__":

@@ -113,18 +113,30 @@ function scatterChart(points, labels, label, width) {
     }
   }
   svg.append(draw("text", { class: "soft", x: (left + width) / 2, y: height - 8, "text-anchor": "middle" }, labels.x));
-  const taken = [];
-  for (const each of [...points].sort((a, b) => b.y - a.y)) {
+  const boxes = points.map((each) => [x(each.x) - 7, y(each.y) - 7, x(each.x) + 7, y(each.y) + 7]);
+  for (const each of points) {
     const dot = draw("circle", { cx: x(each.x), cy: y(each.y), r: 6 });
     dot.style.fill = each.color;
     svg.append(titled(dot, `${each.name}: ${percent(each.y)}, ${each.x.toPrecision(3)} ms`));
-    const leftward = x(each.x) > width * 0.62;
-    let height_ = y(each.y) + 4;
-    while (taken.some((other) => Math.abs(other - height_) < 13)) height_ += 4;
-    taken.push(height_);
-    svg.append(draw("text", { x: x(each.x) + (leftward ? -10 : 10), y: height_, "text-anchor": leftward ? "end" : "start" }, each.name));
+  }
+  for (const each of points) {
+    const spot = labelSpot(x(each.x), y(each.y), 6.6 * each.name.length, boxes, width - right);
+    boxes.push(spot);
+    svg.append(draw("text", { x: spot[0], y: spot[3] - 3 }, each.name));
   }
   return svg;
+}
+
+// A box [left, top, right, bottom] for a label beside, above or below a point: the first of those that cover the least.
+function labelSpot(x, y, length, boxes, limit) {
+  const spots = [];
+  for (const lift of [0, -13, 13, -26, 26]) {
+    spots.push([x + 10, y - 8 + lift, x + 10 + length, y + 7 + lift], [x - 10 - length, y - 8 + lift, x - 10, y + 7 + lift]);
+  }
+  const covered = (spot) =>
+    boxes.reduce((sum, box) => sum + Math.max(0, Math.min(spot[2], box[2]) - Math.max(spot[0], box[0])) * Math.max(0, Math.min(spot[3], box[3]) - Math.max(spot[1], box[1])), 0) +
+    1000 * (spot[2] > limit || spot[0] < 0);
+  return spots.reduce((best, spot) => (covered(spot) < covered(best) ? spot : best));
 }
 
 function percent(share, decimals = 1) {

@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmark.metrics import Predictions, aupro, f1_max, score
 
-SIZE = (7, 17, 23)
+SIZE = (7, 11, 15)
 
 
 def flooded(mask):
@@ -52,7 +52,7 @@ def example(seed, levels=None):
     rng = np.random.default_rng(seed)
     masks = rng.random(SIZE) < 0.04
     masks[0] = False
-    masks[1, 3:8, 4:12] = True
+    masks[1, 3:8, 4:9] = True
     maps = rng.random(SIZE) + 0.4 * masks
     if levels:  # many equal values
         maps = np.round(maps * levels) / levels

@@ -1,5 +1,7 @@
 """A real Ray of two workers, with a model that costs nothing."""
 
+import socket
+
 import pytest
 
 from anomalib_cops.errors import InputError
@@ -31,6 +33,14 @@ def test_a_killed_worker_loses_nothing(tmp_path):
     assert table(journal.parent / "results", "csv") == expected
     trained = [result.training.images for _, result in Store(journal.parent / "results").results()]
     assert set(trained) == {10}
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(tmp_path):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    with pytest.raises(InputError, match=f"no Ray cluster answers at {address}"):
+        schedule(tmp_path / "results", executor=make_executor("ray", address)).run()
 
 
 def test_impossible_resources_are_refused(tmp_path):

@@ -29,6 +29,12 @@ def spot(size: tuple[int, int] = (12, 10)) -> np.ndarray:
     return mask
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No index of one test is another's."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+
+
 @pytest.fixture
 def make_category() -> MakeCategory:
     """Writes a category in the layout good/defect/mask and returns its folder."""

@@ -79,7 +79,7 @@ def test_masks_are_found_by_name_never_by_order(tmp_path: Path, make_category: M
 def test_missing_masks_are_named(tmp_path: Path, make_category: MakeCategory) -> None:
     folder = make_category(tmp_path / "bolt")
     (folder / "mask" / "002.png").unlink()
-    with pytest.raises(InputError, match=r"no mask in \S*mask has the name of \S*defect\S002\.png; add"):
+    with pytest.raises(InputError, match=r"bolt has no mask for \S*defect\S002\.png; add"):
         FolderSet(folder).samples("bolt")
     shutil.rmtree(folder / "mask")
     save(folder / "mask" / "unrelated.png", spot())
@@ -104,11 +104,23 @@ def test_an_empty_folder(tmp_path: Path) -> None:
         FolderSet(tmp_path)
 
 
-def test_hidden_files_and_loops_of_links_are_passed_over(tmp_path: Path, make_category: MakeCategory) -> None:
+def test_hidden_files_are_passed_over_and_links_followed(tmp_path: Path, make_category: MakeCategory) -> None:
     folder = make_category(tmp_path / "bolt", good=1, defect=1)
+    other = make_category(tmp_path / "other", good=2)
     (folder / "good" / "._000.png").write_text("left by a file manager")
+    os.symlink(other / "good", folder / "good" / "more")
+    assert len(FolderSet(folder).samples("bolt")) == 4
+
+
+def test_a_loop_of_links_is_named(tmp_path: Path, make_category: MakeCategory) -> None:
+    folder = make_category(tmp_path / "bolt", good=1, defect=1)
     os.symlink(folder, folder / "good" / "again")
-    assert len(FolderSet(folder).samples("bolt")) == 2
+    with pytest.raises(InputError, match=r"the link \S*good/again\S* leads back to a folder"):
+        FolderSet(folder).samples("bolt")
+    (folder / "good" / "again").unlink()
+    os.symlink(folder / "good" / "again", folder / "good" / "again")
+    with pytest.raises(InputError, match=r"the link \S*good/again leads nowhere"):
+        FolderSet(folder).samples("bolt")
 
 
 def test_names_with_spaces_and_unicode(tmp_path: Path, make_category: MakeCategory) -> None:
@@ -116,3 +128,19 @@ def test_names_with_spaces_and_unicode(tmp_path: Path, make_category: MakeCatego
     found = FolderSet(tmp_path / "größe 1")
     assert found.categories == ("螺丝 m4",)
     assert all(Path(path).is_file() for path in found.samples("螺丝 m4")["image_path"])
+
+
+def test_a_folder_without_permission_is_named(
+    tmp_path: Path, make_category: MakeCategory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_category(tmp_path / "bolt")
+    scandir = os.scandir
+
+    def look(place: Path) -> object:
+        if Path(place).name == "defect":
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr("anomalib_cops.data.listing.os.scandir", look)
+    with pytest.raises(InputError, match=r"the folder \S*bolt/defect cannot be listed \(Permission denied\)"):
+        FolderSet(folder).samples("bolt")

@@ -1,6 +1,7 @@
 """Labelled images of any origin as one anomalib data set."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,11 @@ from torchvision.transforms.v2 import Transform
 from torchvision.transforms.v2.functional import to_dtype, to_image
 from torchvision.tv_tensors import Mask
 
-from anomalib_cops.data.images import read_image, read_mask
+from anomalib_cops.data.images import MASK_ABOVE, read_image, read_mask
 from anomalib_cops.data.world import draw_address, is_drawn
 from anomalib_cops.errors import InputError
 
-COLUMNS = ("image_path", "label", "label_index", "mask_path", "split", "set", "category", "masked")
+COLUMNS = ("image_path", "label", "label_index", "mask_path", "split", "set", "category", "masked", "mask_above")
 
 
 class LabelledImages(AnomalibDataset):
@@ -26,7 +27,8 @@ class LabelledImages(AnomalibDataset):
     Args:
         samples: A row per image: ``image_path`` (a file or a synthetic address), ``label`` (``good`` or the kind of
             defect), ``label_index`` (0 normal, 1 anomalous), ``mask_path`` (empty where there is no file), ``split``,
-            ``set``, ``category``, and ``masked``: whether it is known which pixels are anomalous.
+            ``set``, ``category``, ``masked``: whether it is known which pixels are anomalous, and ``mask_above``: the
+            grey level of masks above which they are (127 if the column is not there).
         augmentations: Applied to image and mask together.
     """
 
@@ -42,6 +44,8 @@ class LabelledImages(AnomalibDataset):
 
     @samples.setter
     def samples(self, samples: DataFrame) -> None:
+        if "mask_above" not in samples:
+            samples = samples.assign(mask_above=MASK_ABOVE)
         self._samples = samples[list(COLUMNS)].sort_values(by="image_path", ignore_index=True)
 
     @property
@@ -58,7 +62,7 @@ class LabelledImages(AnomalibDataset):
             InputError: A file cannot be read, or image and mask differ in size.
         """
         row = self.samples.iloc[index]
-        levels, anomalous = _read(row.image_path, row.mask_path, bool(row.masked))
+        levels, anomalous = _read(row)
         image = to_dtype(to_image(levels), torch.float32, scale=True)
         mask = None if anomalous is None else Mask(torch.from_numpy(anomalous.astype(np.uint8)))
         if self.augmentations and mask is None:
@@ -79,18 +83,21 @@ class LabelledImages(AnomalibDataset):
         return _collate
 
 
-def _read(image_path: str, mask_path: str, masked: bool) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_] | None]:
-    if is_drawn(image_path):
-        return draw_address(image_path)
-    image = read_image(image_path)
-    if not masked:
+def _read(row: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_] | None]:
+    """Levels and anomalous pixels; a normal image has none, whatever a mask says."""
+    if is_drawn(row.image_path):
+        return draw_address(row.image_path)
+    image = read_image(row.image_path)
+    if not row.masked:
         return image, None
-    if not mask_path:
+    if not row.mask_path or not row.label_index:
         return image, np.zeros(image.shape[:2], np.bool_)
-    mask = read_mask(mask_path)
+    mask = read_mask(row.mask_path, int(row.mask_above))
     if mask.shape != image.shape[:2]:
         has, needs = (f"{width}x{height}" for height, width in (mask.shape, image.shape[:2]))
-        raise InputError(f"the mask {mask_path} has {has} pixels, but its image {image_path} {needs}; make them equal.")
+        raise InputError(
+            f"the mask {row.mask_path} has {has} pixels, but its image {row.image_path} {needs}; make them equal."
+        )
     return image, mask
 
 

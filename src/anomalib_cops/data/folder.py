@@ -2,42 +2,97 @@
 
 Three layouts are found by looking: ``<set>/<category>/{good,defect,mask}/``, the same without categories, and that of
 MVTec AD (``test/good``, ``test/<kind>``, ``ground_truth/<kind>`` in each category). Other usual words serve as well
-(``GOOD``, ``DEFECT``, ``MASK``). A mask has the stem of its image, or ``<stem>_mask``.
+(``GOOD``, ``DEFECT``, ``MASK``). A mask has the stem of its image, or ends in one more word (``ENDINGS``).
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pandas import DataFrame
 
-from anomalib_cops.data.images import SUFFIXES
+from anomalib_cops.data.images import MASK_ABOVE, SUFFIXES
+from anomalib_cops.data.index import indexed
+from anomalib_cops.data.listing import Listing
+from anomalib_cops.data.samples import ENDINGS, anomalous, complete, normal, table
 from anomalib_cops.errors import InputError
 
 GOOD = ("good", "normal", "ok")
 DEFECT = ("defect", "defects", "defective", "bad", "anomaly", "anomalous", "abnormal", "ko")
 MASK = ("mask", "masks", "ground_truth", "groundtruth", "gt")
 
-_NAMED_AT_MOST = 3
+EXPECTED = f"{', '.join(SUFFIXES[:3])} files, or the like, in folders named like 'good' and 'defect'"
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """Where one category keeps its images.
 
     Attributes:
         folder: The category.
-        good: Normal images.
-        defects: Anomalous images, in sub-folders or not.
-        base: What the path of a defect image is taken relative to when its mask is looked up.
-        mask: Masks.
+        good: Folders of normal images.
+        defects: Folders of anomalous images, with their sub-folders.
+        base: What the path of an image is taken relative to when its mask is looked up; by default the folder of the
+            above that it is in.
+        masks: Folders of masks.
+        mask_above: A pixel is anomalous where the brightest channel of its mask is above this.
+        suffixes: Of images and masks.
     """
 
     folder: Path
-    good: Path | None
+    good: tuple[Path, ...]
     defects: tuple[Path, ...]
-    base: Path | None
-    mask: Path | None
+    masks: tuple[Path, ...]
+    base: Path | None = None
+    mask_above: int = MASK_ABOVE
+    suffixes: tuple[str, ...] = SUFFIXES
+
+    def read(self, name: str, category: str, listing: Listing) -> DataFrame:
+        """All images; an anomalous image whose mask is empty of anomalous pixels stays anomalous."""
+        known = self._known_masks(listing)
+        # Names of normal and anomalous images repeat: only a path that says which is meant tells of a normal one.
+        rows = [normal(image, self._mask_of(image, known, told=False)) for image in self._images(self.good, listing)]
+        for image in self._images(self.defects, listing):
+            rows.append(anomalous(image, self._kind(image), self._mask_of(image, known, told=True)))
+        return table(rows, name=name, category=category, masked=bool(known), mask_above=self.mask_above)
+
+    def _images(self, folders: Sequence[Path], listing: Listing) -> list[Path]:
+        inside = [image for folder in folders for image in listing.tree(folder)]
+        return [image for image in inside if image.name.lower().endswith(self.suffixes)]
+
+    def _known_masks(self, listing: Listing) -> dict[str, Path]:
+        """All masks by their path inside the mask folder, without suffix; the first by name of two with one stem."""
+        known: dict[str, Path] = {}
+        for folder in self.masks:
+            for mask in self._images([folder], listing):
+                known.setdefault(_without_suffix(_below(folder, mask)), mask)
+        return known
+
+    def _mask_of(self, image: Path, known: dict[str, Path], told: bool) -> Path | None:
+        inside = _without_suffix(self._inside(image))
+        folder, stem = os.path.split(inside)
+        # Masks may lie in a folder named like the folder of defects: ground_truth/bad beside bad.
+        stems = (*((inside,) if told or folder else ()), os.path.join(image.parent.name, stem))
+        return next((known[name] for each in stems for ending in ENDINGS if (name := each + ending) in known), None)
+
+    def _kind(self, image: Path) -> str:
+        """The defect's kind: the sub-folder it is in, or the name of the folder of defects."""
+        return Path(os.path.dirname(self._inside(image)) or image.parent.name).as_posix()
+
+    def _inside(self, image: Path) -> str:
+        bases = (self.base,) if self.base else (*self.defects, *self.good)
+        return next((inside for base in bases if (inside := _below(base, image))), image.name)
+
+
+def _below(folder: Path, image: Path) -> str:
+    """Path of an image inside a folder; empty if it is elsewhere. Path objects would take seconds for 100,000."""
+    start = f"{folder}{os.sep}"
+    return str(image)[len(start) :] if str(image).startswith(start) else ""
+
+
+def _without_suffix(path: str) -> str:
+    return os.path.splitext(path)[0]
 
 
 class FolderSet:
@@ -54,104 +109,56 @@ class FolderSet:
         self.folder = Path(os.path.abspath(folder))
         self.name = self.folder.name
         self.identity = os.path.realpath(folder)
-        whole = _parts(self.folder)
-        found = [whole] if whole else [part for child in _subfolders(self.folder).values() if (part := _parts(child))]
-        if not found:
+        self._found = find_categories(self.folder, Listing())
+        if not self._found:
             raise InputError(
                 f"{folder} holds no labelled images; expected are folders good and defect (and mask) in it or in each "
                 "of its sub-folders, or test/good, test/<kind> and ground_truth/<kind>."
             )
-        self._found = {part.folder.name: part for part in found}
         self.categories = tuple(sorted(self._found))
+
+    def listed(self, category: str, listing: Listing) -> DataFrame:
+        """What there is of a category, complete or not."""
+        return self._found[category].read(self.name, category, listing)
 
     def samples(self, category: str) -> DataFrame:
         """Lists one category: a row per image, as ``LabelledImages`` takes them; ``masked`` where masks exist.
 
-        An anomalous image whose mask file is empty of anomalous pixels stays anomalous.
-
         Raises:
             InputError: Normal or anomalous images are missing, or masks of some anomalous images.
         """
-        parts = self._found[category]
-        good = _images(parts.good) if parts.good else []
-        defects = [image for folder in parts.defects for image in _images(folder)]
-        for images, kind, names in ((good, "normal", GOOD), (defects, "anomalous", DEFECT)):
-            if not images:
-                raise InputError(
-                    f"{parts.folder} has no {kind} images; expected are {', '.join(SUFFIXES[:3])} files, or the like, "
-                    f"in a folder named {' or '.join(names[:3])}."
-                )
-        known = _masks(parts)
-        masks = {image: mask for image in defects if (mask := _mask_of(image, parts, known))}
-        if known and (missing := [str(image) for image in defects if image not in masks]):
-            more = f" and {len(missing) - _NAMED_AT_MOST} more" if len(missing) > _NAMED_AT_MOST else ""
-            raise InputError(
-                f"no mask in {parts.mask} has the name of {', '.join(missing[:_NAMED_AT_MOST])}{more}; add what is "
-                "missing, or move the mask folder away to use image labels only."
-            )
-        rows = [(str(image), "good", 0, "") for image in good]
-        rows += [(str(image), _kind(image, parts), 1, str(masks.get(image, ""))) for image in defects]
-        samples = DataFrame(rows, columns=["image_path", "label", "label_index", "mask_path"])
-        return samples.assign(set=self.name, category=category, masked=bool(known))
+        samples = indexed(self.folder, self.name, category, lambda listing: self.listed(category, listing))
+        return complete(samples, self._found[category].folder, expected=EXPECTED)
 
 
-def _parts(folder: Path) -> _Parts | None:
-    children = _subfolders(folder)
+def find_categories(folder: Path, listing: Listing) -> dict[str, Parts]:
+    """Categories in a folder, or the folder itself if it is one; empty if there are none.
+
+    Raises:
+        InputError: A folder cannot be listed.
+    """
+    whole = _parts(folder, listing)
+    children = [] if whole else listing.look(folder).folders.values()
+    found = [whole] if whole else [parts for child in children if (parts := _parts(child, listing))]
+    return {parts.folder.name: parts for parts in found}
+
+
+def _parts(folder: Path, listing: Listing) -> Parts | None:
+    children = listing.look(folder).folders
     good, defect, mask = (_first(children, names) for names in (GOOD, DEFECT, MASK))
     if good or defect:
-        return _Parts(folder, good, (defect,) if defect else (), defect, mask)
+        return Parts(folder, _given(good), _given(defect), _given(mask))
     if "test" not in children:
         return None
-    kinds = _subfolders(children["test"])
+    kinds = listing.look(children["test"]).folders
     good = _first(kinds, GOOD)
-    return _Parts(folder, good, tuple(kind for kind in kinds.values() if kind != good), children["test"], mask)
-
-
-def _kind(image: Path, parts: _Parts) -> str:
-    """The defect's kind: the sub-folder it is in, or the name of the folder of defects."""
-    assert parts.base is not None
-    inside = image.parent.relative_to(parts.base).as_posix()
-    return parts.base.name if inside == "." else inside
-
-
-def _masks(parts: _Parts) -> dict[Path, Path]:
-    """All masks by their path inside the mask folder, without suffix."""
-    if parts.mask is None:
-        return {}
-    # Reversed, so that of two files with one stem the first by name wins.
-    return {mask.relative_to(parts.mask).with_suffix(""): mask for mask in reversed(_images(parts.mask))}
-
-
-def _mask_of(image: Path, parts: _Parts, known: dict[Path, Path]) -> Path | None:
-    assert parts.base is not None
-    inside = image.relative_to(parts.base).with_suffix("")
-    # Masks may lie in a folder named like the folder of defects: ground_truth/bad beside bad.
-    stems = (inside, parts.base.name / inside)
-    names = (name for stem in stems for name in (stem, stem.with_name(stem.name + "_mask")))
-    return next((known[name] for name in names if name in known), None)
-
-
-def _subfolders(folder: Path) -> dict[str, Path]:
-    try:
-        folders = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-    except OSError as error:
-        raise InputError(f"the folder {folder} cannot be listed ({error.strerror}); give a readable one.") from None
-    return {child.name.casefold(): child for child in folders}
+    defects = tuple(kind for kind in kinds.values() if kind != good)
+    return Parts(folder, _given(good), defects, _given(mask), base=children["test"]) if kinds else None
 
 
 def _first(children: dict[str, Path], names: tuple[str, ...]) -> Path | None:
     return next((children[name] for name in names if name in children), None)
 
 
-def _images(folder: Path) -> list[Path]:
-    """All images below a folder, by name."""
-
-    def refuse(error: OSError) -> None:
-        raise InputError(f"the folder {error.filename} cannot be listed ({error.strerror}); give a readable one.")
-
-    return sorted(
-        Path(inside, name)
-        for inside, _, names in os.walk(folder, onerror=refuse)
-        for name in names
-        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-    )
+def _given(folder: Path | None) -> tuple[Path, ...]:
+    return (folder,) if folder else ()

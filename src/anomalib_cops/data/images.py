@@ -12,8 +12,9 @@ from PIL import Image, UnidentifiedImageError
 from anomalib_cops.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+# Users' masks are often saved with loss.
+MASK_ABOVE = 127
 
-_ANOMALOUS_ABOVE = 127
 _NAMED_AT_MOST = 3
 
 
@@ -31,18 +32,25 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
     return levels
 
 
-def read_mask(path: str | Path) -> npt.NDArray[np.bool_]:
-    """Reads a mask file, shape (height, width): anomalous where the brightest channel is above 127.
+def read_mask(path: str | Path, above: int = MASK_ABOVE) -> npt.NDArray[np.bool_]:
+    """Reads a mask file, shape (height, width).
 
     A mask without any anomalous pixel is returned as it is.
 
+    Args:
+        path: The file.
+        above: A pixel is anomalous where its brightest channel is above this, in [0, 254].
+
     Raises:
-        InputError: As ``read_image``; or the mask is written with 0 and 1, which would silently be empty.
+        InputError: As ``read_image``; or the mask is written with levels that are all too dark, which would silently
+            be empty.
     """
     levels = read_image(path).max(axis=2)
-    if levels.max() == 1:
-        raise InputError(f"{path} is a mask of 0 and 1, but anomalous means brighter than 127; save it with 0 and 255.")
-    return np.asarray(levels > _ANOMALOUS_ABOVE, np.bool_)
+    if above and levels.max() == 1:
+        raise InputError(
+            f"{path} is a mask of 0 and 1, but anomalous means brighter than {above}; save it with 0 and 255."
+        )
+    return np.asarray(levels > above, np.bool_)
 
 
 def check_images(paths: Iterable[str | Path]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import copy
 import os
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,33 +14,39 @@ from pandas import DataFrame
 from torch.utils.data import DataLoader, RandomSampler
 from torchvision.transforms.v2 import Transform
 
-from anomalib_cops.data.catalog import LabelledSet, choose, find_set
 from anomalib_cops.data.dataset import LabelledImages
-from anomalib_cops.data.world import SyntheticSet, is_drawn
+from anomalib_cops.data.published_set import PublishedSet
+from anomalib_cops.data.sets import Wanted, find_set
+from anomalib_cops.data.sides import Part, held_out, list_images, refuse_shared_images, share_out
+from anomalib_cops.data.world import SyntheticSet
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import register
 from anomalib_cops.processes import Share, place
 
-_Part = tuple[LabelledSet, tuple[str, ...]]
+_Given = str | dict[str, Any] | list[str | dict[str, Any]]
 
 
 class ZeroShotTransfer(AnomalibDataModule):
-    """Trains and validates on one labelled data set (the auxiliary one), tests on others.
+    """Trains and validates on labelled data (the auxiliary set), tests on data sets never seen.
 
     The source's labelled split, normal and anomalous images with masks, is used for training, but for a part that is
     held out for validation, so that no threshold comes from the target. The published protocol does the same: it
     trains on the test split of one data set and tests on another.
 
-    A data set is given by its name, ``synthetic``, ``mvtec`` or ``visa``, or as a folder (layouts: see ``folder.py``).
+    A data set is given by its name, ``synthetic`` or one of the catalogue (``python -m anomalib_cops.data layout``
+    lists it), as a folder (layouts: see ``folder.py``), as ``meta:`` and the ``meta.json`` made for an official
+    repository, or by its folders one by one, as anomalib's ``Folder`` takes them: ``{"name": "mine", "normal_dir": ...,
+    "abnormal_dir": ..., "mask_dir": ...}``. Published sets that are not there are downloaded where anomalib can.
     When ``synthetic`` is on both sides and no categories are named, every second category trains, beginning with the
     first, and the others are for testing: surfaces and objects are on both sides.
 
     Args:
-        source: Data set to train on; masks are needed.
-        target: Data set or sets to test on; without masks only image labels are compared.
-        source_categories: Categories to train on; all when not given.
+        source: Data set or sets to train on; masks are needed.
+        target: Data set or sets to test on; without masks only image labels are compared, without normal images only
+            pixels.
+        source_categories: Categories to train on, in any of the sources; all when not given.
         target_categories: Categories to test on, in any of the targets; all when not given.
-        root: Folder of published data sets; anomalib's own when not given. Nothing is downloaded.
+        root: Folder of published data sets; anomalib's own when not given.
         train_batch_size: Images per training step.
         eval_batch_size: Images per step in validation and test.
         num_workers: Processes that read images, at most one per processor.
@@ -58,8 +63,8 @@ class ZeroShotTransfer(AnomalibDataModule):
 
     def __init__(
         self,
-        source: str = "synthetic",
-        target: str | list[str] = "synthetic",
+        source: _Given = "synthetic",
+        target: _Given = "synthetic",
         source_categories: list[str] | None = None,
         target_categories: list[str] | None = None,
         root: str | None = None,
@@ -80,8 +85,8 @@ class ZeroShotTransfer(AnomalibDataModule):
             num_workers=min(num_workers, _processors()),
             seed=seed,
         )
-        self.source = str(source)
-        self.target = [str(name) for name in ([target] if isinstance(target, str) else target)]
+        self.source = _several(source)
+        self.target = _several(target)
         self.source_categories = source_categories
         self.target_categories = target_categories
         self.root = root
@@ -92,6 +97,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         self.train_data: LabelledImages
         self.val_data: LabelledImages
         self.test_data: LabelledImages
+        self._places: dict[str, tuple[str, str, str]] | None = None
 
     @property
     def targets(self) -> list[str]:
@@ -119,7 +125,7 @@ class ZeroShotTransfer(AnomalibDataModule):
             InputError: It is not one of ``targets``.
         """
         source, targets = self._sides
-        parts: list[_Part] = [
+        parts: list[Part] = [
             (each, (category,))
             for each, categories in targets
             for category in categories
@@ -139,7 +145,12 @@ class ZeroShotTransfer(AnomalibDataModule):
     def picture_name(self, image_path: str) -> Path | None:
         """A path for the picture of a test image: set, category, label and file name; nothing for other images."""
         self._need_setup()
-        return self._picture_names.get(image_path)
+        if self._places is None:
+            samples = self.test_data.samples
+            names = zip(samples["set"], samples["category"], samples["label"], strict=True)
+            self._places = dict(zip(samples["image_path"], names, strict=True))
+        place = self._places.get(image_path)
+        return Path(*place, Path(image_path).name) if place else None
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled in an order that depends on the seed only, not on what else drew random numbers."""
@@ -167,31 +178,41 @@ class ZeroShotTransfer(AnomalibDataModule):
         ]
         return loaders[0] if len(loaders) == 1 else loaders
 
+    def prepare_data(self) -> None:
+        """Let anomalib download published sets that are not there, where it can.
+
+        Raises:
+            InputError: There is no network, the download fails, or what came is not what was published.
+        """
+        for each, _ in (*self._sides[0], *self._sides[1]):
+            if isinstance(each, PublishedSet):
+                each.fetch()
+
     # Not in the constructor: anomalib's command line buries whatever a datamodule's constructor says.
     @cached_property
-    def _sides(self) -> tuple[_Part, list[_Part]]:
+    def _sides(self) -> tuple[list[Part], list[Part]]:
         """What to train on and what to test on."""
         world = SyntheticSet(self.synthetic_samples, self.synthetic_size, self.seed or 0, self.synthetic_level)
-        sets = [find_set(name, root=self.root, synthetic=world) for name in (self.source, *self.target)]
-        return _share_out(sets, self.source_categories, self.target_categories)
+        sources, targets = (
+            [find_set(wanted, root=self.root, synthetic=world) for wanted in side]
+            for side in (self.source, self.target)
+        )
+        return share_out(sources, targets, self.source_categories, self.target_categories)
 
     def _setup(self, _stage: str | None = None) -> None:
-        source_set, target_sets = self._sides
-        source = _list_images([source_set])
+        source, target = (list_images(side) for side in self._sides)
         if not source["masked"].all():
-            without = source.loc[~source["masked"], "category"].unique()
+            without = source[~source["masked"]].iloc[0]
             raise InputError(
-                f"the source {source_set[0].name} has no masks for {', '.join(without)}, and training needs them; "
+                f"the source {without['set']} has no masks for {without['category']}, and training needs them; "
                 "add a mask folder, choose other categories, or use it as a target."
             )
-        target = _list_images(target_sets)
-        _refuse_shared_images(source, target)
-        held_out = _held_out(source, self.val_fraction, self.seed or 0)
-        self.train_data = LabelledImages(source[~held_out].assign(split=Split.TRAIN.value))
-        self.val_data = LabelledImages(source[held_out].assign(split=Split.VAL.value))
+        refuse_shared_images(source, target)
+        self._places = None
+        validation = held_out(source, self.val_fraction, self.seed or 0)
+        self.train_data = LabelledImages(source[~validation].assign(split=Split.TRAIN.value))
+        self.val_data = LabelledImages(source[validation].assign(split=Split.VAL.value))
         self.test_data = LabelledImages(target.assign(split=Split.TEST.value))
-        places = zip(target["image_path"], target["set"], target["category"], target["label"], strict=True)
-        self._picture_names = {path: Path(*place, Path(path).name) for path, *place in places}
 
     def _create_test_split(self) -> None:
         """The targets are tested as they are; the base class would divide them by label."""
@@ -204,80 +225,13 @@ class ZeroShotTransfer(AnomalibDataModule):
             self.setup()
 
 
+def _several(given: _Given) -> list[Wanted]:
+    return [each if isinstance(each, dict) else str(each) for each in (given if isinstance(given, list) else [given])]
+
+
 def _processors() -> int:
     """Those that this process may use; torch warns of more workers than these."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _share_out(
-    sets: Sequence[LabelledSet], source_categories: list[str] | None, target_categories: list[str] | None
-) -> tuple[_Part, list[_Part]]:
-    """Says which categories of which set are the source and the targets; refuses what is on both sides."""
-    source, *targets = sets
-    if not targets:
-        raise InputError("target is an empty list; name at least one data set to test on.")
-    names = [each.name for each in targets]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise InputError(f"two targets are named {twice}; give each data set once, and folders of different names.")
-    training = choose(source_categories, [source])[0] if source_categories else source.categories
-    testing = choose(target_categories, targets) if target_categories else [each.categories for each in targets]
-    same = next((place for place, each in enumerate(targets) if each.identity == source.identity), None)
-    if same is not None and source.name == "synthetic":
-        if not source_categories and not target_categories:
-            training, testing[same] = source.categories[::2], source.categories[1::2]
-        elif not source_categories:
-            training = tuple(category for category in training if category not in testing[same])
-        elif not target_categories:
-            testing[same] = tuple(category for category in testing[same] if category not in training)
-    if same is not None and (shared := sorted(set(training) & set(testing[same]))):
-        raise InputError(_same_data(f"the categories {', '.join(shared)} of {source.name}"))
-    if not training or not all(testing):
-        raise InputError(f"no category of {source.name} is left for one of the two sides; name fewer for the other.")
-    return (source, training), list(zip(targets, testing, strict=True))
-
-
-def _list_images(parts: Sequence[_Part]) -> DataFrame:
-    return pd.concat(
-        [each.samples(category) for each, categories in parts for category in categories], ignore_index=True
-    )
-
-
-def _held_out(samples: DataFrame, fraction: float, seed: int) -> pd.Series:
-    """Marks the validation part: of each category and label the fraction, at least one image of two or more."""
-    if not 0 < fraction < 1:
-        raise InputError(f"val_fraction={fraction} is not between 0 and 1; give the share to hold out.")
-    generator = torch.Generator().manual_seed(seed)
-    held_out = pd.Series(False, index=samples.index)
-    for _, group in samples.sort_values("image_path").groupby(["category", "label_index"]):
-        count = min(max(1, round(fraction * len(group))), len(group) - 1)
-        chosen = torch.randperm(len(group), generator=generator)[:count].tolist()
-        held_out[group.index[chosen]] = True
-    for label, kind in ((0, "normal"), (1, "anomalous")):
-        if not held_out[samples["label_index"] == label].any():
-            raise InputError(
-                f"the source needs at least two {kind} images of a category, one to hold out for validation."
-            )
-    return held_out
-
-
-def _refuse_shared_images(source: DataFrame, target: DataFrame) -> None:
-    known = {_identity(path) for path in source["image_path"]}
-    shared = [path for path in target["image_path"] if _identity(path) in known]
-    if shared:
-        raise InputError(_same_data(f"{len(shared)} images ({shared[0]} is one)"))
-
-
-def _identity(path: str) -> str | tuple[int, int]:
-    """Equal for two paths to one file, by links or otherwise."""
-    if is_drawn(path):
-        return path
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
-
-
-def _same_data(what: str) -> str:
-    return f"{what} would be both trained on and tested on, which is not zero-shot; choose another source or target."
 
 
 # Where this import is what loaded anomalib, its hook ran too early to see the class.

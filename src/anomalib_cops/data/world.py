@@ -61,7 +61,7 @@ class SyntheticSet:
 
 def is_drawn(path: str) -> bool:
     """Whether this is the address of a synthetic picture, not a file."""
-    return _ADDRESS.fullmatch(PurePosixPath(path).as_posix()) is not None
+    return path.startswith("synthetic") and _ADDRESS.fullmatch(PurePosixPath(path).as_posix()) is not None
 
 
 def draw_address(path: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:

@@ -33,7 +33,7 @@ class StreamingMetric(Metric):
     """A figure of the curve that has every bin as a threshold.
 
     Maps are scores in [0, 1] of shape (batch, height, width); masks of the same shape are 0 where normal. Batches may
-    differ in size. States are sums, so that several processes may share a data set. A figure is NaN where there are no
+    differ in size. States are sums, so that several processes may share a data set. There is no figure where there are no
     anomalous or no normal pixels.
     """
 
@@ -63,12 +63,12 @@ class StreamingMetric(Metric):
             self.normal.scatter_add_(0, bins, -one.expand(len(bins)))
             self.anomalous.scatter_add_(0, bins, self.weights(mask))
 
-    def compute(self) -> Float[Tensor, ""]:
-        """The figure of all pixels so far, in [0, 1] or NaN."""
+    def compute(self) -> Float[Tensor, ""] | None:
+        """The figure of all pixels so far, in [0, 1], or none."""
         reached = (self.normal + self.anomalous) > 0
         true, false = (counts[reached].flip(0).cumsum(0) for counts in (self.anomalous, self.normal))
         if not reached.any() or not true[-1] or not false[-1]:
-            return self.normal.new_tensor(torch.nan, dtype=torch.float32)
+            return None
         return self.figure((true, false)).float()
 
     def weights(self, mask: Bool[Tensor, "height width"]) -> Float[Tensor, " anomalous"]:

@@ -8,15 +8,14 @@ from typing import Any
 import torch
 from anomalib import LearningType
 from anomalib.data import Batch
-from anomalib.metrics import AUPR, AUROC, Evaluator, F1Max
-from anomalib.metrics.base import AnomalibMetric
+from anomalib.metrics import Evaluator
 from torch import Tensor, nn
 
 from anomalib_cops.checkpoint_io import CheckedCheckpointIO
 from anomalib_cops.data.visualizer import TransferVisualizer
 from anomalib_cops.errors import InputError
+from anomalib_cops.evaluation import paper_evaluator
 from anomalib_cops.feature_cache import CacheOptions, FeatureCache, encoder_digest, paths_of_files
-from anomalib_cops.metrics import streaming
 from anomalib_cops.models.assembly import ADAM_BETAS, Assembly
 from anomalib_cops.models.trained_part import TrainedPartMixin
 from anomalib_cops.post_processing import TransferPostProcessor
@@ -115,19 +114,8 @@ class PromptLearningMixin(TrainedPartMixin):
 
     @staticmethod
     def configure_evaluator() -> Evaluator:
-        """The figures that papers report: AUROC, AP and F1-max of images, AUROC, AP and AUPRO of pixels.
-
-        Those of pixels take the same memory for any number of images.
-        """
-        image, pixel = ["pred_score", "gt_label"], ["anomaly_map", "gt_mask"]
-        metrics: list[AnomalibMetric] = [
-            *(metric(fields=image, prefix="image_") for metric in (AUROC, AUPR, F1Max)),
-            *(
-                metric(fields=pixel, prefix="pixel_", strict=False)
-                for metric in (streaming.AUROC, streaming.AUPR, streaming.AUPRO)
-            ),
-        ]
-        return Evaluator(test_metrics=metrics)
+        """The figures that papers report."""
+        return paper_evaluator()
 
     @classmethod
     def configure_visualizer(cls) -> TransferVisualizer:

@@ -1,0 +1,118 @@
+"""Declared data sets in words: their layout as a tree, and all of them as a table."""
+
+from collections.abc import Iterable
+
+from anomalib_cops.data.declaration import DataSet
+from anomalib_cops.data.layouts import AnyLayout, Reader, Table
+
+_COUNT = "…"
+
+
+def page(declared: DataSet) -> str:
+    """Everything that is said of a data set, as plain text."""
+    also = _downloads(declared) and f"; {_downloads(declared)}"
+    lines = [
+        f"{declared.title} ({declared.name}), {declared.domain}",
+        f"home      {declared.home}",
+        f"licence   {declared.licence}",
+        f"test      {counts(declared)}",
+        f"measured  {measured(declared)}",
+        f"shows     {shows(declared)}",
+        f"folder    {' or '.join(declared.folders)}, below root{also}",
+        "",
+        "Its folder is laid out like one of these:",
+    ]
+    for layout in declared.layouts:
+        lines += ["", *tree(layout, declared)]
+    lines += [
+        "",
+        "or like any labelled folder: good/, defect/ and mask/, or test/good/, test/KIND/, ground_truth/KIND/.",
+    ]
+    return "\n".join(lines)
+
+
+def tree(layout: AnyLayout, declared: DataSet) -> list[str]:
+    """Paths that a layout has, one line each."""
+    shown = [(_shown(path, declared), _shown(note, declared)) for path, note in _paths(layout)]
+    width = max(len(path) for path, _ in shown)
+    return [f"  {path:<{width}}  {note}" for path, note in shown]
+
+
+def _paths(layout: AnyLayout) -> list[tuple[str, str]]:
+    """Patterns of a layout, and what is there."""
+    if isinstance(layout, Table):
+        where = f" where {' and '.join(f'{name} is {value}' for name, value in layout.where)}" if layout.where else ""
+        paths = [
+            (layout.file, f"a row per image{where}; anomalous: {' is '.join(layout.label)}"),
+            (layout.image, "images, by the columns of that row"),
+        ]
+        return [*paths, (layout.mask, "masks")] if layout.mask else paths
+    if isinstance(layout, Reader):
+        inside = f"{layout.inside}/" if layout.inside else ""
+        return [(inside + path, note) for path, note in _paths(layout.layout)]
+    if layout.normal == layout.anomalous:
+        paths = [(layout.normal, "images, anomalous if there is a mask")]
+    else:
+        paths = [(layout.normal, "normal images")] if layout.normal else []
+        paths.append((layout.anomalous, "anomalous images"))
+    any_suffix = "" if "." in layout.mask.rpartition("/")[2] else ".*"
+    return [*paths, (layout.mask + any_suffix, "masks")] if layout.mask else paths
+
+
+def _shown(text: str, declared: DataSet) -> str:
+    example = declared.categories[0] if declared.categories else "CATEGORY"
+    return text.replace("{category}", example).replace("{kind}", "KIND").replace("{stem}", "NAME")
+
+
+def catalogue(sets: Iterable[DataSet]) -> str:
+    """A Markdown table of data sets."""
+    lines = [
+        "| name | data set | categories | test images | measured | licence | folder below `root` |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for each in sets:
+        folder = " or ".join(f"`{folder}`" for folder in each.folders)
+        cells = [
+            f"`{each.name}`",
+            f"[{each.title}]({each.home})",
+            shows(each),
+            counts(each),
+            measured(each),
+            each.licence,
+            folder + (_downloads(each) and f"; {_downloads(each)}"),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def layouts(sets: Iterable[DataSet]) -> str:
+    """Markdown of how data sets lie in their folders."""
+    sections = []
+    for each in sets:
+        trees = "\n\n".join("\n".join(tree(layout, each)) for layout in each.layouts)
+        sections.append(f"**{each.title}** (`{each.name}`)\n\n```\n{trees}\n```")
+    return "\n\n".join(sections)
+
+
+def counts(declared: DataSet) -> str:
+    """Images of the labelled part."""
+    if declared.counts is None:
+        return "not known"
+    return "{} normal, {} anomalous".format(*declared.counts)
+
+
+def measured(declared: DataSet) -> str:
+    """Which metrics a data set's labels allow."""
+    return " and ".join(f"{level}s" for level in declared.metrics)
+
+
+def shows(declared: DataSet) -> str:
+    """Its categories, or what all images show."""
+    if not declared.categories:
+        return declared.class_name
+    several = ", ".join(declared.categories[:3])
+    return several if len(declared.categories) <= 3 else f"{len(declared.categories)}: {several}, {_COUNT}"
+
+
+def _downloads(declared: DataSet) -> str:
+    return "anomalib downloads it" if declared.download else ""

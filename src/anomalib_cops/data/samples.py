@@ -1,0 +1,86 @@
+"""One category as a table: a row per image, and what has to be true of it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from pandas import DataFrame
+
+from anomalib_cops.errors import InputError
+
+GOOD = "good"
+# What the name of a mask adds to that of its image.
+ENDINGS = ("", "_mask", "_label", "_gt", "_segmentation", "_Segmentation")
+
+_NAMED_AT_MOST = 3
+
+
+class Row(NamedTuple):
+    """One image.
+
+    Attributes:
+        image_path: The file.
+        label: ``good``, or the kind of defect.
+        label_index: 0 normal, 1 anomalous.
+        mask_path: Its mask; empty where there is none. That of a normal image is not read.
+    """
+
+    image_path: str
+    label: str
+    label_index: int
+    mask_path: str = ""
+
+
+def normal(image: Path, mask: Path | None = None) -> Row:
+    """A normal image; a mask that it has nevertheless ought to be empty."""
+    return Row(str(image), GOOD, 0, str(mask or ""))
+
+
+def anomalous(image: Path, kind: str, mask: Path | None) -> Row:
+    """An anomalous image, with or without a mask."""
+    return Row(str(image), kind, 1, str(mask or ""))
+
+
+def table(rows: Iterable[Row], *, name: str, category: str, masked: bool, mask_above: int) -> DataFrame:
+    """Rows of one category as ``LabelledImages`` takes them, but for ``split``.
+
+    Args:
+        rows: Its images.
+        name: The data set.
+        category: The category.
+        masked: Whether anomalous pixels are known.
+        mask_above: A pixel is anomalous where the brightest channel of its mask is above this, in [0, 254].
+    """
+    samples = DataFrame(list(rows), columns=list(Row._fields))
+    return samples.assign(set=name, category=category, masked=masked, mask_above=mask_above)
+
+
+def complete(samples: DataFrame, place: Path | str, *, labels: tuple[int, ...] = (0, 1), expected: str) -> DataFrame:
+    """Passes a category on if nothing is missing.
+
+    Args:
+        samples: What was found.
+        place: Where.
+        labels: Which labels there have to be.
+        expected: What was looked for, for the message.
+
+    Raises:
+        InputError: Images of a label are missing, or the masks of some anomalous images.
+    """
+    for label, kind in ((0, "normal"), (1, "anomalous")):
+        if label in labels and not (samples["label_index"] == label).any():
+            raise InputError(f"{place} has no {kind} images; expected are {expected}.")
+    missing = without_mask(samples)
+    if missing:
+        more = f" and {len(missing) - _NAMED_AT_MOST} more" if len(missing) > _NAMED_AT_MOST else ""
+        raise InputError(
+            f"{place} has no mask for {', '.join(missing[:_NAMED_AT_MOST])}{more}; add what is missing, or move all "
+            "masks away to use image labels only."
+        )
+    return samples
+
+
+def without_mask(samples: DataFrame) -> list[str]:
+    """Anomalous images without a mask file, of a category that has masks."""
+    bare = (samples["label_index"] == 1) & (samples["mask_path"] == "") & samples["masked"]
+    return list(samples.loc[bare, "image_path"])
