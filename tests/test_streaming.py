@@ -110,6 +110,13 @@ def test_there_is_no_figure_without_anomalous_or_normal_pixels(metric: type[Stre
     assert streaming.compute() is None
 
 
+def test_batches_without_masks_change_nothing() -> None:
+    streaming = AUPRO(fields=FIELDS)
+    streaming.update(ImageBatch(image=torch.zeros(1, 3, 2, 2), anomaly_map=torch.zeros(1, 48, 48)))
+    assert streaming.compute() is None
+    assert not streaming.normal.any()
+
+
 def test_memory_does_not_grow_with_the_maps() -> None:
     streaming = AUPRO(fields=FIELDS)
 

@@ -59,8 +59,5 @@ def paper_evaluator() -> Evaluator:
     """AUROC, AP and F1-max of images, and AUROC, AP and AUPRO of pixels in fixed memory, on the test data."""
     image, pixel = ["pred_score", "gt_label"], ["anomaly_map", "gt_mask"]
     metrics: list[AnomalibMetric] = [metric(fields=image, prefix="image_") for metric in (AUROC, AUPR, F1Max)]
-    metrics += [
-        metric(fields=pixel, prefix="pixel_", strict=False)
-        for metric in (streaming.AUROC, streaming.AUPR, streaming.AUPRO)
-    ]
+    metrics += [metric(fields=pixel, prefix="pixel_") for metric in (streaming.AUROC, streaming.AUPR, streaming.AUPRO)]
     return Evaluator(test_metrics=metrics)

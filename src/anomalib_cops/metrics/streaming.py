@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from anomalib.data import Batch
 from anomalib.metrics import AnomalibMetric
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy import ndimage
@@ -29,12 +30,12 @@ Curve = tuple[Float[Tensor, " thresholds"], Float[Tensor, " thresholds"]]
 """Anomalous and normal pixels at or above each threshold, from the highest threshold down."""
 
 
-class StreamingMetric(Metric):
+class PixelCounts(Metric):
     """A figure of the curve that has every bin as a threshold.
 
     Maps are scores in [0, 1] of shape (batch, height, width); masks of the same shape are 0 where normal. Batches may
-    differ in size. States are sums, so that several processes may share a data set. There is no figure where there are no
-    anomalous or no normal pixels.
+    differ in size. States are sums, so that several processes may share a data set. There is no figure where there are
+    no anomalous or no normal pixels.
     """
 
     full_state_update = False
@@ -80,7 +81,16 @@ class StreamingMetric(Metric):
         """The figure of a curve that has anomalous and normal pixels."""
 
 
-class AUROC(AnomalibMetric, StreamingMetric):  # type: ignore[misc] # the host's class is not typed
+class StreamingMetric(AnomalibMetric, PixelCounts):
+    """The same for batches of anomalib; those without masks change nothing."""
+
+    def update(self, batch: Batch) -> None:  # type: ignore[override] # as in the host
+        """Count the pixels of a batch."""
+        if getattr(batch, self.fields[1]) is not None:
+            super().update(batch)
+
+
+class AUROC(StreamingMetric):
     """Area under the ROC curve."""
 
     def figure(self, curve: Curve) -> Float[Tensor, ""]:
@@ -89,7 +99,7 @@ class AUROC(AnomalibMetric, StreamingMetric):  # type: ignore[misc] # the host's
         return area(false / false[-1], true / true[-1])
 
 
-class AUPR(AnomalibMetric, StreamingMetric):  # type: ignore[misc]
+class AUPR(StreamingMetric):
     """Average precision as scikit-learn defines it: the precision of every step of the recall, not interpolated."""
 
     def figure(self, curve: Curve) -> Float[Tensor, ""]:
@@ -98,7 +108,7 @@ class AUPR(AnomalibMetric, StreamingMetric):  # type: ignore[misc]
         return (true.diff(prepend=true.new_zeros(1)) * true / (true + false)).sum() / true[-1]
 
 
-class F1Max(AnomalibMetric, StreamingMetric):  # type: ignore[misc]
+class F1Max(StreamingMetric):
     """Largest F1 score over all thresholds."""
 
     def figure(self, curve: Curve) -> Float[Tensor, ""]:
@@ -107,7 +117,7 @@ class F1Max(AnomalibMetric, StreamingMetric):  # type: ignore[misc]
         return (2 * true / (true + false + true[-1])).amax()
 
 
-class AUPRO(AnomalibMetric, StreamingMetric):  # type: ignore[misc]
+class AUPRO(StreamingMetric):
     """Area under the per-region overlap curve (Bergmann et al., IJCV 2021) up to a false positive rate.
 
     A region is a set of anomalous pixels that touch, also at corners. All regions count the same, so a pixel counts one
