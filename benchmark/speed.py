@@ -17,9 +17,10 @@ FULL = {
     "precisions": ("32-true", "bf16-true"),
     "repetitions": 2,
     "growth_repetitions": 2,
-    "training_images": 16,
+    "training_size": 512,
+    "training_images": 8,
     "epochs": 10,
-    "plain_epochs": 2,
+    "plain_epochs": 1,
     "drift_images": 40,
     "maps": 48,
 }
@@ -29,6 +30,7 @@ QUICK = {
     "precisions": ("32-true",),
     "repetitions": 1,
     "growth_repetitions": 1,
+    "training_size": 120,
     "training_images": 8,
     "epochs": 3,
     "plain_epochs": 1,
@@ -72,7 +74,9 @@ def main(options: Namespace) -> int:
             "repetitions": sizes["repetitions"],
             "provenance": provenance(),
             "metrics": metrics(sizes["maps"]),
-            "training": epochs(sizes["small"], sizes["training_images"], sizes["epochs"], sizes["plain_epochs"]),
+            "training": epochs(
+                sizes["small"], sizes["training_size"], sizes["training_images"], sizes["epochs"], sizes["plain_epochs"]
+            ),
             "drift": drift(sizes["drift_images"]),
             "memory": memory(sizes["backbone"], sizes["precisions"]),
             "growth": growth(sizes["small"], sizes["growth_repetitions"]),

@@ -107,11 +107,12 @@ def _training(found: Result) -> str:
     shared = len(plain["losses"])
     apart = max(abs(a - b) / abs(b) for a, b in zip(cached["losses"][:shared], plain["losses"], strict=True))
     without = sum(plain["seconds"]) / shared * len(cached["seconds"])
+    count = len(cached["seconds"])
     return (
-        f"Training CoPS on {found['images']} images, {found['backbone']}: {len(cached['seconds'])} epochs with the "
-        f"feature cache take {total:.1f} s, {total / first:.2f} times the first epoch ({first:.1f} s); without it, "
-        f"{without:.1f} s ({shared} epochs measured). Losses differ by at most {apart:.1e} of their value. The cache "
-        f"has {found['cache_gb']:.3f} GB."
+        f"Training CoPS on {found['images']} images, {found['backbone']} at {found['image_size']} pixels: {count} "
+        f"epochs with the feature cache take {total:.1f} s, {total / first:.2f} times the first epoch ({first:.1f} s); "
+        f"without it, {without:.1f} s ({shared} measured). Losses differ by at most {apart:.1e} of their value. The "
+        f"cache has {found['cache_gb']:.3f} GB."
     )
 
 

@@ -33,20 +33,22 @@ class EpochClock(Callback):
         self.losses.append(float(trainer.callback_metrics["train_loss"]))
 
 
-def epochs(backbone: str, images: int, with_cache: int, without: int) -> dict[str, Any]:
+def epochs(backbone: str, size: int, images: int, with_cache: int, without: int) -> dict[str, Any]:
     """Train CoPS on random weights of a backbone with and without a cache.
 
     Args:
         backbone: An open_clip name.
+        size: Side of the images in pixels.
         images: Of the auxiliary set.
         with_cache: Epochs with the cache.
         without: Epochs without, fewer as all are alike.
     """
-    found: dict[str, Any] = {"backbone": backbone, "images": images}
+    found: dict[str, Any] = {"backbone": backbone, "image_size": size, "images": images}
     with tempfile.TemporaryDirectory() as folder:
         for name, count, cache in (("cached", with_cache, f"{folder}/features"), ("plain", without, None)):
             seed_everything(0, verbose=False)
-            model = CoPS(backbone=backbone, pretrained=None, visualizer=False, feature_cache=cache)  # type: ignore[arg-type]
+            options: dict[str, Any] = {"pretrained": None, "image_size": size, "feature_cache": cache}
+            model = CoPS(backbone=backbone, visualizer=False, **options)
             clock = EpochClock()
             engine = Engine(default_root_dir=folder, max_epochs=count, accelerator="cpu", callbacks=[clock], **QUIET)
             engine.fit(model, datamodule=_data(images))

@@ -47,7 +47,9 @@ class PixelCounts(Metric):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         for name in ("normal", "anomalous"):
-            self.add_state(name, torch.zeros(BINS, dtype=torch.float64), dist_reduce_fx="sum")
+            # NumPy's zeros take memory when they are first written to: a model that only predicts pays nothing.
+            self.add_state(name, torch.from_numpy(np.zeros(BINS)), dist_reduce_fx="sum")
+            self._defaults[name] = torch.from_numpy(np.zeros(BINS))
 
     def update(self, preds: Float[Tensor, "batch height width"], target: Shaped[Tensor, "batch height width"]) -> None:
         """Count the pixels of a batch.
