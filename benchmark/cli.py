@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "train and test what is missing of a matrix",
     "table": "make tables of results",
     "report": "make one HTML page of results",
+    "speed": "measure time, memory and growth",
 }
 
 

@@ -1,7 +1,8 @@
 """Tables of README and docs, made between markers: ``python -m tools.tables``; ``--check`` fails where one is stale.
 
-Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote, ``benchmark/results`` is what
-``python -m benchmark run quick`` wrote. What is said of data sets is made from their declarations.
+Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote, ``docs/results/speed.json``
+of what ``python -m benchmark speed`` wrote, ``benchmark/results`` of ``python -m benchmark run quick``. What is said of
+data sets is made from their declarations.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from anomalib_cops.data.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICAL
 from anomalib_cops.data.describe import catalogue, layouts
+from benchmark import speed_table
 from benchmark.leaderboard import Board, boards
 from benchmark.render import TINY, board_provenance, markdown_table, remarks
 from benchmark.reported import load_reported
@@ -90,10 +92,13 @@ def main(arguments: list[str] | None = None) -> int:
 def tables() -> list[tuple[str, str, str]]:
     """Page, name of the markers and content of each table."""
     demo, board = json.loads((ROOT / "docs/results/demo.json").read_text()), quick_board()
+    speed = json.loads((ROOT / "docs/results/speed.json").read_text())
     sets = [("industrial", INDUSTRIAL), ("medical", MEDICAL), ("further", FURTHER)]
     return [
         ("README.md", "demo", demo_table(demo)),
         ("README.md", "benchmark", benchmark_tables(board, whole=False)),
+        ("README.md", "speed", speed_table.summary(speed)),
+        ("docs/speed.md", "speed", speed_table.tables(speed)),
         ("docs/benchmark.md", "benchmark", benchmark_tables(board, whole=True)),
         ("docs/benchmark.md", "published", published_tables()),
         *(("docs/datasets.md", f"catalogue {name}", catalogue(declared)) for name, declared in sets),

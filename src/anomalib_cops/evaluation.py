@@ -10,12 +10,13 @@ from anomalib.metrics.base import AnomalibMetric
 from torch import Tensor
 from torchmetrics import Metric
 
+from anomalib_cops.metrics import streaming
+
 
 class WhereDefined:
     """Mixed in front of a metric of anomalib: no figure, rather than a made-up one, where the labels allow none.
 
-    Several medical sets have no masks, others no normal images. A metric of images needs both kinds of image, one of
-    pixels both kinds of pixel.
+    Several medical sets have no normal images. Metrics of pixels are streaming ones, which do the same by themselves.
     """
 
     labels: Tensor
@@ -54,13 +55,9 @@ class F1Max(WhereDefined, host.F1Max):  # type: ignore[misc]
     """Best F1 score over all thresholds."""
 
 
-class AUPRO(WhereDefined, host.AUPRO):  # type: ignore[misc]
-    """Area under the per-region overlap curve up to a false positive rate of 0.3."""
-
-
 def paper_evaluator() -> Evaluator:
-    """AUROC, AP and F1-max of images, and AUROC, AP and AUPRO of pixels, on the test data."""
+    """AUROC, AP and F1-max of images, and AUROC, AP and AUPRO of pixels in fixed memory, on the test data."""
     image, pixel = ["pred_score", "gt_label"], ["anomaly_map", "gt_mask"]
     metrics: list[AnomalibMetric] = [metric(fields=image, prefix="image_") for metric in (AUROC, AUPR, F1Max)]
-    metrics += [metric(fields=pixel, prefix="pixel_") for metric in (AUROC, AUPR, AUPRO)]
+    metrics += [metric(fields=pixel, prefix="pixel_") for metric in (streaming.AUROC, streaming.AUPR, streaming.AUPRO)]
     return Evaluator(test_metrics=metrics)

@@ -114,7 +114,7 @@ def check_text_tower(comparison: Comparison, fixture: AnomalyCLIPFixture) -> Non
     ids = torch.cat([template.token_ids for template in model.templates])
     comparison.check("out.tokenized_prompts", ids, 0)
     check_features(comparison, "out.prompts", prompts)
-    for index, x in enumerate(walk_text(model.clip.model, prompts, model.deep)):
+    for index, (x, _) in enumerate(walk_text(model.clip.model, prompts, model.deep)):
         if f"dbg.text_hidden_after_block.{index}" in fixture.arrays:
             check_features(comparison, f"dbg.text_hidden_after_block.{index}", x.transpose(0, 1))
     check_features(comparison, "out.text_features_raw", model.clip.encode_text(prompts, model.read_out, model.deep))

@@ -145,7 +145,7 @@ def check_text_blocks(comparison: Comparison, model: CoPSModel, prompts: Tensor)
     samples = prompts.shape[2]
     chosen = prompts.flatten(1, 2)[:, [0, samples - 1, samples, 2 * samples - 1]]
     end = model.template.read_out
-    for index, x in enumerate(walk_text(model.clip.model, chosen[..., : end + 1, :].flatten(0, 1), model.deep)):
+    for index, (x, _) in enumerate(walk_text(model.clip.model, chosen[..., : end + 1, :].flatten(0, 1), model.deep)):
         comparison.check(f"out.dbg.text_eot.{index}", x[:, end].unflatten(0, chosen.shape[:2]), FEATURES)
 
 

@@ -36,7 +36,7 @@ def attend(
     value: Float[Tensor, "batch heads tokens head_dim"],
     *,
     causal: bool = False,
-    visible: Bool[Tensor, "queries tokens"] | None = None,
+    visible: Bool[Tensor, "*#batch queries tokens"] | None = None,
 ) -> Float[Tensor, "batch queries width"]:
     """Scaled dot-product attention followed by the block's output projection.
 
@@ -48,7 +48,7 @@ def attend(
         key: of the tokens that are looked at.
         value: of the tokens that are looked at.
         causal: queries and tokens are the same, and each sees itself and those before it.
-        visible: which tokens each query sees, if not all.
+        visible: which tokens each query sees, if not all; with axes for batch and heads if it is not the same for all.
     """
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible, is_causal=causal)
     return block.ls_1(block.attn.out_proj(mixed.transpose(1, 2).flatten(2)))

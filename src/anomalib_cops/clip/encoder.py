@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from anomalib_cops.clip import text, vision
 from anomalib_cops.clip.blocks import OpenClipModule
-from anomalib_cops.clip.text import DeepPlacement
+from anomalib_cops.clip.text import Beginning, DeepPlacement
 from anomalib_cops.clip.vision import ImageFeatures, ImageTokens, Walk
 from anomalib_cops.errors import InputError
 
@@ -104,7 +104,8 @@ class FrozenCLIP(nn.Module):
                 f"The encoder was made for {side}x{side} images and got {images.shape[-1]}x{images.shape[-2]}: "
                 "keep the model's pre-processor, or resize the images before."
             )
-        return vision.embed(self.model.visual, images, self.positions)
+        # The host hands over float32 images, also where it has cast the weights (precision="bf16-true").
+        return vision.embed(self.model.visual, images.to(self.positions.dtype), self.positions)
 
     def image_tokens(
         self,
@@ -119,7 +120,7 @@ class FrozenCLIP(nn.Module):
 
         Args:
             images: normalised with CLIP's mean and standard deviation.
-            layers: 1-based numbers of the blocks after which patches are read, ascending.
+            layers: 1-based numbers of the blocks after which patches are read, ascending; at least one.
             path: which path the patches come from.
             local_start: 1-based number of the block where the local (v-v) path leaves the ordinary one.
             walk: the way through the blocks, for methods that add something to it. Tokens that it adds come after
@@ -127,10 +128,12 @@ class FrozenCLIP(nn.Module):
         """
         blocks = self.model.visual.transformer.resblocks
         local_blocks = range(local_start, max(layers) + 1) if path == "local" else range(0)
+        # The last block's patches are often read from the local path alone, or not at all.
+        cls_block = self.depth if self.depth not in layers or self.depth in local_blocks else 0
         tapped = []
         x = self.embed_image(images)
         end = x.shape[1]
-        for number, (ordinary, local) in enumerate(walk(blocks, x, local_blocks), start=1):
+        for number, (ordinary, local) in enumerate(walk(blocks, x, local_blocks, cls_block), start=1):
             x = ordinary
             if number in layers:
                 tokens = ordinary if local is None else local
@@ -173,30 +176,32 @@ class FrozenCLIP(nn.Module):
         embeddings: Float[Tensor, "prompts tokens width"],
         read_out: int | Sequence[int] | Int[Tensor, " prompts"],
         deep: DeepPlacement | None = None,
+        after: Beginning | None = None,
     ) -> Float[Tensor, "prompts dim"]:
         """Text features of prompts given as token embeddings; see :func:`anomalib_cops.clip.text.encode`."""
-        return text.encode(self.model, embeddings, read_out, deep)
+        return text.encode(self.model, embeddings, read_out, deep, after)
 
-    def text_tokens(
-        self, embeddings: Float[Tensor, "prompts tokens width"], deep: DeepPlacement | None = None
-    ) -> Float[Tensor, "prompts longer width"]:
-        """Tokens after the last text block, neither normalised nor projected; longer if ``deep`` inserts some."""
-        *_, last = text.walk(self.model, embeddings, deep)
-        return last
+    def begin_text(
+        self,
+        embeddings: Float[Tensor, "prompts tokens width"],
+        deep: DeepPlacement | None = None,
+        after: Beginning | None = None,
+    ) -> Float[Tensor, "blocks 2 prompts heads longer head_dim"]:
+        """What later tokens see of tokens that many prompts begin with; see :func:`anomalib_cops.clip.text.begin`."""
+        return text.begin(self.model, embeddings, deep, after)
+
+    def read_text(
+        self,
+        embeddings: Float[Tensor, "prompts tokens width"],
+        read_out: int,
+        deep: DeepPlacement | None = None,
+    ) -> Float[Tensor, "prompts width"]:
+        """Read-out tokens, neither normalised nor projected; see :func:`anomalib_cops.clip.text.read`."""
+        return text.read(self.model, embeddings, read_out, deep)
 
     def project_text(self, tokens: Float[Tensor, "*prompts width"]) -> Float[Tensor, "*prompts dim"]:
         """Read-out tokens in the joint space: the last layer norm and the projection."""
         return text.project(self.model, tokens)
-
-    def encode_variants(
-        self,
-        embeddings: Float[Tensor, "prompts variants tokens width"],
-        shared: int,
-        read_out: int,
-        deep: DeepPlacement | None = None,
-    ) -> Float[Tensor, "prompts variants dim"]:
-        """Text features of prompts with a common beginning; see :func:`anomalib_cops.clip.text.encode_variants`."""
-        return text.encode_variants(self.model, embeddings, shared, read_out, deep)
 
     def encode_sentences(self, sentences: Sequence[str]) -> Float[Tensor, "sentences dim"]:
         """Text features of plain sentences, not normalised, as open_clip's own ``encode_text`` gives them."""
@@ -220,7 +225,8 @@ class FrozenCLIP(nn.Module):
                     f"'{sentence[:40]}…' has more than the {self.context_length} tokens that the text encoder of "
                     f"'{self.name}' can read; use a shorter name for the product."
                 )
-        return ids[:, :-1]
+        # A tensor of its own: DistributedDataParallel cannot broadcast a part of another one.
+        return ids[:, :-1].clone(memory_format=torch.contiguous_format)
 
 
 def end_of_text(token_ids: Int[Tensor, "sentences tokens"]) -> list[int]:

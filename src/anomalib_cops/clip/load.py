@@ -131,7 +131,9 @@ def build(config: dict[str, Any], state: dict[str, Tensor] | None = None, *, sou
             "This backbone is not a CLIP with open_clip's own Vision Transformer and text tower; try ViT-L-14-336, "
             "ViT-B-16 or tiny."
         )
-    model = open_clip.CLIP(**{key: config[key] for key in known if key in config})
+    # Weights that come from a file are neither drawn before nor held twice.
+    with torch.device("cpu" if state is None else "meta"):
+        model = open_clip.CLIP(**{key: config[key] for key in known if key in config})
     _assert_activation(model, bool(config.get("quick_gelu", False)))
     if state is not None:
         _fill(model, state, source)
@@ -139,21 +141,24 @@ def build(config: dict[str, Any], state: dict[str, Tensor] | None = None, *, sou
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a weight file without running code from it.
+    """Read a weight file without running code from it, in float32.
 
     Raises:
         InputError: unreadable, truncated, or it holds pickled code.
     """
+    content: Any
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        if _is_torchscript(path):
+            content = load_file(path)
+        elif _is_torchscript(path):
             with warnings.catch_warnings():
                 # Deprecated for programs of one's own, but OpenAI's files are what they are.
                 warnings.simplefilter("ignore")
-                state = torch.jit.load(path, map_location="cpu").state_dict()
-            return {key: value for key, value in state.items() if key not in SCRIPT_CONSTANTS}
-        content = torch.load(path, map_location="cpu", weights_only=True)
+                content = torch.jit.load(path, map_location="cpu").state_dict()
+            for key in SCRIPT_CONSTANTS:
+                content.pop(key, None)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
         raise InputError(
             f"{path} is not a readable weight file (OpenAI .pt archive, open_clip .bin/.pt or .safetensors), or it "
@@ -162,7 +167,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} does not hold a dictionary of weights; give the CLIP weight file itself.")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    # One by one, so that most of them are never held twice.
+    return {key.removeprefix("module."): state.pop(key).float() for key in list(state)}
 
 
 def _from_tag(backbone: str, tag: str, cache_dir: str | None) -> Path:
@@ -196,4 +202,7 @@ def _assert_activation(model: open_clip.CLIP, quick: bool) -> None:
 def _fill(model: open_clip.CLIP, state: dict[str, Tensor], source: str) -> None:
     check_fits(state, model.state_dict(), source)
     check_finite(state, source)
-    model.load_state_dict({key: value.float() for key, value in state.items()})
+    model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+    # The one tensor that is in no file; open_clip made it without memory.
+    size = model.positional_embedding.shape[0]
+    model.attn_mask = torch.full((size, size), -torch.inf).triu(1)

@@ -1,6 +1,7 @@
 """Token embeddings → text features, reading one token of each prompt."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -10,34 +11,66 @@ from anomalib_cops.clip.blocks import OpenClipModule, attend, feed_forward, proj
 
 DeepPlacement = Callable[[Float[Tensor, "prompts tokens width"], int], Float[Tensor, "prompts tokens width"]]
 
+Beginning: TypeAlias = Float[Tensor, "blocks 2 beginnings heads before head_dim"]
+"""Keys and values of the first tokens of prompts in every block: all that later tokens ever see of them."""
+
 
 def encode(
     text: OpenClipModule,
     embeddings: Float[Tensor, "prompts tokens width"],
     read_out: int | Sequence[int] | Int[Tensor, " prompts"],
     deep: DeepPlacement | None = None,
+    after: Beginning | None = None,
 ) -> Float[Tensor, "prompts dim"]:
-    """Run the causal text tower and project the read-out token.
-
-    Under the causal mask a token depends on earlier ones only, so whatever follows the last ``read_out`` is cut off
-    before the first block: the result is the same and 60 of CLIP's 77 tokens are never computed.
-
-    Args:
-        text: open_clip's CLIP (the text tower's modules are its attributes).
-        embeddings: token embeddings without positions.
-        read_out: index of the end-of-text token, of all prompts or of each. A tensor is not looked into, so that the
-            number of prompts may be unknown, as in a traced graph; nothing is cut off then.
-        deep: called with the tokens and the 0-based block index at every block's input; returns what enters it.
+    """Run the causal text tower and project the read-out token; arguments as for :func:`read`.
 
     Returns:
         Features in the joint space, not normalised.
     """
+    return project(text, read(text, embeddings, read_out, deep, after))
+
+
+def read(
+    text: OpenClipModule,
+    embeddings: Float[Tensor, "prompts tokens width"],
+    read_out: int | Sequence[int] | Int[Tensor, " prompts"],
+    deep: DeepPlacement | None = None,
+    after: Beginning | None = None,
+) -> Float[Tensor, "prompts width"]:
+    """Read-out token of each prompt after the last text block, neither normalised nor projected.
+
+    Under the causal mask a token depends on earlier ones only, so whatever follows the last ``read_out`` is cut off
+    before the first block: the result is the same and 60 of CLIP's 77 tokens are never computed. In the last block
+    only the read-out token is.
+
+    Args:
+        text: open_clip's CLIP (the text tower's modules are its attributes).
+        embeddings: token embeddings without positions.
+        read_out: index of the end-of-text token among these tokens, of all prompts or of each. A tensor is not looked
+            into, so that the number of prompts may be unknown, as in a traced graph; nothing is cut off then.
+        deep: called with the tokens and the 0-based block index at every block's input; returns what enters it.
+        after: what stands before these tokens; see :func:`walk`.
+    """
     if not isinstance(read_out, Tensor):
         embeddings = embeddings[:, : 1 + (read_out if isinstance(read_out, int) else max(read_out))]
-    *_, last = walk(text, embeddings, deep)
-    if isinstance(read_out, int):
-        return project(text, last[:, -1])
-    return project(text, last[torch.arange(last.shape[0], device=last.device), torch.as_tensor(read_out)])
+    # Deep prompts may make prompts longer, but an only read-out token stays the last one.
+    position = -1 if isinstance(read_out, int) else torch.as_tensor(read_out, device=embeddings.device)
+    *_, (last, _) = walk(text, embeddings, deep, after, position)
+    return last[:, 0]
+
+
+def begin(
+    text: OpenClipModule,
+    embeddings: Float[Tensor, "prompts tokens width"],
+    deep: DeepPlacement | None = None,
+    after: Beginning | None = None,
+) -> Float[Tensor, "blocks 2 prompts heads longer head_dim"]:
+    """Run tokens that others will follow; arguments as for :func:`walk`.
+
+    What many prompts begin with is computed once, and what never changes once per weights. The features are the same
+    but for the order of sums.
+    """
+    return torch.stack([torch.stack(seen) for _, seen in walk(text, embeddings, deep, after)])
 
 
 def project(text: OpenClipModule, tokens: Float[Tensor, "*prompts width"]) -> Float[Tensor, "*prompts dim"]:
@@ -45,55 +78,52 @@ def project(text: OpenClipModule, tokens: Float[Tensor, "*prompts width"]) -> Fl
     return text.ln_final(tokens) @ text.text_projection
 
 
-def encode_variants(
+def walk(
     text: OpenClipModule,
-    embeddings: Float[Tensor, "prompts variants tokens width"],
-    shared: int,
-    read_out: int,
+    embeddings: Float[Tensor, "prompts tokens width"],
     deep: DeepPlacement | None = None,
-) -> Float[Tensor, "prompts variants dim"]:
-    """As :func:`encode`, for prompts in variants that begin with the same tokens.
-
-    The beginning does not see what follows, so it is computed once per prompt; the other tokens of every variant look
-    back at its keys and values. The result is the same but for the order of sums.
+    after: Beginning | None = None,
+    read_out: int | Int[Tensor, " prompts"] | None = None,
+) -> Iterator[tuple[Float[Tensor, "prompts _ width"], tuple[Tensor, Tensor]]]:
+    """Yield the tokens after every block of the text tower, with all keys and values that they looked at.
 
     Args:
         text: open_clip's CLIP.
         embeddings: token embeddings without positions.
-        shared: how many of the first tokens are the same in all variants of a prompt; deep prompts lie among them.
-        read_out: index of the end-of-text token.
-        deep: as for :func:`encode`.
-
-    Returns:
-        Features in the joint space, not normalised.
+        deep: as for :func:`read`.
+        after: what stands before these tokens. Of the prompts equally many follow each of its beginnings, one
+            beginning's after the other's.
+        read_out: token of each prompt that alone leaves the last block; all do if not given.
     """
-    variants = embeddings.shape[1]
-    x = embeddings[:, :, : read_out + 1] + text.positional_embedding[: read_out + 1]
-    start, rest = x[:, 0, :shared], x[:, :, shared:].flatten(0, 1)
-    length = read_out + 1 - shared
-    visible = torch.ones(length, read_out + 1, dtype=torch.bool, device=x.device).tril(shared)
-    for index, block in enumerate(text.transformer.resblocks):
-        if deep is not None:
-            start = deep(start, index)
-        query, *seen = project_qkv(block, start)
-        later_query, *later_seen = project_qkv(block, rest)
-        key, value = (
-            torch.cat([before.unsqueeze(1).expand(-1, variants, -1, -1, -1).flatten(0, 1), after], dim=2)
-            for before, after in zip(seen, later_seen, strict=True)
-        )
-        start = feed_forward(block, start + attend(block, query, *seen, causal=True))
-        rest = feed_forward(block, rest + attend(block, later_query, key, value, visible=visible))
-    return project(text, rest[:, -1]).unflatten(0, (-1, variants))
-
-
-def walk(
-    text: OpenClipModule, embeddings: Float[Tensor, "prompts tokens width"], deep: DeepPlacement | None = None
-) -> Iterator[Float[Tensor, "prompts tokens width"]]:
-    """Yield the tokens after every block of the text tower; arguments as in :func:`encode`."""
-    x = embeddings + text.positional_embedding[: embeddings.shape[1]]
-    for index, block in enumerate(text.transformer.resblocks):
+    start = 0 if after is None else after.shape[-2]
+    x = embeddings + text.positional_embedding[start : start + embeddings.shape[1]]
+    blocks = text.transformer.resblocks
+    for index, block in enumerate(blocks):
         if deep is not None:
             x = deep(x, index)
         query, key, value = project_qkv(block, x)
-        x = feed_forward(block, x + attend(block, query, key, value, causal=True))
-        yield x
+        if after is not None:
+            variants = x.shape[0] // after.shape[2]
+            past_key, past_value = after[index].repeat_interleave(variants, dim=1)
+            key, value = torch.cat([past_key, key], dim=2), torch.cat([past_value, value], dim=2)
+        visible = None
+        if read_out is not None and index == len(blocks) - 1:
+            x, query, visible = _only(read_out, x, query)
+        elif after is not None:
+            visible = torch.ones(x.shape[1], key.shape[2], dtype=torch.bool, device=x.device).tril(start)
+        causal = visible is None and x.shape[1] == key.shape[2]
+        x = feed_forward(block, x + attend(block, query, key, value, causal=causal, visible=visible))
+        yield x, (key, value)
+
+
+def _only(
+    read_out: int | Int[Tensor, " prompts"],
+    x: Float[Tensor, "prompts tokens width"],
+    query: Float[Tensor, "prompts heads tokens head_dim"],
+) -> tuple[Float[Tensor, "prompts 1 width"], Float[Tensor, "prompts heads 1 head_dim"], Tensor | None]:
+    """The read-out token of each prompt, its query, and what it sees; the last token sees everything."""
+    if isinstance(read_out, int):
+        return x[:, read_out:], query[:, :, read_out:], None
+    rows = torch.arange(x.shape[0], device=x.device)
+    visible = torch.arange(x.shape[1], device=x.device) <= read_out.unsqueeze(1)
+    return x[rows, read_out].unsqueeze(1), query[rows, :, read_out].unsqueeze(2), visible[:, None, None]

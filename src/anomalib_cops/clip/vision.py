@@ -40,7 +40,7 @@ class ImageTokens:
 
 
 Paths: TypeAlias = tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens width"] | None]
-Walk: TypeAlias = Callable[[Iterable[OpenClipModule], Float[Tensor, "batch tokens width"], range], Iterator[Paths]]
+Walk: TypeAlias = Callable[[Iterable[OpenClipModule], Float[Tensor, "batch tokens width"], range, int], Iterator[Paths]]
 """A way through the frozen blocks; :func:`walk` is the one without additions."""
 
 
@@ -84,6 +84,7 @@ def walk(
     blocks: Iterable[OpenClipModule],
     x: Float[Tensor, "batch tokens width"],
     local_blocks: range = range(0),
+    cls_block: int = 0,
 ) -> Iterator[Paths]:
     """Yield the tokens of both paths after every block.
 
@@ -95,6 +96,8 @@ def walk(
         blocks: the frozen blocks in order.
         x: tokens before the first block.
         local_blocks: 1-based numbers of the blocks in which the local path runs.
+        cls_block: 1-based number of the block, the last one, from which only the class token is wanted of the ordinary
+            path; nothing else is computed of it there. 0 if all tokens are wanted.
 
     Yields:
         (ordinary, local); local is None before its first block.
@@ -106,5 +109,7 @@ def walk(
         query, key, value = project_qkv(block, ordinary)
         if local is not None and number in local_blocks:
             local = local + attend(block, value, value, value)
+        if number == cls_block:
+            ordinary, query = ordinary[:, :1], query[:, :, :1]
         ordinary = feed_forward(block, ordinary + attend(block, query, key, value))
         yield ordinary, local

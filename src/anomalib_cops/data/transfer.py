@@ -11,7 +11,7 @@ import torch
 from anomalib.data import AnomalibDataModule
 from anomalib.data.utils import Split
 from pandas import DataFrame
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 from torchvision.transforms.v2 import Transform
 
 from anomalib_cops.data.dataset import LabelledImages
@@ -21,6 +21,7 @@ from anomalib_cops.data.sides import Part, held_out, list_images, refuse_shared_
 from anomalib_cops.data.world import SyntheticSet
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import register
+from anomalib_cops.processes import Share, place
 
 _Given = str | dict[str, Any] | list[str | dict[str, Any]]
 
@@ -153,13 +154,14 @@ class ZeroShotTransfer(AnomalibDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled in an order that depends on the seed only, not on what else drew random numbers."""
+        generator = torch.Generator().manual_seed(self.seed or 0)
         return DataLoader(
             self.train_data,
             batch_size=self.train_batch_size,
-            shuffle=True,
+            sampler=Share(RandomSampler(self.train_data, generator=generator), *place()),
             num_workers=self.num_workers,
             collate_fn=self.external_collate_fn or self.train_data.collate_fn,
-            generator=torch.Generator().manual_seed(self.seed or 0),
+            generator=generator,
         )
 
     def test_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:

@@ -15,6 +15,7 @@ from anomalib_cops.checkpoint_io import CheckedCheckpointIO
 from anomalib_cops.data.visualizer import TransferVisualizer
 from anomalib_cops.errors import InputError
 from anomalib_cops.evaluation import paper_evaluator
+from anomalib_cops.feature_cache import CacheOptions, FeatureCache, encoder_digest, paths_of_files
 from anomalib_cops.models.assembly import ADAM_BETAS, Assembly
 from anomalib_cops.models.trained_part import TrainedPartMixin
 from anomalib_cops.post_processing import TransferPostProcessor
@@ -39,8 +40,19 @@ class PromptLearningMixin(TrainedPartMixin):
     learning_rate: float
     betas: tuple[float, float] = ADAM_BETAS
 
-    def take(self, parts: Assembly) -> None:
-        """Take over a model and its weights; the constructor's last call."""
+    def take(self, parts: Assembly, cache: CacheOptions | None = None) -> None:
+        """Take over a model and its weights; the constructor's last call.
+
+        Raises:
+            InputError: features are to be cached that are not the same in every step.
+        """
+        if cache and parts.model.frozen_features is None:
+            raise InputError(
+                f"{type(self).__name__} puts prompts into the image tower, so its features change in every step and "
+                "cannot be cached; leave feature_cache out."
+            )
+        self.cache_options = cache
+        self.feature_cache: FeatureCache | None = None
         self.model = parts.model
         self.epochs = parts.epochs
         self.learning_rate = parts.learning_rate
@@ -63,6 +75,12 @@ class PromptLearningMixin(TrainedPartMixin):
     def conditions(self, batch: Batch) -> dict[str, Any]:
         """What the model is told besides the images; nothing for most methods."""
         return {}
+
+    def known(self, batch: Any) -> dict[str, Any]:
+        """Features of the images where training keeps them; nothing without a cache."""
+        if self.feature_cache is None:
+            return {}
+        return {"features": self.feature_cache(batch.image, batch.image_path)}
 
     @property
     def learning_type(self) -> LearningType:
@@ -136,12 +154,36 @@ class PromptLearningMixin(TrainedPartMixin):
         if batch.gt_mask is None or batch.gt_label is None:
             raise InputError(_needs_anomalies(type(self).__name__))
         check_levels(batch)
-        terms = self.model.loss(batch.image, batch.gt_mask.float(), batch.gt_label.float(), **self.conditions(batch))
+        masks, labels = batch.gt_mask.float(), batch.gt_label.float()
+        terms = self.model.loss(batch.image, masks, labels, **self.conditions(batch), **self.known(batch))
         size = int(batch.gt_label.shape[0])
         for name, value in terms.items():
             label = "train_loss" if name == "loss" else f"train_{name}_loss"
             self.log(label, value.detach(), on_step=False, on_epoch=True, prog_bar=name == "loss", batch_size=size)
         return terms["loss"]
+
+    def on_train_start(self) -> None:
+        """Open the feature cache, if there is to be one.
+
+        Raises:
+            InputError: images are augmented, or do not say where they come from; or the cache cannot be used.
+        """
+        if self.cache_options is None:
+            return
+        self.feature_cache = FeatureCache(
+            self.cache_options,
+            self.model.encode,
+            self.model.frozen_features,
+            # A pre-processor of the user's own makes other images of the same files.
+            f"{encoder_digest(self.clip)} {self.model.taps} {self.trainer.precision} {self.pre_processor}",
+            paths_of_files([self.trainer.train_dataloader, self.trainer.val_dataloaders]),
+        )
+
+    def on_train_end(self) -> None:
+        """Close the feature cache."""
+        if self.feature_cache is not None:
+            self.feature_cache.close()
+            self.feature_cache = None
 
     def on_fit_end(self) -> None:
         """Leave the trained part beside anomalib's checkpoint, ready for ``weights``."""
@@ -153,7 +195,7 @@ class PromptLearningMixin(TrainedPartMixin):
     def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         """Scores and maps of held-out images; the post-processor takes its thresholds from them."""
         check_levels(batch)
-        return batch.update(**self.model(batch.image, **self.conditions(batch))._asdict())
+        return batch.update(**self.model(batch.image, **self.conditions(batch), **self.known(batch))._asdict())
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Scores and maps of a target's images; anomalib's own step would leave the conditions out."""

@@ -11,6 +11,7 @@ from anomalib.models import AnomalibModule
 from anomalib.visualization import Visualizer
 from torch import nn
 
+from anomalib_cops.feature_cache import CacheOptions
 from anomalib_cops.models.ada_clip.official import KEYS
 from anomalib_cops.models.ada_clip.settings import PRESETS, AdaCLIPSettings
 from anomalib_cops.models.ada_clip.torch_model import UNKNOWN_CLASS, AdaCLIPModel
@@ -57,6 +58,7 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
             random numbers as the official code.
         dice_over: one Dice loss per "image", or per pixel "row" as the official code's batches of one.
         seed: of k-means.
+        feature_cache: refused: prompts enter the image tower, so its features change in every step.
         pre_processor: True for Pillow's bicubic resizing and CLIP's normalisation.
         post_processor: True for order-preserving scores with thresholds from the auxiliary set.
         evaluator: True for image and pixel AUROC and AP, image F1-max, and AUPRO.
@@ -96,6 +98,7 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         clustering: Literal["fixed", "stream"] | None = None,
         dice_over: Literal["image", "row"] | None = None,
         seed: int | None = None,
+        feature_cache: str | None = None,
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
@@ -104,7 +107,7 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         start = Start(backbone, pretrained, image_size, quick_gelu, weights, preset, epochs, learning_rate)
         parts = assemble(METHOD, start, locals())
         super().__init__(self.pre_processor_for(parts, pre_processor), post_processor, evaluator, visualizer)
-        self.take(parts)
+        self.take(parts, CacheOptions(feature_cache) if feature_cache else None)
         self._categories: dict[str, str] = {}
         self._has_warned = False
 

@@ -79,13 +79,16 @@ class Prompts(nn.Module):
         """
 
         def prompted(
-            blocks: Iterable[OpenClipModule], x: Float[Tensor, "batch tokens width"], local_blocks: range = range(0)
+            blocks: Iterable[OpenClipModule],
+            x: Float[Tensor, "batch tokens width"],
+            local_blocks: range = range(0),
+            cls_block: int = 0,
         ) -> Iterator[vision.Paths]:
             end = x.shape[1]
             for index, block in enumerate(blocks):
                 if index in self.blocks:
                     x = torch.cat([x[:, :end], self.context(index, x, dynamic)], dim=1)
-                ((x, _),) = vision.walk([block], x)
+                ((x, _),) = vision.walk([block], x, cls_block=int(index + 1 == cls_block))
                 yield x, None
 
         return prompted

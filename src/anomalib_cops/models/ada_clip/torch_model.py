@@ -32,6 +32,9 @@ class AdaCLIPModel(nn.Module):
         InputError: the encoder cannot carry these settings.
     """
 
+    # Prompts enter the image tower, and with them its features change in every step.
+    frozen_features = None
+
     def __init__(self, clip: FrozenCLIP, settings: AdaCLIPSettings | None = None) -> None:
         super().__init__()
         settings = settings or AdaCLIPSettings()
@@ -99,7 +102,8 @@ class AdaCLIPModel(nn.Module):
     @torch.no_grad()
     def unprompted(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """CLIP's own image feature, not normalised."""
-        return self.clip.project_image(self.clip.image_tokens(images, layers=self.layers[-1:]).cls)
+        # The patches of some layer are read in any case; those of the last one would have to be computed for it.
+        return self.clip.project_image(self.clip.image_tokens(images, layers=self.layers[:1]).cls)
 
     def image_tokens(
         self, images: Float[Tensor, "batch 3 height width"], dynamic: Float[Tensor, "batch length width_"] | None

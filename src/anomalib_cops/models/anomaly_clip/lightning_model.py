@@ -1,10 +1,13 @@
 """AnomalyCLIP as an anomalib model."""
 
+from typing import Literal
+
 from anomalib.metrics import Evaluator
 from anomalib.models import AnomalibModule
 from anomalib.visualization import Visualizer
 from torch import nn
 
+from anomalib_cops.feature_cache import CacheOptions
 from anomalib_cops.models.anomaly_clip.official import KEYS
 from anomalib_cops.models.anomaly_clip.settings import PRESETS, AnomalyCLIPSettings
 from anomalib_cops.models.anomaly_clip.torch_model import AnomalyCLIPModel
@@ -40,6 +43,10 @@ class AnomalyCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # 
         local_weight: of the pixel losses beside the image loss.
         sigma: smoothing of the anomaly map in pixels of the model's input.
         half_deep_prompts: as published, round deep prompts to float16.
+        feature_cache: folder where training keeps what the frozen encoder says of each image, so that the encoder runs
+            once per image; none by default.
+        cache_max_gb: size that this folder may reach, in 10^9 bytes.
+        cache_precision: of the features in it.
         pre_processor: True for Pillow's bicubic resizing and CLIP's normalisation.
         post_processor: True for order-preserving scores with thresholds from the auxiliary set.
         evaluator: True for image and pixel AUROC and AP, image F1-max, and AUPRO.
@@ -74,6 +81,9 @@ class AnomalyCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # 
         local_weight: float | None = None,
         sigma: float | None = None,
         half_deep_prompts: bool | None = None,
+        feature_cache: str | None = None,
+        cache_max_gb: float = 100.0,
+        cache_precision: Literal["float16", "float32"] = "float16",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
@@ -82,7 +92,7 @@ class AnomalyCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # 
         start = Start(backbone, pretrained, image_size, quick_gelu, weights, preset, epochs, learning_rate)
         parts = assemble(METHOD, start, locals())
         super().__init__(self.pre_processor_for(parts, pre_processor), post_processor, evaluator, visualizer)
-        self.take(parts)
+        self.take(parts, CacheOptions(feature_cache, cache_max_gb, cache_precision) if feature_cache else None)
 
 
 # Where this import is what loaded anomalib, its hook ran too early to see the class.

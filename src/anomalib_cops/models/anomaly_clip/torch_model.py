@@ -1,6 +1,7 @@
 """AnomalyCLIP in plain torch: one learned pair of prompts for all objects."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from anomalib.data import InferenceBatch
@@ -35,6 +36,8 @@ class AnomalyCLIPModel(nn.Module):
         InputError: the encoder cannot carry these settings.
     """
 
+    frozen_features = ImageFeatures
+
     def __init__(self, clip: FrozenCLIP, settings: AnomalyCLIPSettings | None = None) -> None:
         super().__init__()
         self.clip = clip
@@ -53,7 +56,9 @@ class AnomalyCLIPModel(nn.Module):
         self._mark = WeightsMark()
 
     @torch.no_grad()
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> InferenceBatch:
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"], features: ImageFeatures | None = None
+    ) -> InferenceBatch:
         """Anomaly score and map of every image, both in [0, 1].
 
         The official map is the sum over the layers; this is their mean, the same for one layer and in the same order
@@ -61,14 +66,20 @@ class AnomalyCLIPModel(nn.Module):
 
         Args:
             images: normalised with CLIP's mean and standard deviation, at the encoder's image size.
+            features: of the images, where they are known already.
         """
-        features = self.encode(images)
+        features = features or self.encode(images)
         text = self.text_features()
         patches = self.patch_probabilities(features, text)
         return InferenceBatch(
             pred_score=self.image_logits(features, text).softmax(dim=-1)[:, 1],
             anomaly_map=gaussian_smooth(self.level_maps(patches)[:, :, 1].mean(dim=0), self.settings.sigma),
         )
+
+    @property
+    def taps(self) -> tuple[Any, ...]:
+        """What decides on the features besides image and encoder."""
+        return self.layers, self.local_start, self.settings.local_feed_forward
 
     def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageFeatures:
         """Global feature of the ordinary path, patch features of the v-v path (the paper's DPAM, section 3.3)."""
@@ -131,6 +142,7 @@ class AnomalyCLIPModel(nn.Module):
         images: Float[Tensor, "batch 3 height width"],
         masks: Float[Tensor, "batch height width"],
         labels: Float[Tensor, " batch"],
+        features: ImageFeatures | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """All loss terms of a labelled batch; "loss" is their weighted sum (the paper's equation 4).
 
@@ -138,8 +150,9 @@ class AnomalyCLIPModel(nn.Module):
             images: as in :meth:`forward`.
             masks: 1 where anomalous, 0 elsewhere, at image size.
             labels: 1 for anomalous images.
+            features: of the images, where they are known already.
         """
-        features, text = self.encode(images), self.encode_prompts()
+        features, text = features or self.encode(images), self.encode_prompts()
         levels = self.level_maps(self.patch_probabilities(features, text))
         terms = {
             "image": F.cross_entropy(self.image_logits(features, text), labels.long()),
@@ -152,7 +165,7 @@ class AnomalyCLIPModel(nn.Module):
 
 
 def walk_with_feed_forward(
-    blocks: Iterable[OpenClipModule], x: Float[Tensor, "batch tokens width"], local_blocks: range
+    blocks: Iterable[OpenClipModule], x: Float[Tensor, "batch tokens width"], local_blocks: range, cls_block: int
 ) -> Iterator[Paths]:
     """Another local path: it starts anew from the ordinary one in every block, with feed-forward after the first."""
     ordinary, local = x, None
@@ -162,6 +175,8 @@ def walk_with_feed_forward(
             local = ordinary + attend(block, value, value, value)
             if number > local_blocks.start:
                 local = feed_forward(block, local)
+        if number == cls_block:
+            ordinary, query = ordinary[:, :1], query[:, :, :1]
         ordinary = feed_forward(block, ordinary + attend(block, query, key, value))
         yield ordinary, local
 

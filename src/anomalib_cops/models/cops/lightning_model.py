@@ -8,6 +8,7 @@ from anomalib.visualization import Visualizer
 from torch import nn
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.feature_cache import CacheOptions
 from anomalib_cops.models.assembly import Method, Start, assemble
 from anomalib_cops.models.cops.official import KEYS
 from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
@@ -60,6 +61,10 @@ class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the hos
         all_pairs_reconstruction: as the official code, compare each decoded sample with every image of the batch.
         reflip_levels: as the official code, invert anomalous distances again at every further layer.
         seed: of the fixed samples.
+        feature_cache: folder where training keeps what the frozen encoder says of each image, so that the encoder runs
+            once per image; none by default.
+        cache_max_gb: size that this folder may reach, in 10^9 bytes.
+        cache_precision: of the features in it.
         pre_processor: True for Pillow's bicubic resizing and CLIP's normalisation.
         post_processor: True for order-preserving scores with thresholds from the auxiliary set.
         evaluator: True for image and pixel AUROC and AP, image F1-max, and AUPRO.
@@ -111,6 +116,9 @@ class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the hos
         all_pairs_reconstruction: bool | None = None,
         reflip_levels: bool | None = None,
         seed: int | None = None,
+        feature_cache: str | None = None,
+        cache_max_gb: float = 100.0,
+        cache_precision: Literal["float16", "float32"] = "float16",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
@@ -127,7 +135,7 @@ class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the hos
                 f"{weights} has no VAE encoder, so test_categories='posterior' is impossible; use 'prior'."
             )
         super().__init__(self.pre_processor_for(parts, pre_processor), post_processor, evaluator, visualizer)
-        self.take(parts)
+        self.take(parts, CacheOptions(feature_cache, cache_max_gb, cache_precision) if feature_cache else None)
 
 
 # Where this import is what loaded anomalib, its hook ran too early to see the class.

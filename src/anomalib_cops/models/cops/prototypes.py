@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import to_grid
+from anomalib_cops.processes import mean_count
 
 PAPER_HEADS = 12
 HEAD_WIDTH = 64
@@ -99,6 +100,6 @@ def center_losses(
         gives NaN for a batch without normal patches).
     """
     normal = 1 - anomalous
-    gather = (distance_normal * normal).sum() / normal.sum().clamp(min=1)
-    scatter = (distance_anomalous * anomalous).sum() / anomalous.sum().clamp(min=1)
+    gather = (distance_normal * normal).sum() / mean_count(normal.sum())
+    scatter = (distance_anomalous * anomalous).sum() / mean_count(anomalous.sum())
     return gather, scatter

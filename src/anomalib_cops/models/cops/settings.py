@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from anomalib_cops.models.checks import check_values
+from anomalib_cops.clip import FrozenCLIP
+from anomalib_cops.errors import InputError
+from anomalib_cops.models.checks import check_deep_depth, check_values, check_words_take_features
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {
@@ -116,3 +118,21 @@ class CoPSSettings:
     def needs_prototypes(self) -> bool:
         """Whether anything uses prototypes."""
         return self.states == "dynamic" or self.spatial
+
+
+def check_encoder(clip: FrozenCLIP, settings: CoPSSettings) -> None:
+    """Refuse an encoder that cannot carry the settings.
+
+    Raises:
+        InputError: saying which.
+    """
+    check_words_take_features("CoPS", clip)
+    check_deep_depth("CoPS", clip, settings.deep_depth)
+    deepest = max(settings.layers, default=1)
+    if not 1 <= min(settings.layers, default=1) <= deepest <= clip.depth or settings.local_start > (
+        min(settings.layers, default=clip.depth)
+    ):
+        raise InputError(
+            f"CoPS: layers={list(settings.layers)} with local_start={settings.local_start} do not fit the "
+            f"{clip.depth} vision blocks of '{clip.name}'."
+        )

@@ -1,5 +1,7 @@
 """CoPS in plain torch: forward is the paper's Figure 2, from left to right."""
 
+from typing import Any
+
 import torch
 from anomalib.data import InferenceBatch
 from jaxtyping import Float
@@ -7,10 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import TEMPERATURE, cosine, enlarge, gaussian_smooth, probabilities, to_grid
-from anomalib_cops.clip import FrozenCLIP, ImageFeatures
-from anomalib_cops.errors import InputError
+from anomalib_cops.clip import Beginning, FrozenCLIP, ImageFeatures
 from anomalib_cops.losses import binary_cross_entropy, dice_loss, focal_loss, kl_to_standard_normal
-from anomalib_cops.models.checks import check_deep_depth, check_words_take_features
 from anomalib_cops.models.cops.category_vae import CategoryVAE, reconstruction_loss, reparametrize
 from anomalib_cops.models.cops.prototypes import (
     PrototypeExtractor,
@@ -18,8 +18,10 @@ from anomalib_cops.models.cops.prototypes import (
     nearest_distance,
     neighbourhood_mean,
 )
-from anomalib_cops.models.cops.settings import CoPSSettings
+from anomalib_cops.models.cops.settings import CoPSSettings, check_encoder
 from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min_max
+from anomalib_cops.models.remembered import WeightsMark
+from anomalib_cops.processes import draw_rows
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
 
@@ -36,6 +38,8 @@ class CoPSModel(nn.Module):
     Raises:
         InputError: the encoder cannot carry these settings.
     """
+
+    frozen_features = ImageFeatures
 
     def __init__(self, clip: FrozenCLIP, settings: CoPSSettings | None = None) -> None:
         super().__init__()
@@ -54,20 +58,25 @@ class CoPSModel(nn.Module):
         generator = torch.Generator().manual_seed(settings.seed)
         self.register_buffer("noise", torch.randn(settings.n_samples, dim, generator=generator), persistent=False)
         self.noise: Tensor
+        self.register_buffer("beginning", torch.empty(0), persistent=False)
+        self.beginning: Tensor
+        self._mark = WeightsMark()
 
     @torch.no_grad()
     def forward(
         self,
         images: Float[Tensor, "batch 3 height width"],
         noise: Float[Tensor, "batch samples dim"] | None = None,
+        features: ImageFeatures | None = None,
     ) -> InferenceBatch:
         """Anomaly score and map of every image, both in [0, 1].
 
         Args:
             images: normalised with CLIP's mean and standard deviation, at the encoder's image size.
             noise: standard normal draws behind the category tokens; the settings decide if not given.
+            features: of the images, where they are known already.
         """
-        features = self.encode(images)
+        features = features or self.encode(images)
         local = self.local_features(features)
         prototypes = self.prototypes(local.mean(dim=0)) if self.prototypes is not None else None
         categories = self.category_tokens(features, noise)
@@ -78,6 +87,11 @@ class CoPSModel(nn.Module):
             pred_score=glocal_score(image, patches[-1, ..., 1], self.settings.beta),
             anomaly_map=gaussian_smooth(self.raw_map(patches), self.settings.sigma),
         )
+
+    @property
+    def taps(self) -> tuple[Any, ...]:
+        """What decides on the features besides image and encoder."""
+        return self.layers, self.settings.local_start
 
     def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageFeatures:
         """Global feature of the ordinary path, local features of the consistency (v-v) path."""
@@ -133,10 +147,45 @@ class CoPSModel(nn.Module):
     def encode_prompts(
         self, prompts: Float[Tensor, "batch states samples tokens dim"]
     ) -> Float[Tensor, "batch states samples dim"]:
-        """Unit text feature of every prompt; the samples of an image and state differ from the category words on."""
-        shared = 1 + self.settings.context_tokens + self.settings.n_prototypes
-        features = self.clip.encode_variants(prompts.flatten(0, 1), shared, self.template.read_out, self.deep)
-        return F.normalize(features, dim=-1).unflatten(0, prompts.shape[:2])
+        """Unit text feature of every prompt, whose first tokens are the context of :meth:`prompts`.
+
+        Samples differ from the category words on, so what stands before is computed once per image and state; and in
+        inference the start and the context words, which are the same for all images, once per weights.
+        """
+        batch, _, samples = prompts.shape[:3]
+        constant = 1 + self.settings.context_tokens
+        shared = constant + self.settings.n_prototypes
+        first = prompts[:, :, 0, :shared].flatten(0, 1)
+        if torch.is_grad_enabled():
+            # Every image has its own, so that their gradients are rounded one by one (see DeepPrompts).
+            beginning = self.clip.begin_text(first, self.deep)
+        else:
+            known = self.constant_beginning().unsqueeze(2).expand(-1, -1, batch, -1, -1, -1, -1).flatten(2, 3)
+            beginning = self.clip.begin_text(first[:, constant:], after=known)
+        rest = prompts[..., shared:, :].flatten(0, 2)
+        features = self.clip.encode_text(rest, self.template.read_out - shared, after=beginning)
+        return F.normalize(features, dim=-1).unflatten(0, prompts.shape[:3])
+
+    def constant_beginning(self) -> Beginning:
+        """Keys and values of the start and the context words of both states, computed once per weights."""
+        if not torch.compiler.is_compiling():
+            self._remember_beginning()
+        return self.beginning
+
+    def train(self, mode: bool = True) -> "CoPSModel":
+        """Switch the mode; before inference the beginning is made, so that a traced graph holds it ready."""
+        super().train(mode)
+        if not mode:
+            self._remember_beginning()
+        return self
+
+    def _remember_beginning(self) -> None:
+        if self._mark.changed([self.context, *self.deep.tokens]):
+            device = self.context.device.type
+            with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
+                words = self.context[:, : self.settings.context_tokens]
+                start = self.template.prefix.expand(2, -1, -1)
+                self.beginning = self.clip.begin_text(torch.cat([start, words], dim=1), self.deep)
 
     def text_features(self, each: Float[Tensor, "batch states samples dim"]) -> Float[Tensor, "batch states dim"]:
         """Unit text feature of each state: the mean over the samples."""
@@ -192,6 +241,7 @@ class CoPSModel(nn.Module):
         masks: Float[Tensor, "batch height width"],
         labels: Float[Tensor, " batch"],
         noise: Float[Tensor, "batch dim"] | None = None,
+        features: ImageFeatures | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """All loss terms of a labelled batch; "loss" is their weighted sum.
 
@@ -200,8 +250,9 @@ class CoPSModel(nn.Module):
             masks: 1 where anomalous, 0 elsewhere, at image size.
             labels: 1 for anomalous images.
             noise: standard normal draw of each image's posterior sample; drawn if not given.
+            features: of the images, where they are known already.
         """
-        features = self.encode(images)
+        features = features or self.encode(images)
         local = self.local_features(features)
         terms: dict[str, Tensor] = {}
         prototypes, categories = None, None
@@ -211,7 +262,7 @@ class CoPSModel(nn.Module):
             terms["gather"], terms["scatter"] = center_losses(*self.distances(local, prototypes), patch_masks)
             prototypes = prototypes.detach()
         if self.vae is not None:
-            noise = torch.randn_like(features.cls) if noise is None else noise
+            noise = draw_rows(features.cls) if noise is None else noise
             mean, log_variance = self.vae.posterior(features.cls)
             categories = self.vae.decode(reparametrize(mean, log_variance, noise.unsqueeze(1)))
             terms["kl"] = kl_to_standard_normal(mean, log_variance)
@@ -244,21 +295,3 @@ class CoPSModel(nn.Module):
         else:
             terms = [focal_loss(m, masks) + dice_loss(m[:, 1], masks) + dice_loss(m[:, 0], 1 - masks) for m in maps]
         return torch.stack(terms).mean()
-
-
-def check_encoder(clip: FrozenCLIP, settings: CoPSSettings) -> None:
-    """Refuse an encoder that cannot carry the settings.
-
-    Raises:
-        InputError: saying which.
-    """
-    check_words_take_features("CoPS", clip)
-    check_deep_depth("CoPS", clip, settings.deep_depth)
-    deepest = max(settings.layers, default=1)
-    if not 1 <= min(settings.layers, default=1) <= deepest <= clip.depth or settings.local_start > (
-        min(settings.layers, default=clip.depth)
-    ):
-        raise InputError(
-            f"CoPS: layers={list(settings.layers)} with local_start={settings.local_start} do not fit the "
-            f"{clip.depth} vision blocks of '{clip.name}'."
-        )

@@ -9,6 +9,7 @@ from anomalib.visualization import Visualizer
 from torch import nn
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.feature_cache import CacheOptions
 from anomalib_cops.models.assembly import Method, Start, assemble
 from anomalib_cops.models.prompt_learning import PromptLearningMixin
 from anomalib_cops.models.vcp_clip.official import KEYS
@@ -57,6 +58,10 @@ class VCPCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         use_global: add the image's global feature to the context tokens.
         min_max_over: leave maps and scores as they are ("none"), or stretch them over the "batch", as the official
             code does over all test images of a category.
+        feature_cache: folder where training keeps what the frozen encoder says of each image, so that the encoder runs
+            once per image; none by default.
+        cache_max_gb: size that this folder may reach, in 10^9 bytes.
+        cache_precision: of the features in it.
         pre_processor: True for Pillow's bicubic resizing and CLIP's normalisation.
         post_processor: True for order-preserving scores with thresholds from the auxiliary set.
         evaluator: True for image and pixel AUROC and AP, image F1-max, and AUPRO.
@@ -94,6 +99,9 @@ class VCPCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         dropout: float | None = None,
         use_global: bool | None = None,
         min_max_over: Literal["none", "batch"] | None = None,
+        feature_cache: str | None = None,
+        cache_max_gb: float = 100.0,
+        cache_precision: Literal["float16", "float32"] = "float16",
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
@@ -105,7 +113,7 @@ class VCPCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         parts = assemble(METHOD, start, locals())
         super().__init__(self.pre_processor_for(parts, pre_processor), post_processor, evaluator, visualizer)
         self.temperature_rate = temperature_rate
-        self.take(parts)
+        self.take(parts, CacheOptions(feature_cache, cache_max_gb, cache_precision) if feature_cache else None)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam on the trained parameters, with a rate of its own for the two temperatures."""

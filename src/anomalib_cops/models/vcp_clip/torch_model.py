@@ -32,6 +32,8 @@ class VCPCLIPModel(nn.Module):
         InputError: the encoder cannot carry these settings.
     """
 
+    frozen_features = ImageTokens
+
     def __init__(self, clip: FrozenCLIP, settings: VCPCLIPSettings | None = None) -> None:
         super().__init__()
         settings = settings or VCPCLIPSettings()
@@ -49,13 +51,16 @@ class VCPCLIPModel(nn.Module):
         )
 
     @torch.no_grad()
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> InferenceBatch:
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"], features: ImageTokens | None = None
+    ) -> InferenceBatch:
         """Anomaly score and map of every image, both in [0, 1].
 
         Args:
             images: normalised with CLIP's mean and standard deviation, at the encoder's image size.
+            features: tokens of the images, where they are known already.
         """
-        tokens = self.encode(images)
+        tokens = features or self.encode(images)
         text = self.text_features(self.read_prompts(self.prompts(self.context(tokens))))
         pre = self.maps(self.pre(tokens.patches, text))[:, :, 1].mean(dim=0)
         post = self.maps(self.post(tokens.patches, text))[:, :, 1].mean(dim=0)
@@ -64,6 +69,11 @@ class VCPCLIPModel(nn.Module):
         if self.settings.min_max_over == "batch":
             anomaly_map, score = (stretch(x, x.amin(), x.amax()) for x in (anomaly_map, score))
         return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
+
+    @property
+    def taps(self) -> tuple[Any, ...]:
+        """What decides on the tokens besides image and encoder."""
+        return (self.layers,)
 
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageTokens:
@@ -82,9 +92,8 @@ class VCPCLIPModel(nn.Module):
 
     def read_prompts(self, prompts: Float[Tensor, "batch states tokens dim"]) -> Float[Tensor, "batch states dim"]:
         """End-of-text tokens after the last text block; all images and both states go through it at once."""
-        read_out = self.sentences.read_out + 1
-        last = self.clip.text_tokens(prompts[:, :, :read_out].flatten(0, 1), self.deep)
-        return last[:, -1].unflatten(0, prompts.shape[:2])
+        ends = self.clip.read_text(prompts.flatten(0, 1), self.sentences.read_out, self.deep)
+        return ends.unflatten(0, prompts.shape[:2])
 
     def text_features(self, ends: Float[Tensor, "batch states dim"]) -> Float[Tensor, "batch states dim"]:
         """Unit text feature of each image and state: the learned norm, CLIP's own, and the projection."""
@@ -122,6 +131,7 @@ class VCPCLIPModel(nn.Module):
         images: Float[Tensor, "batch 3 height width"],
         masks: Float[Tensor, "batch height width"],
         labels: Float[Tensor, " batch"],
+        features: ImageTokens | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """All loss terms of a batch with masks, each summed over the layers; "loss" is their sum.
 
@@ -129,8 +139,9 @@ class VCPCLIPModel(nn.Module):
             images: as in :meth:`forward`.
             masks: 1 where anomalous, 0 elsewhere, at image size.
             labels: not used; the method learns from pixels alone.
+            features: tokens of the images, where they are known already.
         """
-        tokens = self.encode(images)
+        tokens = features or self.encode(images)
         text = self.text_features(self.read_prompts(self.prompts(self.context(tokens))))
         terms: dict[str, Tensor] = {}
         for name, scored in (("pre", self.pre), ("post", self.post)):

@@ -1,4 +1,4 @@
-"""Figures as the papers compute them, where anomalib's own are defined a little differently."""
+"""Per-region overlap as the papers' code samples it, where anomalib's own is defined a little differently."""
 
 import numpy as np
 from jaxtyping import Bool, Float

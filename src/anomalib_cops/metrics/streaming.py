@@ -1,0 +1,175 @@
+"""Pixel metrics in fixed memory, however many maps they see; otherwise as anomalib's metrics of the same names.
+
+anomalib's keep every pixel and sort them all in the end: about 60 bytes per pixel and metric. These count pixels in
+bins of their score. A bin is a tiny step of the log odds, so scores are told apart near 0 and near 1 as well as in
+between, and the figures agree with those of all pixels to 1e-4, usually to 1e-6.
+"""
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from anomalib.data import Batch
+from anomalib.metrics import AnomalibMetric
+from jaxtyping import Bool, Float, Int, Shaped
+from scipy import ndimage
+from torch import Tensor
+from torchmetrics import Metric
+
+from anomalib_cops.errors import InputError
+
+BINS = 2**22
+LOG_ODDS = (-30.0, 17.0)
+"""Odds from 1e-13, below which all scores are the same, to those of the largest float32 below 1."""
+
+ROUNDING = 1e-5
+"""By how much smoothing may leave [0, 1]."""
+
+Curve = tuple[Float[Tensor, " thresholds"], Float[Tensor, " thresholds"]]
+"""Anomalous and normal pixels at or above each threshold, from the highest threshold down."""
+
+
+class PixelCounts(Metric):
+    """A figure of the curve that has every bin as a threshold.
+
+    Maps are scores in [0, 1] of shape (batch, height, width); masks of the same shape are 0 where normal. Batches may
+    differ in size. States are sums, so that several processes may share a data set. There is no figure where there are
+    no anomalous or no normal pixels.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = True
+    normal: Tensor
+    anomalous: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name in ("normal", "anomalous"):
+            # NumPy's zeros take memory when they are first written to: a model that only predicts pays nothing.
+            self.add_state(name, torch.from_numpy(np.zeros(BINS)), dist_reduce_fx="sum")
+            self._defaults[name] = torch.from_numpy(np.zeros(BINS))
+
+    def update(self, preds: Float[Tensor, "batch height width"], target: Shaped[Tensor, "batch height width"]) -> None:
+        """Count the pixels of a batch.
+
+        Raises:
+            InputError: a score is NaN or not in [0, 1].
+        """
+        one = self.normal.new_ones(1)
+        # Map by map, which needs little memory; all pixels are counted as normal, and the few anomalous ones again.
+        for scores, mask in zip(preds, target > 0, strict=True):
+            bins = bin_numbers(scores)
+            self.normal.scatter_add_(0, bins.flatten(), one.expand(bins.numel()))
+            bins = bins[mask]
+            self.normal.scatter_add_(0, bins, -one.expand(len(bins)))
+            self.anomalous.scatter_add_(0, bins, self.weights(mask))
+
+    def compute(self) -> Float[Tensor, ""] | None:
+        """The figure of all pixels so far, in [0, 1], or none."""
+        reached = (self.normal + self.anomalous) > 0
+        true, false = (counts[reached].flip(0).cumsum(0) for counts in (self.anomalous, self.normal))
+        if not reached.any() or not true[-1] or not false[-1]:
+            return None
+        return self.figure((true, false)).float()
+
+    def weights(self, mask: Bool[Tensor, "height width"]) -> Float[Tensor, " anomalous"]:
+        """How much each anomalous pixel counts, row by row."""
+        return self.anomalous.new_ones(int(mask.sum()))
+
+    @abstractmethod
+    def figure(self, curve: Curve) -> Float[Tensor, ""]:
+        """The figure of a curve that has anomalous and normal pixels."""
+
+
+class StreamingMetric(AnomalibMetric, PixelCounts):
+    """The same for batches of anomalib; those without masks change nothing."""
+
+    def update(self, batch: Batch) -> None:  # type: ignore[override] # as in the host
+        """Count the pixels of a batch."""
+        if getattr(batch, self.fields[1]) is not None:
+            super().update(batch)
+
+
+class AUROC(StreamingMetric):
+    """Area under the ROC curve."""
+
+    def figure(self, curve: Curve) -> Float[Tensor, ""]:
+        """Trapezoids: a pair of equal scores counts one half."""
+        true, false = curve
+        return area(false / false[-1], true / true[-1])
+
+
+class AUPR(StreamingMetric):
+    """Average precision as scikit-learn defines it: the precision of every step of the recall, not interpolated."""
+
+    def figure(self, curve: Curve) -> Float[Tensor, ""]:
+        """Sum of steps."""
+        true, false = curve
+        return (true.diff(prepend=true.new_zeros(1)) * true / (true + false)).sum() / true[-1]
+
+
+class F1Max(StreamingMetric):
+    """Largest F1 score over all thresholds."""
+
+    def figure(self, curve: Curve) -> Float[Tensor, ""]:
+        """Largest value on the curve."""
+        true, false = curve
+        return (2 * true / (true + false + true[-1])).amax()
+
+
+class AUPRO(StreamingMetric):
+    """Area under the per-region overlap curve (Bergmann et al., IJCV 2021) up to a false positive rate.
+
+    A region is a set of anomalous pixels that touch, also at corners. All regions count the same, so a pixel counts one
+    over the size of its region.
+
+    Args:
+        fpr_limit: where the curve is cut, by linear interpolation; in (0, 1].
+        **kwargs: as for all metrics of anomalib and torchmetrics.
+    """
+
+    def __init__(self, fpr_limit: float = 0.3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fpr_limit = fpr_limit
+
+    def weights(self, mask: Bool[Tensor, "height width"]) -> Float[Tensor, " anomalous"]:
+        """One over the size of each pixel's region."""
+        if not mask.any():
+            return self.anomalous.new_empty(0)
+        labels, count = ndimage.label(mask.cpu().numpy(), structure=np.ones((3, 3)))
+        regions = torch.from_numpy(labels).to(mask.device)[mask].long()
+        return 1 / torch.bincount(regions, minlength=count + 1).double()[regions]
+
+    def figure(self, curve: Curve) -> Float[Tensor, ""]:
+        """Area up to the limit as a share of the limit."""
+        true, false = curve
+        start = true.new_zeros(1)
+        rate, overlap = torch.cat([start, false / false[-1]]), torch.cat([start, true / true[-1]])
+        beyond = int((rate < self.fpr_limit).sum())
+        share = (self.fpr_limit - rate[beyond - 1]) / (rate[beyond] - rate[beyond - 1])
+        rate, overlap = rate[: beyond + 1].clone(), overlap[: beyond + 1].clone()
+        rate[-1], overlap[-1] = self.fpr_limit, torch.lerp(overlap[-2], overlap[-1], share)
+        return torch.trapezoid(overlap, rate) / self.fpr_limit
+
+
+def area(x: Float[Tensor, " thresholds"], y: Float[Tensor, " thresholds"]) -> Float[Tensor, ""]:
+    """Area under a curve that begins at the origin."""
+    return torch.trapezoid(torch.cat([y.new_zeros(1), y]), torch.cat([x.new_zeros(1), x]))
+
+
+def bin_numbers(scores: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """Number of each score's bin, from 0 to ``BINS - 1``; equal scores share one.
+
+    Raises:
+        InputError: a score is NaN or not in [0, 1].
+    """
+    scores = scores.float()
+    least, most = scores.aminmax()
+    if not (least >= -ROUNDING and most <= 1 + ROUNDING):  # NaN is neither
+        raise InputError("Streaming pixel metrics need anomaly maps in [0, 1], without NaN; use metrics of anomalib.")
+    low, high = LOG_ODDS
+    scores = scores.clamp(0, 1)
+    log_odds = (scores / (1 - scores)).log_().clamp_(low, high)
+    return log_odds.sub_(low).mul_((BINS - 1) / (high - low)).long()

@@ -1,0 +1,59 @@
+"""What ``speed`` measures with, and what it says of it; how fast anything is, no test asks."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from benchmark.speed_metrics import metrics
+from benchmark.speed_table import PLAIN, picture, summary, tables
+from benchmark.stopwatch import gflop, interleaved, peak_gb
+
+RESULT = Path(__file__).parents[2] / "docs/results/speed.json"
+
+
+def test_works_take_turns() -> None:
+    order: list[str] = []
+    found = interleaved({name: lambda name=name: order.append(name) for name in "abc"}, 3)
+    assert "".join(order) == "abcabcabc"
+    assert all(0 < each["least"] <= each["median"] <= each["most"] for each in found.values())
+
+
+def test_operations_are_two_per_multiply_add_attention_included() -> None:
+    x = torch.randn(1, 7, 16)
+    with torch.inference_mode():
+        assert gflop(lambda: nn.Linear(16, 32)(x)) == 2 * 7 * 16 * 32 / 1e9
+        heads = x.unflatten(2, (2, 8)).transpose(1, 2)
+        assert gflop(lambda: F.scaled_dot_product_attention(heads, heads, heads)) == 2 * 2 * 7 * 7 * 16 / 1e9
+    assert torch.backends.mha.get_fastpath_enabled(), "open_clip is timed without its fused path"
+
+
+def test_memory_is_what_a_work_needs_at_its_largest() -> None:
+    needed = peak_gb(lambda: torch.ones(30_000_000).sum())
+    if needed is None:
+        pytest.skip("this system does not tell")
+    assert 0.1 < needed < 0.3
+
+
+def test_both_kinds_of_metrics_agree() -> None:
+    for kinds in metrics(2)["metrics"].values():
+        assert kinds["streaming"]["value"] == pytest.approx(kinds["exact"]["value"], abs=1e-4)
+
+
+def test_tables_and_picture_of_the_committed_result(tmp_path: Path) -> None:
+    result = json.loads(RESULT.read_text())
+    text = tables(result)
+    for figure in ("CoPS with R=100", "feature cache", "F1Max", "samples R", "bfloat16 autocast", "float32 |"):
+        assert figure in text, figure
+    assert summary(result).splitlines()[0] == text.splitlines()[0]
+    for name in ("CoPS/vision", "CoPS/rest"):
+        result["inference"]["works"][name]["seconds"] = dict.fromkeys(("median", "least", "most"), 30.0)
+    result["inference"]["works"][PLAIN]["seconds"]["median"] = 10.0
+    assert re.search(r"^\| CoPS \| 30.00 .* \| 60.00 \(60.00–60.00\) \| 6.00 \|", tables(result), flags=re.MULTILINE)
+    picture(result, tmp_path / "speed.png")
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+    assert [file.name for file in tmp_path.iterdir()] == ["speed.png"]

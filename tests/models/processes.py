@@ -1,0 +1,53 @@
+"""A program: trains in one process and in two, and prints how far each trained tensor of theirs is apart."""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+warnings.simplefilter("ignore")
+
+import torch  # noqa: E402
+from lightning.pytorch import Callback, seed_everything  # noqa: E402
+
+from tests.models.cases import lightning_class  # noqa: E402
+from tests.models.runs import engine, transfer  # noqa: E402
+
+GLOBAL_BATCH = 4
+
+
+class SeedNow(Callback):
+    """Launching processes seeds anew, after the weights were drawn; so does this, for one process too."""
+
+    def on_train_start(self, *_: Any) -> None:
+        seed_everything(4, verbose=False)
+
+
+def train(method: str, folder: Path, processes: int) -> dict[str, torch.Tensor]:
+    seed_everything(3, verbose=False)
+    # Gradients that every process rounds to float16 on its own are not those of the whole batch, rounded once.
+    options: dict[str, Any] = {"half_deep_prompts": False, "feature_cache": str(folder / "features")}
+    model = lightning_class(method)(backbone="tiny", visualizer=False, **options)
+    data = transfer(train_batch_size=GLOBAL_BATCH // processes)
+    several = {"devices": processes, "strategy": "ddp_fork"} if processes > 1 else {}
+    engine(folder, max_epochs=2, callbacks=[SeedNow()], **several).fit(model, datamodule=data)
+    return dict(model.trained_state())
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # more than one would not survive the fork
+    folder, *methods = sys.argv[1:]
+    apart = {}
+    for method in methods:
+        # Two first, so that both write to the cache.
+        two, one = (train(method, Path(folder) / method, processes) for processes in (2, 1))
+        apart[method] = {name: (value - two[name]).abs().max().item() for name, value in one.items()}
+        for name, value in one.items():
+            if name.endswith("attn.in_proj_bias"):
+                # The softmax removes what is added to all keys: its gradient is noise, and Adam makes steps of that.
+                keys = slice(len(value) // 3, 2 * len(value) // 3)
+                difference = (value - two[name]).abs()
+                difference[keys] = 0
+                apart[method][name] = difference.max().item()
+    print(json.dumps(apart))
