@@ -1,7 +1,6 @@
 """``report``: one self-contained HTML page of results."""
 
 import json
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from .gallery import Gallery
 from .leaderboard import boards
 from .page_data import board_data
 from .reported import load_reported
-from .store import Store
+from .store import results_in
 
 PARTS = ("style.css", "charts.js", "page.js")
 
@@ -48,12 +47,7 @@ def page(folder: Path, pictured: list[str] | None = None) -> str:
     Raises:
         InputError: There are no results, they are of another version, or trained on what they were tested on.
     """
-    store = Store(folder)
-    found = store.results()
-    for notice in store.notices:
-        print(notice, file=sys.stderr)
-    if not found:
-        raise InputError(f"there are no results in {folder}; run a benchmark with --output {folder} first.")
+    found = results_in(folder)
     targets = {result.target for _, result in found}
     for name in pictured or []:
         if name not in targets:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -116,6 +117,21 @@ class Store:
             except DamagedError as error:
                 self.notices.append(f"{error} It is left out; run its benchmark again.")
         return found
+
+
+def results_in(folder: Path) -> list[tuple[Path, Result]]:
+    """All result files of a folder by path, at least one; what is wrong with others goes to standard error.
+
+    Raises:
+        InputError: There are no results, or they are of another version.
+    """
+    store = Store(folder)
+    found = store.results()
+    for notice in store.notices:
+        print(notice, file=sys.stderr)
+    if not found:
+        raise InputError(f"there are no results in {folder}; run a benchmark with --output {folder} first.")
+    return found
 
 
 def read_record(folder: Path) -> TrainingRecord:

@@ -12,7 +12,7 @@ from .files import write_text
 from .leaderboard import boards
 from .reported import load_reported
 from .results import METRICS
-from .store import Store
+from .store import results_in
 
 FORMATS = {"markdown": "md", "csv": "csv", "latex": "tex", "json": "json"}
 NAME = "leaderboard"
@@ -57,12 +57,7 @@ def table(folder: Path, style: str, metrics: list[str] | None = None, categories
     Raises:
         InputError: There are no results, they are of another version, or trained on what they were tested on.
     """
-    store = Store(folder)
-    found = store.results()
-    for notice in store.notices:
-        print(notice, file=sys.stderr)
-    if not found:
-        raise InputError(f"there are no results in {folder}; run a benchmark with --output {folder} first.")
+    found = results_in(folder)
     sorted_boards, reported, chosen = boards(found), load_reported(), metrics or list(METRICS)
     match style:
         case "markdown":
