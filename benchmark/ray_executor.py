@@ -5,6 +5,7 @@ all, so workers need no folder of results; only the data sets have to lie at the
 """
 
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,8 @@ class RayExecutor:
     def run(self, work: Sequence[Work], runner: Runner, folders: Folders) -> Iterator[Event]:
         """Start a task per training that is missing and one per cell; give what comes back as it comes."""
         ray = self._ray
+        # Ray takes this over for good.
+        before = signal.getsignal(signal.SIGTERM)
         self._connect()
         try:
             train = ray.remote(**self._resources)(_train)
@@ -72,6 +75,7 @@ class RayExecutor:
         finally:
             # Of a cluster that was there before, this only takes leave.
             ray.shutdown()
+            signal.signal(signal.SIGTERM, before)
 
     def _connect(self) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -1,5 +1,6 @@
 """A real Ray of two workers, with a model that costs nothing."""
 
+import signal
 import socket
 
 import pytest
@@ -15,6 +16,7 @@ ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ra
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_killed_worker_loses_nothing(tmp_path):
+    handler = signal.getsignal(signal.SIGTERM)
     few = matrix(methods=matrix().methods[:2])
     schedule(tmp_path / "here/results", cells=few.cells()).run()
     expected = table(tmp_path / "here/results", "csv")
@@ -25,6 +27,7 @@ def test_a_killed_worker_loses_nothing(tmp_path):
         journal.parent / "results", cells=few.cells(), runner=runner, executor=make_executor("ray")
     ).run()
     assert (tmp_path / "there/died-e").exists()
+    assert signal.getsignal(signal.SIGTERM) is handler
     assert len(outcome.failures) == 2 and all("h cannot be tested" in each for each in outcome.failures)
     begun = [line for line in journal.read_text().splitlines() if line.endswith(" e")]
     assert len(begun) > 2  # the killed one was tried again
