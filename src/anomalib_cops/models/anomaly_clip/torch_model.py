@@ -17,7 +17,7 @@ from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.anomaly_clip.settings import AnomalyCLIPSettings
 from anomalib_cops.models.checks import check_deep_depth
-from anomalib_cops.models.remembered import WeightsMark
+from anomalib_cops.models.remembered import PromptMemory
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
 
@@ -25,7 +25,7 @@ LOCAL_BLOCKS = 19
 WORDS = (" object.", " damaged object.")
 
 
-class AnomalyCLIPModel(nn.Module):
+class AnomalyCLIPModel(PromptMemory):
     """Object-agnostic prompt learning on a frozen CLIP (arXiv 2310.18961).
 
     Args:
@@ -39,7 +39,7 @@ class AnomalyCLIPModel(nn.Module):
     frozen_features = ImageFeatures
 
     def __init__(self, clip: FrozenCLIP, settings: AnomalyCLIPSettings | None = None) -> None:
-        super().__init__()
+        super().__init__("text")
         self.clip = clip
         self.settings = settings = settings or AnomalyCLIPSettings()
         self.layers = settings.layers or (clip.depth,)
@@ -51,9 +51,6 @@ class AnomalyCLIPModel(nn.Module):
         self.read_out = [template.read_out for template in templates]
         self.context = nn.Parameter(torch.empty(2, tokens, width).normal_(std=0.02))
         self.deep = DeepPrompts(settings.deep_depth, settings.deep_length, width, half=settings.half_deep_prompts)
-        self.register_buffer("text", torch.zeros(2, clip.dim), persistent=False)
-        self.text: Tensor
-        self._mark = WeightsMark()
 
     @torch.no_grad()
     def forward(
@@ -102,21 +99,11 @@ class AnomalyCLIPModel(nn.Module):
 
     def text_features(self) -> Float[Tensor, "states dim"]:
         """As :meth:`encode_prompts`, computed once per weights, because they do not depend on the image."""
-        if not torch.compiler.is_compiling():
-            self._remember_text()
-        return self.text
+        return self.remember()
 
-    def train(self, mode: bool = True) -> "AnomalyCLIPModel":
-        """Switch the mode; before inference the text features are made, so that a traced graph holds them ready."""
-        super().train(mode)
-        if not mode:
-            self._remember_text()
-        return self
-
-    def _remember_text(self) -> None:
-        if self._mark.changed([self.context, *self.deep.tokens]):
-            with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.text.device.type, enabled=False):
-                self.text = self.encode_prompts()
+    def to_remember(self) -> Float[Tensor, "states dim"]:
+        """The text features."""
+        return self.encode_prompts()
 
     def patch_probabilities(
         self, features: ImageFeatures, text: Float[Tensor, "states dim"]

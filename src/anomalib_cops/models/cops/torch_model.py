@@ -20,7 +20,7 @@ from anomalib_cops.models.cops.prototypes import (
 )
 from anomalib_cops.models.cops.settings import CoPSSettings, check_encoder
 from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min_max
-from anomalib_cops.models.remembered import WeightsMark
+from anomalib_cops.models.remembered import PromptMemory
 from anomalib_cops.processes import draw_rows
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
@@ -28,7 +28,7 @@ from anomalib_cops.prompts.template import PromptTemplate
 PATCH_LOSS_WEIGHT = 4.0
 
 
-class CoPSModel(nn.Module):
+class CoPSModel(PromptMemory):
     """Conditional prompt synthesis on a frozen CLIP (arXiv 2508.03447).
 
     Args:
@@ -42,7 +42,7 @@ class CoPSModel(nn.Module):
     frozen_features = ImageFeatures
 
     def __init__(self, clip: FrozenCLIP, settings: CoPSSettings | None = None) -> None:
-        super().__init__()
+        super().__init__("beginning")
         settings = settings or CoPSSettings()
         check_encoder(clip, settings)
         dim = clip.dim
@@ -58,9 +58,6 @@ class CoPSModel(nn.Module):
         generator = torch.Generator().manual_seed(settings.seed)
         self.register_buffer("noise", torch.randn(settings.n_samples, dim, generator=generator), persistent=False)
         self.noise: Tensor
-        self.register_buffer("beginning", torch.empty(0), persistent=False)
-        self.beginning: Tensor
-        self._mark = WeightsMark()
 
     @torch.no_grad()
     def forward(
@@ -160,32 +157,17 @@ class CoPSModel(nn.Module):
             # Every image has its own, so that their gradients are rounded one by one (see DeepPrompts).
             beginning = self.clip.begin_text(first, self.deep)
         else:
-            known = self.constant_beginning().unsqueeze(2).expand(-1, -1, batch, -1, -1, -1, -1).flatten(2, 3)
+            known = self.remember().unsqueeze(2).expand(-1, -1, batch, -1, -1, -1, -1).flatten(2, 3)
             beginning = self.clip.begin_text(first[:, constant:], after=known)
         rest = prompts[..., shared:, :].flatten(0, 2)
         features = self.clip.encode_text(rest, self.template.read_out - shared, after=beginning)
         return F.normalize(features, dim=-1).unflatten(0, prompts.shape[:3])
 
-    def constant_beginning(self) -> Beginning:
-        """Keys and values of the start and the context words of both states, computed once per weights."""
-        if not torch.compiler.is_compiling():
-            self._remember_beginning()
-        return self.beginning
-
-    def train(self, mode: bool = True) -> "CoPSModel":
-        """Switch the mode; before inference the beginning is made, so that a traced graph holds it ready."""
-        super().train(mode)
-        if not mode:
-            self._remember_beginning()
-        return self
-
-    def _remember_beginning(self) -> None:
-        if self._mark.changed([self.context, *self.deep.tokens]):
-            device = self.context.device.type
-            with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
-                words = self.context[:, : self.settings.context_tokens]
-                start = self.template.prefix.expand(2, -1, -1)
-                self.beginning = self.clip.begin_text(torch.cat([start, words], dim=1), self.deep)
+    def to_remember(self) -> Beginning:
+        """Keys and values of the start and the context words of both states."""
+        words = self.context[:, : self.settings.context_tokens]
+        start = self.template.prefix.expand(2, -1, -1)
+        return self.clip.begin_text(torch.cat([start, words], dim=1), self.deep)
 
     def text_features(self, each: Float[Tensor, "batch states samples dim"]) -> Float[Tensor, "batch states dim"]:
         """Unit text feature of each state: the mean over the samples."""
