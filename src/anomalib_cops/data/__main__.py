@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from anomalib_cops.data.catalog import CATALOG
-from anomalib_cops.data.check import Finding, advice, check, count
+from anomalib_cops.data.check import Finding, advice, check
 from anomalib_cops.data.describe import page, shows
 from anomalib_cops.data.download import unpack
 from anomalib_cops.data.folder import FolderSet
@@ -67,8 +67,8 @@ def _check(options: argparse.Namespace) -> int:
     findings = []
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for each in found:
-            task = progress.add_task(each.name, total=count(each))
-            findings.append(check(each, lambda task=task: progress.advance(task)))  # type: ignore[misc]
+            task = progress.add_task(each.name, total=None)
+            findings.append(check(each, lambda total, task=task: progress.update(task, total=total, advance=1)))  # type: ignore[misc]
     print(_table(findings, options.root))
     for finding in findings:
         for line in advice(finding, at_most=sys.maxsize if options.all else NAMED):

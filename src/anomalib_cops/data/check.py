@@ -15,7 +15,7 @@ from anomalib_cops.data.folder import FolderSet
 from anomalib_cops.data.images import read_image, read_mask
 from anomalib_cops.data.listing import Listing
 from anomalib_cops.data.published_set import PublishedSet
-from anomalib_cops.data.samples import without_mask
+from anomalib_cops.data.samples import absent, without_mask
 from anomalib_cops.errors import InputError
 
 # What is wrong, and what to do about it; the first ones keep a set from being used.
@@ -70,46 +70,40 @@ class Finding:
         return "; ".join(counted) or "good"
 
 
-def check(found: PublishedSet | FolderSet, looked_at: Callable[[], None] = lambda: None) -> Finding:
+def check(found: PublishedSet | FolderSet, looked_at: Callable[[int], None] = lambda total: None) -> Finding:
     """Opens every image and mask of a data set.
 
     Args:
         found: The data set.
-        looked_at: Called after each image.
+        looked_at: Called after each image with the number of all.
     """
     assert found.folder is not None
     declared = found.declared if isinstance(found, PublishedSet) else None
     finding = Finding(found.name, found.folder, expected=declared.counts if declared else None)
     listing = Listing()
-    places: dict[str, list[str]] = defaultdict(list)
+    rows: list[Any] = []
     for category in found.categories:
         try:
             samples = found.listed(category, listing)
         except InputError as error:
             finding.problems["incomplete"].append(str(error))
             continue
-        _count(finding, samples, needs_normal=declared is None or declared.has_normal)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for path, digest, problems in pool.map(_look, samples.itertuples()):
-                for kind, where in problems:
-                    finding.problems[kind].append(where)
-                places[digest].append(path)
-                looked_at()
+        _count(finding, samples)
+        finding.problems["incomplete"] += [
+            f"{category} has no {kind} images" for kind in absent(samples, declared.labels if declared else (0, 1))
+        ]
+        rows += samples.itertuples()
+    places: dict[str, list[str]] = defaultdict(list)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for path, digest, problems in pool.map(_look, rows):
+            for kind, where in problems:
+                finding.problems[kind].append(where)
+            places[digest].append(path)
+            looked_at(len(rows))
     finding.problems["image in two places"] += [" = ".join(paths) for paths in places.values() if len(paths) > 1]
     order = [*UNUSABLE, *DOUBTFUL]
     finding.problems = {kind: finding.problems[kind] for kind in order if finding.problems.get(kind)}
     return finding
-
-
-def count(found: PublishedSet | FolderSet) -> int:
-    """How many images ``check`` will look at."""
-    total = 0
-    for category in found.categories:
-        try:
-            total += len(found.listed(category, Listing()))
-        except InputError:
-            continue
-    return total
 
 
 def advice(finding: Finding, at_most: int) -> Iterable[str]:
@@ -126,18 +120,13 @@ def advice(finding: Finding, at_most: int) -> Iterable[str]:
             yield f"  and {len(files) - at_most} more; --all names them"
 
 
-def _count(finding: Finding, samples: DataFrame, needs_normal: bool) -> None:
+def _count(finding: Finding, samples: DataFrame) -> None:
     anomalous = samples[samples["label_index"] == 1]
     finding.categories += 1
     finding.normal += len(samples) - len(anomalous)
     finding.anomalous += len(anomalous)
     finding.masks += int((anomalous["mask_path"] != "").sum())
     finding.problems["anomalous image without a mask"] += without_mask(samples)
-    category = samples["category"].iloc[0] if len(samples) else ""
-    if needs_normal and len(samples) == len(anomalous):
-        finding.problems["incomplete"].append(f"{category} has no normal images")
-    if not len(anomalous):
-        finding.problems["incomplete"].append(f"{category} has no anomalous images")
 
 
 def _look(row: Any) -> tuple[str, str, list[tuple[str, str]]]:

@@ -46,6 +46,11 @@ class DataSet:
     download: type[AnomalibDataModule] | None = None
 
     @property
+    def labels(self) -> tuple[int, ...]:
+        """Which labels its images have: 0 normal, 1 anomalous."""
+        return (0, 1) if self.has_normal else (1,)
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """What can be measured on it: of "image" and "pixel"."""
         return ("image",) * self.has_normal + ("pixel",) * self.has_masks

@@ -29,23 +29,20 @@ class PublishedSet:
         self.identity = declared.name
         self.root = root
 
-    @cached_property
+    @property
     def folder(self) -> Path | None:
         """Where it is; none if it is not there."""
-        children = Listing().look(self.root).folders.values() if self.root.is_dir() else ()
-        named = {plain(child.name): child for child in children}
-        candidates = [named[plain(name)] for name in self.declared.folders if plain(name) in named]
-        fitting = (folder for folder in candidates if self._is_declared(folder) or find_categories(folder, Listing()))
-        return next(fitting, self.root if self._is_declared(self.root) else None)
+        return self._place[0]
 
-    @cached_property
+    @property
     def categories(self) -> tuple[str, ...]:
         """The declared ones; for the layout good/defect/mask, those that are there."""
-        if self._plain is None:
+        _, plain_set = self._place
+        if plain_set is None:
             return self.declared.categories or (self.declared.class_name,)
-        if self.declared.class_name and len(self._plain.categories) == 1:
+        if self.declared.class_name and len(plain_set.categories) == 1:
             return (self.declared.class_name,)
-        return self._plain.categories
+        return plain_set.categories
 
     def fetch(self) -> None:
         """Have anomalib download the set if it is not there and can be downloaded.
@@ -55,8 +52,7 @@ class PublishedSet:
         """
         if self.folder is None and self.declared.download:
             download(self.declared.download, self.root / self.declared.folders[0])
-            for found in ("folder", "categories", "_plain"):
-                self.__dict__.pop(found, None)
+            del self._place
 
     def listed(self, category: str, listing: Listing) -> DataFrame:
         """What there is of a category, complete or not.
@@ -64,16 +60,17 @@ class PublishedSet:
         Raises:
             InputError: There is nothing of it.
         """
-        if self.folder is None:
+        folder, plain_set = self._place
+        if folder is None:
             raise InputError(self._absent(self.root / self.declared.folders[0]))
-        if self._plain is not None:
-            [own] = [category] if category in self._plain.categories else self._plain.categories
-            return self._plain.listed(own, listing).assign(set=self.name, category=category)
+        if plain_set is not None:
+            [own] = [category] if category in plain_set.categories else plain_set.categories
+            return plain_set.listed(own, listing).assign(set=self.name, category=category)
         for layout in self.declared.layouts:
-            if rows := layout.read(self.folder, category, listing):
+            if rows := layout.read(folder, category, listing):
                 break
         else:
-            raise InputError(self._absent(self.folder / category if self.declared.categories else self.folder))
+            raise InputError(self._absent(folder / category if self.declared.categories else folder))
         masked, above = self.declared.has_masks, self.declared.mask_above
         return table(rows, name=self.name, category=category, masked=masked, mask_above=above)
 
@@ -83,17 +80,22 @@ class PublishedSet:
         Raises:
             InputError: The category or a part of it is not there.
         """
-        if self.folder is None:
-            raise InputError(self._absent(self.root / self.declared.folders[0]))
-        samples = indexed(self.folder, self.name, category, lambda listing: self.listed(category, listing))
-        labels = (0, 1) if self.declared.has_normal else (1,)
-        place = f"{self.declared.title}, {category}, in {self.folder}"
-        return complete(samples, place, labels=labels, expected=f"those that {_how(self.declared)} shows")
+        folder = self.folder or self.root
+        samples = indexed(folder, self.name, category, lambda listing: self.listed(category, listing))
+        place = f"{self.declared.title}, {category}, in {folder}"
+        return complete(samples, place, labels=self.declared.labels, expected=f"those that {_how(self.declared)} shows")
 
     @cached_property
-    def _plain(self) -> FolderSet | None:
-        """The set as a plain folder, where no declared layout fits."""
-        return None if self.folder is None or self._is_declared(self.folder) else FolderSet(self.folder)
+    def _place(self) -> tuple[Path | None, FolderSet | None]:
+        """Its folder, and that as a plain set where no declared layout fits."""
+        children = Listing().look(self.root).folders.values() if self.root.is_dir() else ()
+        named = {plain(child.name): child for child in children}
+        for folder in (named[plain(name)] for name in self.declared.folders if plain(name) in named):
+            if self._is_declared(folder):
+                return folder, None
+            if find_categories(folder, Listing()):
+                return folder, FolderSet(folder)
+        return (self.root if self._is_declared(self.root) else None), None
 
     def _is_declared(self, folder: Path) -> bool:
         """Whether anything of the set lies there in one of its layouts."""

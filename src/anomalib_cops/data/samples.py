@@ -67,9 +67,8 @@ def complete(samples: DataFrame, place: Path | str, *, labels: tuple[int, ...] =
     Raises:
         InputError: Images of a label are missing, or the masks of some anomalous images.
     """
-    for label, kind in ((0, "normal"), (1, "anomalous")):
-        if label in labels and not (samples["label_index"] == label).any():
-            raise InputError(f"{place} has no {kind} images; expected are {expected}.")
+    for kind in absent(samples, labels):
+        raise InputError(f"{place} has no {kind} images; expected are {expected}.")
     missing = without_mask(samples)
     if missing:
         more = f" and {len(missing) - _NAMED_AT_MOST} more" if len(missing) > _NAMED_AT_MOST else ""
@@ -78,6 +77,12 @@ def complete(samples: DataFrame, place: Path | str, *, labels: tuple[int, ...] =
             "masks away to use image labels only."
         )
     return samples
+
+
+def absent(samples: DataFrame, labels: tuple[int, ...] = (0, 1)) -> list[str]:
+    """Of "normal" and "anomalous" those that there have to be, but of which there are no images."""
+    kinds = ((0, "normal"), (1, "anomalous"))
+    return [kind for label, kind in kinds if label in labels and not (samples["label_index"] == label).any()]
 
 
 def without_mask(samples: DataFrame) -> list[str]:
