@@ -27,7 +27,6 @@ def metrics(maps: int) -> dict[str, Any]:
     found: dict[str, Any] = {"maps": maps, "side": SIDE, "metrics": {}}
     for name in NAMES:
         for kind, home in (("exact", exact), ("streaming", streaming)):
-            metric: Any = None
             values: list[float] = []
 
             def work() -> None:
@@ -39,7 +38,6 @@ def metrics(maps: int) -> dict[str, Any]:
             seconds: list[float] = []
             memory = peak_gb(lambda: seconds.append(timed(work)))  # noqa: B023
             found["metrics"].setdefault(name, {})[kind] = {"value": values[0], "seconds": seconds[0], "gb": memory}
-            del metric
     return found
 
 

@@ -1,9 +1,11 @@
 """Markdown tables and a picture of what ``speed`` measured."""
 
-import os
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from .files import write_bytes
 
 PLAIN = "open_clip encode_image"
 Result = dict[str, Any]
@@ -191,7 +193,7 @@ def picture(result: Result, path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("multiple of open_clip's encode_image")
     axes.legend()
-    unfinished = path.with_suffix(".tmp")
-    figure.savefig(unfinished, format="png", dpi=100)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=100)
     pyplot.close(figure)
-    os.replace(unfinished, path)
+    write_bytes(path, drawn.getvalue())
