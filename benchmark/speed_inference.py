@@ -1,5 +1,6 @@
 """Speed of inference: every method beside open_clip's own ``encode_image``, and how CoPS grows."""
 
+import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -36,8 +37,10 @@ def methods(backbone: str, device: str, repetitions: int) -> dict[str, Any]:
     images = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     torch.manual_seed(0)
     network = build(model_config(backbone)).to(device)
-    models = {name: _model(name, network, size, device) for name in MODELS}
-    many = CoPSModel(FrozenCLIP(network, size), CoPSSettings(n_samples=MANY)).to(device).requires_grad_(False).eval()
+    # As published weights are; open_clip's own call takes float32 only.
+    stored = copy.deepcopy(network).half()
+    models = {name: _model(name, stored, size, device) for name in MODELS}
+    many = CoPSModel(FrozenCLIP(stored, size), CoPSSettings(n_samples=MANY)).to(device).requires_grad_(False).eval()
     network.visual.positional_embedding.data = models["CoPS"].clip.positions.clone()
     with torch.inference_mode():
         works: dict[str, Work] = {PLAIN: lambda: network.encode_image(images)}

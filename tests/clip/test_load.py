@@ -1,5 +1,6 @@
 """Weights in the formats they are published in, and those that cannot be used."""
 
+import copy
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anomalib_cops import network
-from anomalib_cops.clip import download, load, load_clip
+from anomalib_cops.clip import FrozenCLIP, download, load, load_clip
 from anomalib_cops.errors import InputError
 from tests.clip.conftest import IMAGE_SIZE, SMALL
 
@@ -88,13 +89,30 @@ def test_local_files_in_every_format(
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
 
 
-def test_openai_archive_is_read_in_float32_and_tells_its_activation(small: open_clip.CLIP, tmp_path: Path) -> None:
+def test_openai_archive_keeps_its_matrices_and_tells_its_activation(
+    small: open_clip.CLIP, images: Tensor, tmp_path: Path
+) -> None:
     path = write(small, tmp_path / "ViT.pt", "archive")
     assert load.trained_with_quick_gelu(NAME, str(path))
     clip = load_clip(NAME, str(path), IMAGE_SIZE)
     weight = small.visual.conv1.weight
     assert torch.equal(clip.model.visual.conv1.weight, weight.half().float())
     assert clip.model.visual.conv1.weight.dtype == torch.float32
+    expand = clip.model.visual.transformer.resblocks[0].mlp.c_fc
+    assert (expand.weight.dtype, expand.bias.dtype) == (torch.float16, torch.float32)
+    widened = FrozenCLIP(copy.deepcopy(clip.model).float(), IMAGE_SIZE)
+    stored, exact = (each.encode_image(images, layers=[2, 4]) for each in (clip, widened))
+    assert stored.patches.dtype == torch.float32
+    assert torch.equal(stored.patches, exact.patches) and torch.equal(stored.cls, exact.cls)
+    assert torch.equal(clip.encode_sentences(["a cat"]), widened.encode_sentences(["a cat"]))
+
+
+def test_random_weights_are_as_large_as_published_ones() -> None:
+    clip = load_clip("ViT-B-32", None, 64)
+    matrices = [p for p in clip.parameters() if p.dtype == torch.float16]
+    assert sum(p.numel() for p in matrices) > 0.95 * sum(p.numel() for p in clip.parameters())
+    assert torch.get_default_dtype() == torch.float32
+    assert clip.encode_image(torch.randn(1, 3, 64, 64), layers=[12]).cls.isfinite().all()
 
 
 def test_a_local_file_of_unknown_activation_is_asked_about(small: open_clip.CLIP, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from anomalib_cops.clip import text, vision
-from anomalib_cops.clip.blocks import OpenClipModule
+from anomalib_cops.clip.blocks import OpenClipModule, widen
 from anomalib_cops.clip.text import Beginning, DeepPlacement
 from anomalib_cops.clip.vision import ImageFeatures, ImageTokens, Walk
 from anomalib_cops.errors import InputError
@@ -19,7 +19,8 @@ class FrozenCLIP(nn.Module):
     """An open_clip ViT whose parameters never change, with taps, a local path and prompt slots.
 
     Args:
-        model: open_clip's model, weights loaded; it is frozen here and stays in evaluation mode.
+        model: open_clip's model, weights loaded; it is frozen here and stays in evaluation mode. What it computes is
+            float32; large matrices that it has in half precision stay so, as each can be widened while it is used.
         image_size: side of the square images it will see, in pixels; a multiple of the patch size.
         position_resize: how the position table is fitted to that size.
         position_antialias: low-pass filter when the table shrinks.
@@ -47,7 +48,7 @@ class FrozenCLIP(nn.Module):
                 f"image_size={image_size} is not a multiple of the {patch}-pixel patches of backbone '{name}'; "
                 f"use {below} or {below + patch}."
             )
-        self.model: OpenClipModule = model.float().requires_grad_(False).eval()
+        self.model: OpenClipModule = widen(model).requires_grad_(False).eval()
         self.name = name
         self.image_size = image_size
         self.patch_size = patch
@@ -210,7 +211,7 @@ class FrozenCLIP(nn.Module):
 
     def embed_tokens(self, token_ids: Int[Tensor, "prompts tokens"]) -> Float[Tensor, "prompts tokens width"]:
         """Token embeddings without positions."""
-        return self.model.token_embedding(token_ids)
+        return self.model.token_embedding(token_ids).to(self.positions.dtype)
 
     def tokenize(self, sentences: Sequence[str]) -> Int[Tensor, "sentences tokens"]:
         """Token ids of the CLIP tokenizer, padded with zeros to the context length.

@@ -2,6 +2,8 @@
 
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,12 +33,12 @@ def load_clip(
     position_antialias: bool = False,
     cache_dir: str | None = None,
 ) -> FrozenCLIP:
-    """Load a frozen CLIP in float32.
+    """Load a frozen CLIP that computes in float32.
 
     Args:
         backbone: an open_clip model name with a ViT image tower, or "tiny" for the embedded stand-in.
         pretrained: an open_clip tag, or a local file (OpenAI TorchScript archive, open_clip ``.bin``/``.pt``,
-            ``.safetensors``); None leaves the weights random. Ignored for "tiny".
+            ``.safetensors``); None makes random weights, in half precision as published ones are. Ignored for "tiny".
         image_size: side of the images in pixels, a multiple of the patch size; see :func:`native_image_size`.
         quick_gelu: the activation to use; the one the weights were trained with if not given, which is found out where
             possible.
@@ -58,7 +60,9 @@ def load_clip(
     quick = trained_with_quick_gelu(backbone, pretrained) if quick_gelu is None else quick_gelu
     config = {**config, "quick_gelu": quick}
     if pretrained is None:
-        return FrozenCLIP(build(config), size, name=backbone, **options)
+        with _default_dtype(torch.float16):
+            model = build(config)
+        return FrozenCLIP(model, size, name=backbone, **options)
     local = Path(pretrained).expanduser()
     path = local if local.is_file() else _from_tag(backbone, pretrained, cache_dir)
     return FrozenCLIP(build(config, read_state(path), source=str(path)), size, name=backbone, **options)
@@ -113,7 +117,7 @@ def trained_with_quick_gelu(backbone: str, pretrained: str | None) -> bool:
 
 
 def build(config: dict[str, Any], state: dict[str, Tensor] | None = None, *, source: str = "") -> open_clip.CLIP:
-    """Make open_clip's model from its configuration and fill it.
+    """Make open_clip's model from its configuration and fill it; its weights have the precision of ``state``.
 
     Args:
         config: embed_dim, vision_cfg, text_cfg, quick_gelu as open_clip's JSON files have them.
@@ -141,7 +145,7 @@ def build(config: dict[str, Any], state: dict[str, Tensor] | None = None, *, sou
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a weight file without running code from it, in float32.
+    """Read a weight file without running code from it.
 
     Raises:
         InputError: unreadable, truncated, or it holds pickled code.
@@ -167,8 +171,17 @@ def read_state(path: Path) -> dict[str, Tensor]:
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} does not hold a dictionary of weights; give the CLIP weight file itself.")
-    # One by one, so that most of them are never held twice.
-    return {key.removeprefix("module."): state.pop(key).float() for key in list(state)}
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _from_tag(backbone: str, tag: str, cache_dir: str | None) -> Path:
@@ -202,7 +215,7 @@ def _assert_activation(model: open_clip.CLIP, quick: bool) -> None:
 def _fill(model: open_clip.CLIP, state: dict[str, Tensor], source: str) -> None:
     check_fits(state, model.state_dict(), source)
     check_finite(state, source)
-    model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+    model.load_state_dict(state, assign=True)
     # The one tensor that is in no file; open_clip made it without memory.
     size = model.positional_embedding.shape[0]
     model.attn_mask = torch.full((size, size), -torch.inf).triu(1)
