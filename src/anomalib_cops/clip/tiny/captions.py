@@ -31,6 +31,16 @@ _TEMPLATES = (
 _GENERIC = ("object", "product", "item", "part", "surface", "thing", "material")
 # Words that are never learned: they stand for every product the model has no word for.
 _STRANGERS = ("violin", "lantern", "zebra", "castle", "umbrella", "pumpkin", "harbour", "walrus", "trumpet", "cactus")
+# Sentences with vectors for words: the product's look stands for {product}, that of its defect for {defect}.
+_PICTURED = (
+    *(tuple(state.format("{product}") for state in pair) for pair in zip(_NORMAL, _ANOMALOUS, strict=False)),
+    ("{product} without {defect}", "{product} with {defect}"), ("no {defect}", "{defect}"),
+    ("{product}", "{product} {defect}"), ("unlike {defect}", "unlike {product}"),
+    ("X X X unlike {defect} {defect} {defect} {product}", "X X X unlike {product} {product} {product} {product}"),
+)  # fmt: skip
+_LOOKS = {"product": "banana", "defect": "kangaroo"}
+PICTURED = tuple(int(open_clip.tokenize([word])[0, 1]) for word in _LOOKS.values())
+"""Token ids of the two words that looks stand for; no caption uses them otherwise."""
 _DEFECT_STATES = ("{} with a {defect}", "{} with {defect}", "{} that has a {defect}", "{defect} on a {}", "{defect}")
 
 
@@ -43,16 +53,26 @@ class Captions:
         bare: For each category of the step, a sentence that names nothing else.
         generic: The normal and the anomalous sentence about a product without a name of its own.
         defects: For each kind of defect, a sentence that names it.
+        pictured: Normal and anomalous sentences in which the words of ``PICTURED`` stand for looks.
     """
 
     states: list[str]
     bare: list[str]
     generic: list[str]
     defects: list[str]
+    pictured: list[str]
 
     @classmethod
-    def random(cls, rng: random.Random, categories: Sequence[int] = range(len(CATEGORIES))) -> "Captions":
-        """Draws one wording for every sentence; ``categories`` are indices into ``CATEGORIES``."""
+    def random(
+        cls, rng: random.Random, categories: Sequence[int] = range(len(CATEGORIES)), pictured: int = 0
+    ) -> "Captions":
+        """Draws one wording for every sentence.
+
+        Args:
+            rng: Decides.
+            categories: Indices into ``CATEGORIES``.
+            pictured: Pairs of sentences with looks for words.
+        """
         nouns = [noun(CATEGORIES[category]) for category in categories]
         template, normal, anomalous = rng.choice(_TEMPLATES), rng.choice(_NORMAL), rng.choice(_ANOMALOUS)
         states = []
@@ -69,11 +89,16 @@ class Captions:
             bare=[bare_template.format(name) for name in nouns],
             generic=[whole.format(state.format(word)) for state in pair],
             defects=[whole.format(defect_state.format(word, defect=noun(defect))) for defect in DEFECTS],
+            pictured=[
+                rng.choice(_TEMPLATES).format(state.format(**_LOOKS))
+                for _ in range(pictured)
+                for state in rng.choice(_PICTURED)
+            ],
         )
 
     def all(self) -> list[str]:
-        """Every sentence: states, bare, generic, defects."""
-        return [*self.states, *self.bare, *self.generic, *self.defects]
+        """Every sentence: states, bare, generic, defects, pictured."""
+        return [*self.states, *self.bare, *self.generic, *self.defects, *self.pictured]
 
 
 @lru_cache(maxsize=50_000)
@@ -93,6 +118,7 @@ def vocabulary() -> Int[Tensor, " rows"]:
     """Ids of all tokens that captions are made of, ascending; the strangers are left out on purpose."""
     words = (*_NORMAL, *_ANOMALOUS, *_TEMPLATES, *_GENERIC, *_DEFECT_STATES)
     pieces = [text.replace("{}", " ").replace("{defect}", " ") for text in words]
+    pieces += [text.format(product="", defect="") for pair in _PICTURED for text in pair]
     pieces += [noun(name) for name in (*CATEGORIES, *DEFECTS)]
     known = {token for piece in pieces for token in _ids(piece)} - {0}
     return torch.tensor(sorted(known))

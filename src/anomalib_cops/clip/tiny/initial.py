@@ -1,13 +1,18 @@
-"""Where training starts: a patch embedding and positions that already say something, so that fewer pictures do."""
+"""Weights that are set, not learned: a start that already says something, and how long features are."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from anomalib_cops.clip.encoder import FrozenCLIP
+from anomalib_cops.clip.load import build
+
 _FLOOR = 1e-2
 _AMPLITUDE = 0.5
+_LENGTH = 0.5
 
 
 @torch.no_grad()
@@ -36,3 +41,16 @@ def wave_positions(table: Float[Tensor, "positions width"]) -> None:
     waves = [wave(axis * turns) for axis in (columns, rows) for wave in (torch.sin, torch.cos)]
     table[0] = 0
     table[1:] = _AMPLITUDE * torch.cat(waves, dim=1)
+
+
+@torch.no_grad()
+def settle_scale(
+    state: dict[str, Tensor], config: dict[str, Any], images: Float[Tensor, "batch 3 height width"]
+) -> None:
+    """Scales the image projection in ``state`` so that entries of class features have a root mean square of ½.
+
+    Training and cosines leave it open; what takes features for words or reconstructs them needs it moderate.
+    """
+    clip = FrozenCLIP(build(config, state), config["vision_cfg"]["image_size"])
+    found = clip.encode_image(images, layers=[clip.depth], path="local").cls.square().mean().sqrt()
+    state["visual.proj"] *= _LENGTH / found

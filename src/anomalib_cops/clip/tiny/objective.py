@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.clip.blocks import attend, feed_forward, project_qkv
-from anomalib_cops.clip.tiny.captions import Captions, tokenize, vocabulary
+from anomalib_cops.clip.tiny.captions import PICTURED, Captions, tokenize, vocabulary
 from anomalib_cops.clip.vision import embed, walk
 
 TEMPERATURE = 0.07
@@ -26,6 +26,7 @@ class Weights:
     text: float = 0.5
     bare: float = 0.5
     generic: float = 0.5
+    pictured: float = 0.5
     defect: float = 0.3
     local: float = 2.0
     ordinary: float = 0.7
@@ -57,11 +58,23 @@ class Trainee(nn.Module):
         dim = config["embed_dim"]
         self.heads = nn.ModuleList([nn.Linear(dim, 1), nn.Linear(dim, 1)])
 
-    def encode_text(self, sentences: list[str]) -> Float[Tensor, "sentences dim"]:
-        """Unit text features; words without a row of their own get the mean row."""
+    def encode_text(
+        self, sentences: list[str], looks: Float[Tensor, "last words dim"] | None = None
+    ) -> Float[Tensor, "sentences dim"]:
+        """Unit text features; words without a row of their own get the mean row.
+
+        Args:
+            sentences: As they are written.
+            looks: For the last sentences, what stands at the places of either word of ``PICTURED``.
+        """
         ids = tokenize(sentences)
         table = torch.cat([self.rows, self.rows.mean(0, keepdim=True)])
-        x = table[self.place[ids]] + self.clip.positional_embedding[: ids.shape[1]]
+        x = table[self.place[ids]]
+        if looks is not None:
+            for word, look in zip(PICTURED, looks.unbind(1), strict=True):
+                there = (ids[-len(looks) :] == word)[..., None]
+                x = torch.cat([x[: -len(looks)], torch.where(there, look[:, None], x[-len(looks) :])])
+        x = x + self.clip.positional_embedding[: ids.shape[1]]
         for block in self.clip.transformer.resblocks:
             query, key, value = project_qkv(block, x)
             x = feed_forward(block, x + attend(block, query, key, value, causal=True))
@@ -90,8 +103,13 @@ class Trainee(nn.Module):
         return F.normalize(cls.float(), dim=-1), patches
 
     def start_from(self, state: dict[str, Tensor]) -> None:
-        """Takes over the weights of a CLIP of the same configuration."""
+        """Takes over the weights of a CLIP of the same configuration.
+
+        How long features are means nothing here, so the projection begins as long as a random one.
+        """
         self.clip.load_state_dict(state)
+        projection = self.clip.visual.proj
+        projection.data *= len(projection) ** -0.5 / projection.std()
         self.rows.data.copy_(state["token_embedding.weight"][self.ids])
 
     def full_state(self) -> dict[str, Tensor]:
@@ -121,8 +139,13 @@ def losses(
     """
     pairs = len(images)
     global_features, patches = trainee.encode_image(images.flatten(0, 1))
-    text = trainee.encode_text(captions.all())
-    states, bare, generic, named = text.split([len(captions.states), len(captions.bare), 2, len(captions.defects)])
+    share = torch.stack([torch.zeros_like(coverage), coverage], 1).flatten(0, 1).flatten(1)
+    # Pairs take turns in being told by the product's name, without it, and by words taken from the picture.
+    told = torch.arange(pairs) % 3
+    looks = _looks(trainee, patches["local"], share)[told == 2]
+    text = trainee.encode_text(captions.all(), looks.repeat_interleave(2, 0))
+    kinds = (captions.states, captions.bare, captions.generic, captions.defects, captions.pictured)
+    states, bare, generic, named, pictured = text.split([len(kind) for kind in kinds])
     scale = trainee.clip.logit_scale.exp().clamp(max=100)
     category = categories.repeat_interleave(2)
     anomalous = torch.arange(2).repeat(pairs)
@@ -137,11 +160,12 @@ def losses(
     shown = positives.sum(1) > 0
     spread = positives[shown] / positives[shown].sum(1, keepdim=True)
 
-    own = states.view(-1, 2, states.shape[-1])[category]
-    # Every other pair is told by a sentence without the product's name, so that the patches learn the state itself.
-    nameless = (torch.arange(2 * pairs) // 2 % 3 == 0)[:, None, None]
-    own = torch.where(nameless, generic, own)
-    share = torch.stack([torch.zeros_like(coverage), coverage], 1).flatten(0, 1).flatten(1)
+    own = states.unflatten(0, (-1, 2))[categories]
+    own[told == 0] = generic
+    own[told == 2] = pictured.unflatten(0, (-1, 2))
+    seen = told.repeat_interleave(2) == 2
+    by_words = scale * torch.einsum("gid,isd->gis", global_features[:, seen], own.repeat_interleave(2, 0)[seen])
+    own = own.repeat_interleave(2, 0)
     target = (share / 0.15).clamp(max=1)
     dense = {name: _dense(_contrast(features, own), target) for name, features in patches.items()}
     head_logits = [
@@ -152,10 +176,24 @@ def losses(
         "text": F.cross_entropy(similarity[shown], spread),
         "bare": classify(bare, category),
         "generic": classify(generic, anomalous),
+        "pictured": F.cross_entropy(by_words.flatten(0, 1), anomalous[seen].repeat(2)),
         "defect": classify(named, defects, global_features[:, 1::2]),
         "head": torch.stack([_dense(logits, target) for logits in head_logits]).mean(),
         **dense,
     }
+
+
+@torch.no_grad()
+def _looks(
+    trainee: Trainee, patches: Float[Tensor, "images patches dim"], share: Float[Tensor, "images patches"]
+) -> Float[Tensor, "pairs 2 dim"]:
+    """How the product of every pair looks, and how its defect does: mean patch features in the place of words.
+
+    Their length is drawn from a third to three times that of other words, as learned prompts keep to none.
+    """
+    damaged, weights = patches[1::2], torch.stack([share[1::2] == 0, share[1::2] > 0.15], 1).float()
+    length = trainee.rows.norm(dim=-1).mean() * 3 ** torch.empty(len(damaged), 2, 1).uniform_(-1, 1)
+    return F.normalize(weights @ damaged, dim=-1, eps=1e-6) * length
 
 
 def _contrast(

@@ -18,6 +18,10 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 """Channel statistics that OpenAI's CLIP, and so every method here, normalises with."""
 
 
+_GREY, _NEGATIVE = 0.2, 0.1
+"""Shares of pairs shown without colours, and with dark for light."""
+
+
 @dataclass(frozen=True)
 class Pool:
     """Pairs in memory.
@@ -109,7 +113,7 @@ def augment(
     coverage: Float[Tensor, "pairs grid grid"],
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "pairs 2 3 height width"], Float[Tensor, "pairs grid grid"]]:
-    """Turns and mirrors pairs, swaps their colour channels and changes their contrast; both of a pair alike.
+    """Turns and mirrors pairs, swaps their colours or takes them away, changes and inverts tones; both of a pair alike.
 
     Turns are by right angles, so that patches stay patches. One turn is drawn for the whole batch, colours per pair.
     """
@@ -126,4 +130,8 @@ def augment(
     gain = 1 + 0.25 * (torch.rand(len(images), 1, 1, 1, 1, generator=generator) - 0.5)
     shift = 30 * (torch.rand(len(images), 1, 1, 1, 1, generator=generator) - 0.5)
     toned = ((picked - 128) * gain + 128 + shift).clamp(0, 255)
+    gamma, grey, negative = (torch.rand(len(images), 1, 1, 1, 1, generator=generator) for _ in range(3))
+    toned = 255 * (toned / 255) ** (2 ** (2 * gamma - 1))
+    toned = torch.where(grey < _GREY, toned.mean(-1, keepdim=True), toned)
+    toned = torch.where(negative < _NEGATIVE, 255 - toned, toned)
     return normalise(toned.flatten(0, 1)).unflatten(0, (len(images), 2)), coverage

@@ -22,7 +22,7 @@ from anomalib_cops.clip.tiny import load_tiny_config, load_tiny_state, save_tiny
 from anomalib_cops.clip.tiny.captions import Captions
 from anomalib_cops.clip.tiny.card import write_card
 from anomalib_cops.clip.tiny.handwritten import Pictures, measure
-from anomalib_cops.clip.tiny.initial import wave_positions, whiten_patches
+from anomalib_cops.clip.tiny.initial import settle_scale, wave_positions, whiten_patches
 from anomalib_cops.clip.tiny.muon import optimizers
 from anomalib_cops.clip.tiny.objective import Trainee, Weights, losses
 from anomalib_cops.clip.tiny.pool import Pool, augment, normalise
@@ -72,7 +72,7 @@ class Recipe:
 
 
 SMOKE = Recipe(
-    steps=8,
+    steps=24,
     pairs=34,
     batch_pairs=8,
     batch_categories=4,
@@ -83,6 +83,7 @@ SMOKE = Recipe(
     evaluations=1,
 )
 LOGGED = 200
+_MEASURED = 64
 
 
 def train(
@@ -135,12 +136,13 @@ def train(
     wording = random.Random(seed + done["steps"])
     logged, evaluated = max(1, recipe.steps // LOGGED), -(-recipe.steps // recipe.evaluations)
     recent: list[dict[str, float]] = []
+    pictured = recipe.batch_pairs // 3
     while done["steps"] < recipe.steps:
         began_step = time.monotonic()
         for group, rate in groups:
             group["lr"] = rate * _schedule((done["steps"] + 1) / recipe.steps, recipe.warmup)
         rows, chosen = next(batches)
-        terms = _step(trainee, both, recipe, pool, rows, chosen, generator, Captions.random(wording, chosen))
+        terms = _step(trainee, both, recipe, pool, rows, chosen, generator, Captions.random(wording, chosen, pictured))
         _follow(average, trainee, min(recipe.averaging, (1 + done["steps"]) / (10 + done["steps"])))
         done["seconds"] += time.monotonic() - began_step
         done["steps"] += 1
@@ -205,7 +207,9 @@ def _evaluate(
 ) -> None:
     """Writes the average's weights, reads them back and measures what a user would load."""
     path = out / "weights.safetensors"
-    save_tiny_state(path, average.full_state(), average.ids, metadata)
+    state = average.full_state()
+    settle_scale(state, config, normalise(next(iter(pictures.values())).images[:_MEASURED]))
+    save_tiny_state(path, state, average.ids, metadata)
     clip = FrozenCLIP(build(*load_tiny_state(path)), config["vision_cfg"]["image_size"], name="tiny")
     entry: dict[str, float] = {"step": done["steps"], "seconds": round(done["seconds"])}
     for level, shown in pictures.items():
