@@ -203,9 +203,9 @@ def counted(model: AdaCLIPModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     original = model.clip.encode_text
 
-    def encode_text(embeddings: Tensor, *others: Any) -> Tensor:
+    def encode_text(embeddings: Tensor, *others: Any, **named: Any) -> Tensor:
         sizes.append(embeddings.shape[0])
-        return original(embeddings, *others)
+        return original(embeddings, *others, **named)
 
     monkeypatch.setattr(model.clip, "encode_text", encode_text)
     return sizes
@@ -243,6 +243,20 @@ def test_dynamic_text_is_made_for_every_image_in_one_run(
     model(images, NAMES)
     model(images)
     assert sizes == [3 * 48] * 2
+
+
+@pytest.mark.parametrize("names", [NAMES, NAMES[:1]])
+@pytest.mark.parametrize("settings", [{}, {"prompts": "D"}, {"prompts": "S"}, {"depth": 1}, {"depth": 2, "length": 7}])
+def test_what_prompts_cannot_change_is_shared(
+    clip: open_clip.CLIP, images: Tensor, settings: dict[str, Any], names: list[str]
+) -> None:
+    model = make("AdaCLIP", clip, **settings)
+    with torch.no_grad():
+        _, dynamic = model.dynamic_prompts(images)
+        shared = model.sentence_features(names, dynamic)
+    whole = model.sentence_features(names, dynamic)
+    assert whole.requires_grad == (settings.get("depth") != 1 and settings.get("prompts") != "D")
+    torch.testing.assert_close(shared, whole, atol=1e-5, rtol=1e-5)
 
 
 def test_a_graph_with_clusters_is_refused_in_words(clip: open_clip.CLIP, images: Tensor) -> None:

@@ -178,18 +178,27 @@ class FrozenCLIP(nn.Module):
         read_out: int | Sequence[int] | Int[Tensor, " prompts"],
         deep: DeepPlacement | None = None,
         after: Beginning | None = None,
+        first: int = 0,
     ) -> Float[Tensor, "prompts dim"]:
         """Text features of prompts given as token embeddings; see :func:`anomalib_cops.clip.text.encode`."""
-        return text.encode(self.model, embeddings, read_out, deep, after)
+        return text.encode(self.model, embeddings, read_out, deep, after, first)
 
     def begin_text(
         self,
         embeddings: Float[Tensor, "prompts tokens width"],
         deep: DeepPlacement | None = None,
         after: Beginning | None = None,
+        first: int = 0,
     ) -> Float[Tensor, "blocks 2 prompts heads longer head_dim"]:
         """What later tokens see of tokens that many prompts begin with; see :func:`anomalib_cops.clip.text.begin`."""
-        return text.begin(self.model, embeddings, deep, after)
+        return text.begin(self.model, embeddings, deep, after, first)
+
+    def first_text_block(
+        self, embeddings: Float[Tensor, "prompts tokens width"]
+    ) -> Float[Tensor, "prompts tokens width"]:
+        """Tokens that leave the first text block; see :func:`anomalib_cops.clip.text.walk`."""
+        tokens, _ = next(text.walk(self.model, embeddings))
+        return tokens
 
     def read_text(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from anomalib.data import InferenceBatch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -156,6 +156,8 @@ class AdaCLIPModel(nn.Module):
         ids = torch.cat([each.ids[:, :length] for each in tokens]).to(device)
         embeddings = self.clip.embed_tokens(ids).unflatten(0, (len(tokens), -1))
         ends = torch.tensor([each.ends for each in tokens], device=device)
+        if self.text_prompts is not None and self.text_prompts.blocks and not torch.is_grad_enabled():
+            return self._features_after_prompts(self.text_prompts, embeddings, ends, dynamic)
         rows, count = embeddings.shape[:2]
         if dynamic is not None:
             rows = dynamic.shape[0]
@@ -165,6 +167,27 @@ class AdaCLIPModel(nn.Module):
             embeddings.expand(rows, -1, -1, -1).flatten(0, 1), ends.expand(rows, -1).flatten(), deep
         )
         return features.unflatten(0, (-1, count))
+
+    def _features_after_prompts(
+        self,
+        prompts: Prompts,
+        embeddings: Float[Tensor, "names sentences tokens width"],
+        ends: Int[Tensor, "names sentences"],
+        dynamic: Float[Tensor, "batch length width"] | None,
+    ) -> Float[Tensor, "rows sentences dim"]:
+        """What prompts can change, and no more, as a token depends on earlier ones only.
+
+        No prompt enters the first block, so it runs once per name. From then on the start and the prompts, which
+        overwrite the words after it, are the same in all sentences of an image.
+        """
+        rows = embeddings.shape[0] if dynamic is None else dynamic.shape[0]
+        tokens = self.clip.first_text_block(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2])
+        shared = 1 + prompts.length
+        start = tokens[0, :1, :shared].expand(rows, -1, -1)
+        beginning = self.clip.begin_text(start, prompts.overwrite(dynamic), first=1)
+        words = tokens[:, :, shared:].expand(rows, -1, -1, -1).flatten(0, 1)
+        last = (ends - shared).expand(rows, -1).flatten()
+        return self.clip.encode_text(words, last, after=beginning, first=1).unflatten(0, (rows, -1))
 
     def tokens(self, class_name: str) -> Tokens:
         """Token ids of the sentences about a class.
