@@ -112,6 +112,22 @@ def test_images_without_meaning_end_in_a_sentence_or_a_score(trained: Trained, t
     assert torch.isfinite(batch.pred_score).all() and torch.isfinite(batch.anomaly_map).all()
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_models_own_seed_decides_whatever_was_drawn_before(name: str, tmp_path: Path) -> None:
+    prompts = []
+    for run, seed in enumerate((5, 5, 6)):
+        seed_everything(run)
+        model = lightning_class(name)(backbone="tiny", seed=seed, visualizer=False)
+        drawn = torch.rand(1)
+        seed_everything(run)
+        assert torch.equal(drawn, torch.rand(1)), "making a model used up numbers of the global stream"
+        engine(tmp_path / str(run), max_steps=2).fit(model, datamodule=transfer(synthetic_samples=4))
+        prompts.append(model.trained_state())
+    first, second, other = prompts
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+    assert any(not torch.equal(value, other[key]) for key, value in first.items())
+
+
 @pytest.mark.parametrize("step", ["training_step", "validation_step", "predict_step"])
 def test_images_with_nan_are_named(step: str) -> None:
     images = torch.zeros(2, 3, 120, 120)

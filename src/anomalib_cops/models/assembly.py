@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from anomalib_cops import published
@@ -71,6 +72,7 @@ class Start:
         preset: by auxiliary set.
         epochs: of the training.
         learning_rate: of the prompts.
+        seed: of the first prompts and of what training draws; the global one if not given.
     """
 
     backbone: str | None = None
@@ -81,6 +83,7 @@ class Start:
     preset: str | None = None
     epochs: int | None = None
     learning_rate: float | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Assembly:
         model: with random prompts.
         epochs: of the training unless the trainer is told otherwise.
         learning_rate: of the prompts.
+        seed: of what training draws; the global one if not given.
         file: our weight file to be loaded, if one was given.
         official: official tensors to be loaded, already under our names.
     """
@@ -98,6 +102,7 @@ class Assembly:
     model: Any
     epochs: int
     learning_rate: float
+    seed: int | None = None
     file: WeightFile | None = None
     official: dict[str, Tensor] = field(default_factory=dict)
 
@@ -132,10 +137,14 @@ def assemble(method: Method, start: Start, given: Mapping[str, Any]) -> Assembly
         position_resize=method.position_resize,
         position_antialias=method.position_antialias,
     )
-    model = method.build(clip, settings)
+    # What the user draws afterwards stays as it would have been.
+    with torch.random.fork_rng(devices=[], enabled=start.seed is not None):
+        if start.seed is not None:
+            torch.manual_seed(start.seed)
+        model = method.build(clip, settings)
     trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
     official = from_official(tensors, trained, method.keys, str(path)) if tensors else {}
-    return Assembly(model, start.epochs or epochs, start.learning_rate or rate, file, official)
+    return Assembly(model, start.epochs or epochs, start.learning_rate or rate, start.seed, file, official)
 
 
 def plain(settings: Any) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class PromptLearningMixin(TrainedPartMixin):
     pre_processor: Any
     epochs: int
     learning_rate: float
+    seed: int | None
     betas: tuple[float, float] = ADAM_BETAS
 
     def take(self, parts: Assembly, cache: CacheOptions | None = None) -> None:
@@ -56,6 +57,7 @@ class PromptLearningMixin(TrainedPartMixin):
         self.model = parts.model
         self.epochs = parts.epochs
         self.learning_rate = parts.learning_rate
+        self.seed = parts.seed
         self.has_trained_weights = False
         # A checkpoint carries its own weights and the values that were used, so that it needs no other file.
         self.hparams.update(
@@ -161,6 +163,12 @@ class PromptLearningMixin(TrainedPartMixin):
             label = "train_loss" if name == "loss" else f"train_{name}_loss"
             self.log(label, value.detach(), on_step=False, on_epoch=True, prog_bar=name == "loss", batch_size=size)
         return terms["loss"]
+
+    def on_fit_start(self) -> None:
+        """Begin with the seed that was given; the same in every process, as they share out what they draw."""
+        super().on_fit_start()
+        if self.seed is not None:
+            torch.manual_seed(self.seed)
 
     def on_train_start(self) -> None:
         """Open the feature cache, if there is to be one.

@@ -57,7 +57,8 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         clustering: "fixed" starts k-means from the same seed for every image, "stream" goes on in numpy's global
             random numbers as the official code.
         dice_over: one Dice loss per "image", or per pixel "row" as the official code's batches of one.
-        seed: of k-means.
+        seed: of k-means, of the first prompts and of what training draws; for the last two the global one
+            (``seed_everything``) if not given.
         feature_cache: refused: prompts enter the image tower, so its features change in every step.
         pre_processor: True for Pillow's bicubic resizing and CLIP's normalisation.
         post_processor: True for order-preserving scores with thresholds from the auxiliary set.
@@ -104,7 +105,7 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        start = Start(backbone, pretrained, image_size, quick_gelu, weights, preset, epochs, learning_rate)
+        start = Start(backbone, pretrained, image_size, quick_gelu, weights, preset, epochs, learning_rate, seed)
         parts = assemble(METHOD, start, locals())
         super().__init__(self.pre_processor_for(parts, pre_processor), post_processor, evaluator, visualizer)
         self.take(parts, CacheOptions(feature_cache) if feature_cache else None)

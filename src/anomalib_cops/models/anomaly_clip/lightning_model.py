@@ -43,6 +43,7 @@ class AnomalyCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # 
         local_weight: of the pixel losses beside the image loss.
         sigma: smoothing of the anomaly map in pixels of the model's input.
         half_deep_prompts: as published, round deep prompts to float16.
+        seed: of the first prompts and of what training draws; the global one (``seed_everything``) if not given.
         feature_cache: folder where training keeps what the frozen encoder says of each image, so that the encoder runs
             once per image; none by default.
         cache_max_gb: size that this folder may reach, in 10^9 bytes.
@@ -81,6 +82,7 @@ class AnomalyCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # 
         local_weight: float | None = None,
         sigma: float | None = None,
         half_deep_prompts: bool | None = None,
+        seed: int | None = None,
         feature_cache: str | None = None,
         cache_max_gb: float = 100.0,
         cache_precision: Literal["float16", "float32"] = "float16",
@@ -89,7 +91,7 @@ class AnomalyCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # 
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        start = Start(backbone, pretrained, image_size, quick_gelu, weights, preset, epochs, learning_rate)
+        start = Start(backbone, pretrained, image_size, quick_gelu, weights, preset, epochs, learning_rate, seed)
         parts = assemble(METHOD, start, locals())
         super().__init__(self.pre_processor_for(parts, pre_processor), post_processor, evaluator, visualizer)
         self.take(parts, CacheOptions(feature_cache, cache_max_gb, cache_precision) if feature_cache else None)

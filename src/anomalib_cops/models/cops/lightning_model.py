@@ -60,7 +60,8 @@ class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the hos
         noise: "fixed" samples for all images, or a "stream" of new ones as the official code.
         all_pairs_reconstruction: as the official code, compare each decoded sample with every image of the batch.
         reflip_levels: as the official code, invert anomalous distances again at every further layer.
-        seed: of the fixed samples.
+        seed: of the fixed samples, of the first prompts and of what training draws; for the last two the global one
+            (``seed_everything``) if not given.
         feature_cache: folder where training keeps what the frozen encoder says of each image, so that the encoder runs
             once per image; none by default.
         cache_max_gb: size that this folder may reach, in 10^9 bytes.
@@ -124,7 +125,7 @@ class CoPS(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the hos
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        start = Start(backbone, pretrained, image_size, quick_gelu, weights, preset, epochs, learning_rate)
+        start = Start(backbone, pretrained, image_size, quick_gelu, weights, preset, epochs, learning_rate, seed)
         parts = assemble(METHOD, start, locals())
         if (
             parts.model.settings.test_categories == "posterior"

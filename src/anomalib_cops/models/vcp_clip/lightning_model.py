@@ -58,6 +58,7 @@ class VCPCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         use_global: add the image's global feature to the context tokens.
         min_max_over: leave maps and scores as they are ("none"), or stretch them over the "batch", as the official
             code does over all test images of a category.
+        seed: of the first prompts and of what training draws; the global one (``seed_everything``) if not given.
         feature_cache: folder where training keeps what the frozen encoder says of each image, so that the encoder runs
             once per image; none by default.
         cache_max_gb: size that this folder may reach, in 10^9 bytes.
@@ -99,6 +100,7 @@ class VCPCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         dropout: float | None = None,
         use_global: bool | None = None,
         min_max_over: Literal["none", "batch"] | None = None,
+        seed: int | None = None,
         feature_cache: str | None = None,
         cache_max_gb: float = 100.0,
         cache_precision: Literal["float16", "float32"] = "float16",
@@ -109,7 +111,7 @@ class VCPCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
     ) -> None:
         if temperature_rate < 0:
             raise InputError(f"VCPCLIP: temperature_rate={temperature_rate} must be at least 0.")
-        start = Start(backbone, pretrained, image_size, quick_gelu, weights, preset, epochs, learning_rate)
+        start = Start(backbone, pretrained, image_size, quick_gelu, weights, preset, epochs, learning_rate, seed)
         parts = assemble(METHOD, start, locals())
         super().__init__(self.pre_processor_for(parts, pre_processor), post_processor, evaluator, visualizer)
         self.temperature_rate = temperature_rate
