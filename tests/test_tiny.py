@@ -21,7 +21,7 @@ from anomalib_cops.clip.tiny.captions import PICTURED, Captions, tokenize, vocab
 from anomalib_cops.clip.tiny.card import with_evaluation
 from anomalib_cops.clip.tiny.evaluate import measure_subset
 from anomalib_cops.clip.tiny.handwritten import Pictures
-from anomalib_cops.clip.tiny.learned import TESTED, TRAINED, VARIANTS, learn, transfer
+from anomalib_cops.clip.tiny.learned import TESTED, TRAINED, VARIANTS, Seen, learn, transfer
 from anomalib_cops.clip.tiny.muon import Muon, optimizers, orthogonal
 from anomalib_cops.clip.tiny.objective import Trainee
 from anomalib_cops.clip.tiny.photographs import judge, photographs
@@ -107,7 +107,7 @@ def test_card_shows_every_number_and_means_over_sets() -> None:
 def test_prompts_are_learned_on_categories_that_are_not_tested(clip: FrozenCLIP) -> None:
     assert len(TRAINED) == len(TESTED) == 8
     assert not set(TRAINED) & set(TESTED)
-    pictures = Pictures.draw(2, seed=4, size=clip.image_size, categories=TRAINED[:2])
+    pictures = Seen.by(clip, Pictures.draw(2, seed=4, size=clip.image_size, categories=TRAINED[:2]))
     before = {name: value.clone() for name, value in clip.state_dict().items()}
     first, again, other = (
         learn(clip, variant, pictures, epochs=1, seed=3) for variant in ("CoPS", "CoPS", "static prompts")

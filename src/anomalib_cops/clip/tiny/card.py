@@ -129,7 +129,7 @@ def _learned(result: dict[str, Any]) -> str:
         )
     names = {side: ", ".join(name.replace("_", " ") for name in result[side]) for side in ("trained", "tested")}
     return (
-        f"Learned prompts at level {result['level']}, {result['epochs']} epochs on {result['pictures']} pictures per "
+        f"Learned prompts at level {result['level']}, {result['epochs']} epochs on {result['learned']} pictures per "
         f"category.\nTrained on {names['trained']};\ntested on {names['tested']}.\n"
         f"Mean and standard deviation over {result['seeds']} seeds.\n\n"
         + _table(("", "image AUROC", "pixel AUROC"), rows)

@@ -21,7 +21,7 @@ from anomalib_cops.clip.load import build
 from anomalib_cops.clip.tiny import load_tiny_state
 from anomalib_cops.clip.tiny.card import with_evaluation
 from anomalib_cops.clip.tiny.handwritten import Pictures, measure
-from anomalib_cops.clip.tiny.learned import TESTED, TRAINED, VARIANTS, learn, transfer
+from anomalib_cops.clip.tiny.learned import TESTED, TRAINED, VARIANTS, Seen, learn, transfer
 from anomalib_cops.clip.tiny.photographs import judge, photographs
 from anomalib_cops.data.synthetic import LEVELS
 from anomalib_cops.errors import InputError
@@ -40,13 +40,15 @@ def measure_subset(clip: FrozenCLIP) -> dict[str, float]:
 
 
 def compare(
-    clip: FrozenCLIP, *, pictures: int, epochs: int, seeds: int, folders: list[Path], elpv: bool
+    clip: FrozenCLIP, *, learned: int, pictures: int, epochs: int, seeds: int, folders: list[Path], elpv: bool
 ) -> dict[str, Any]:
     """Everything that is measured with learned prompts: the variants, and the first CoPS on photographs."""
     size = clip.image_size
-    training = Pictures.draw(pictures // 2, seed=TRAINED_SEED, size=size, level=COMPARED, categories=TRAINED)
-    testing = Pictures.draw(pictures // 2, seed=TESTED_SEED, size=size, level=COMPARED, categories=TESTED)
-    table: dict[str, Any] = {"hand-written": _rounded(measure(clip, testing))}
+    training, testing = (
+        Seen.by(clip, Pictures.draw(count // 2, seed=seed, size=size, level=COMPARED, categories=categories))
+        for count, seed, categories in ((learned, TRAINED_SEED, TRAINED), (pictures, TESTED_SEED, TESTED))
+    )
+    table: dict[str, Any] = {"hand-written": _rounded(measure(clip, testing.pictures))}
     found: dict[str, Any] = {}
     for variant in VARIANTS:
         runs = []
@@ -70,7 +72,9 @@ def compare(
     return {"level": COMPARED, "trained": TRAINED, "tested": TESTED, "synthetic": table, "photographs": found}
 
 
-def evaluate(path: Path, *, pictures: int, epochs: int, seeds: int, folders: list[Path], elpv: bool) -> dict[str, Any]:
+def evaluate(
+    path: Path, *, learned: int, pictures: int, epochs: int, seeds: int, folders: list[Path], elpv: bool
+) -> dict[str, Any]:
     """Measures the weights in ``path``; writes ``evaluation.json`` and the evaluation in ``card.md`` beside them."""
     began = time.monotonic()
     config, state = load_tiny_state(path)
@@ -79,6 +83,7 @@ def evaluate(path: Path, *, pictures: int, epochs: int, seeds: int, folders: lis
         "label": "stand-in for development, trained on synthetic pictures only",
         "weights": hashlib.sha256(path.read_bytes()).hexdigest(),
         "pictures": pictures,
+        "learned": learned,
         "epochs": epochs,
         "seeds": seeds,
         "written": {},
@@ -88,7 +93,7 @@ def evaluate(path: Path, *, pictures: int, epochs: int, seeds: int, folders: lis
         shown = Pictures.draw(pictures // 2, seed=WRITTEN_SEED, size=clip.image_size, level=level)
         result["written"][level] = _rounded(measure(clip, shown))
         print(f"{level}: {result['written'][level]}", flush=True)
-    result |= compare(clip, pictures=pictures, epochs=epochs, seeds=seeds, folders=folders, elpv=elpv)
+    result |= compare(clip, learned=learned, pictures=pictures, epochs=epochs, seeds=seeds, folders=folders, elpv=elpv)
     result["minutes"] = round((time.monotonic() - began) / 60, 1)
     _replace(path.with_name("evaluation.json"), json.dumps(result, indent=2) + "\n")
     card = path.with_name("card.md")
@@ -112,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m anomalib_cops.clip.tiny.evaluate", description=__doc__)
     packaged = Path(str(files("anomalib_cops.clip.tiny").joinpath("weights.safetensors")))
     parser.add_argument("--weights", type=Path, default=packaged, help="weight file; the packaged one if not given")
-    parser.add_argument("--pictures", type=int, default=32, help="pictures per category of every synthetic set")
+    parser.add_argument("--pictures", type=int, default=32, help="pictures per category of every set tested on")
+    parser.add_argument("--learned", type=int, default=128, help="pictures per category that prompts are trained on")
     parser.add_argument("--epochs", type=int, default=4, help="of every training of prompts")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of every variant")
     parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="good/defect/mask folders")
@@ -121,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         evaluate(
             given.weights,
+            learned=given.learned,
             pictures=given.pictures,
             epochs=given.epochs,
             seeds=given.seeds,

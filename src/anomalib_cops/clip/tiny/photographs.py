@@ -4,18 +4,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc
 
 from anomalib_cops.clip.encoder import FrozenCLIP
 from anomalib_cops.clip.tiny.handwritten import anomaly, state_features
-from anomalib_cops.clip.tiny.learned import Batch, aurocs
+from anomalib_cops.clip.tiny.learned import aurocs
 from anomalib_cops.data import LabelledImages, ZeroShotTransfer
 from anomalib_cops.demo import loader, solar_cells
 from anomalib_cops.models.cops.torch_model import CoPSModel
 from anomalib_cops.preprocessing import ClipPreProcessor
 
 _SOLAR_CELLS = "elpv/mono"
+
+Batch = tuple[Float[Tensor, "batch 3 height width"], Bool[Tensor, "batch height width"] | None, Bool[Tensor, " batch"]]
 
 
 def photographs(folders: list[Path], *, elpv: bool) -> dict[str, LabelledImages]:
@@ -46,7 +50,10 @@ def judge(clip: FrozenCLIP, model: CoPSModel, images: LabelledImages, category: 
     masks = [anomalous for _, anomalous, _ in batches if anomalous is not None]
     if masks:
         written["pixel_auroc"] = float(binary_auroc(torch.cat(maps).flatten(), torch.cat(masks).flatten().int()))
-    return {"hand-written": written, "CoPS": aurocs(model, batches)}
+    return {
+        "hand-written": written,
+        "CoPS": aurocs((model(pixels), anomalous, label) for pixels, anomalous, label in batches),
+    }
 
 
 def _batches(clip: FrozenCLIP, images: LabelledImages) -> Iterator[Batch]:
