@@ -18,7 +18,7 @@ FULL = {
     "repetitions": 2,
     "growth_repetitions": 2,
     "training_size": 512,
-    "training_images": 8,
+    "training_images": 16,
     "epochs": 10,
     "plain_epochs": 1,
     "drift_images": 40,

@@ -104,7 +104,11 @@ def test_openai_archive_keeps_its_matrices_and_tells_its_activation(
     stored, exact = (each.encode_image(images, layers=[2, 4]) for each in (clip, widened))
     assert stored.patches.dtype == torch.float32
     assert torch.equal(stored.patches, exact.patches) and torch.equal(stored.cls, exact.cls)
-    assert torch.equal(clip.encode_sentences(["a cat"]), widened.encode_sentences(["a cat"]))
+    said = clip.encode_sentences(["a cat"])
+    assert torch.equal(said, widened.encode_sentences(["a cat"]))
+    clip.widen_text()
+    assert {p.dtype for p in clip.model.transformer.parameters()} == {torch.float32}
+    assert torch.equal(said, clip.encode_sentences(["a cat"]))
 
 
 def test_random_weights_are_as_large_as_published_ones() -> None:

@@ -63,6 +63,10 @@ class FrozenCLIP(nn.Module):
         """Stay in evaluation mode whatever the surrounding module does."""
         return super().train(False)
 
+    def widen_text(self) -> None:
+        """Hold the text tower's matrices in the precision of the computation, for training, which needs them often."""
+        self.model.transformer.to(self.positions.dtype)
+
     @property
     def depth(self) -> int:
         """Number of vision blocks."""

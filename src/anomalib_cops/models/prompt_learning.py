@@ -167,6 +167,7 @@ class PromptLearningMixin(TrainedPartMixin):
     def on_fit_start(self) -> None:
         """Begin with the seed that was given; the same in every process, as they share out what they draw."""
         super().on_fit_start()
+        self.clip.widen_text()
         if self.seed is not None:
             torch.manual_seed(self.seed)
 
