@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from torch.nn import functional as F
 from anomalib_cops.clip import tiny
 from anomalib_cops.clip.encoder import FrozenCLIP
 from anomalib_cops.clip.load import build, load_clip
+from anomalib_cops.clip.tiny import average as averaging
 from anomalib_cops.clip.tiny import train as training
 from anomalib_cops.clip.tiny.captions import PICTURED, Captions, tokenize, vocabulary
 from anomalib_cops.clip.tiny.card import with_evaluation
 from anomalib_cops.clip.tiny.evaluate import measure_subset
 from anomalib_cops.clip.tiny.handwritten import Pictures
-from anomalib_cops.clip.tiny.learned import TESTED, TRAINED, VARIANTS, Seen, learn, transfer
+from anomalib_cops.clip.tiny.learned import TESTED, TRAINED, VARIANTS, Seen, finder, learn, linear, transfer
 from anomalib_cops.clip.tiny.muon import Muon, optimizers, orthogonal
 from anomalib_cops.clip.tiny.objective import Trainee
 from anomalib_cops.clip.tiny.photographs import judge, photographs
@@ -85,7 +87,7 @@ def test_evaluation_is_of_the_packaged_weights_and_in_the_card() -> None:
     card = WEIGHTS.with_name("card.md").read_text()
     assert with_evaluation(card, EVALUATION) == card, "the card tells other numbers than the evaluation beside it"
     assert set(EVALUATION["written"]) == set(LEVELS)
-    assert set(EVALUATION["synthetic"]) == {"hand-written", *VARIANTS}
+    assert set(EVALUATION["synthetic"]) == {"hand-written", "linear classifiers", *VARIANTS}
 
 
 def test_card_shows_every_number_and_means_over_sets() -> None:
@@ -110,10 +112,22 @@ def test_prompts_are_learned_on_categories_that_are_not_tested(clip: FrozenCLIP)
     pictures = Seen.by(clip, Pictures.draw(2, seed=4, size=clip.image_size, categories=TRAINED[:2]))
     before = {name: value.clone() for name, value in clip.state_dict().items()}
     first, again, other = (
-        learn(clip, variant, pictures, epochs=1, seed=3) for variant in ("CoPS", "CoPS", "static prompts")
+        transfer(finder(learn(clip, variant, pictures, epochs=1, seed=3)), pictures)
+        for variant in ("CoPS", "CoPS", "static prompts")
     )
-    assert transfer(first, pictures) == transfer(again, pictures) != transfer(other, pictures)
+    assert first == again != other
     assert all(torch.equal(before[name], value) for name, value in clip.state_dict().items())
+
+
+def test_linear_classifiers_learn_what_they_are_shown(clip: FrozenCLIP) -> None:
+    shown, others = (
+        Seen.by(clip, Pictures.draw(count, seed=5, size=clip.image_size, level="easy", categories=TRAINED[:2]))
+        for count in (8, 4)
+    )
+    assert transfer(linear(shown), shown) == {"image_auroc": 1.0, "pixel_auroc": pytest.approx(0.97, abs=0.03)}
+    shuffled = replace(shown.pictures, labels=shown.pictures.labels.flip(0), masks=shown.pictures.masks.flip(0))
+    wrong = transfer(linear(replace(shown, pictures=shuffled)), others)
+    assert wrong["image_auroc"] < transfer(linear(shown), others)["image_auroc"]
 
 
 def test_photographs_in_folders_are_judged(clip: FrozenCLIP, tmp_path: Path) -> None:
@@ -193,6 +207,25 @@ def test_smoke_training_learns_and_reads_back(tmp_path: Path) -> None:
     assert FrozenCLIP(build(config, state), 120).dim == config["embed_dim"]
     assert "stand-in" in (tmp_path / "card.md").read_text()
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_average_of_trainings_is_one_model(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "card.md").write_text("| seed | 1 |\n| averaged | its own weights of the last steps |\nend")
+    files = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        trainee = Trainee(tiny.load_tiny_config())
+        torch.nn.init.normal_(trainee.rows)
+        files.append(tmp_path / f"{seed}.safetensors")
+        tiny.save_tiny_state(files[-1], trainee.full_state(), trainee.ids, {"seed": str(seed), "steps": "5"})
+    assert averaging.main([*map(str, files), "--out", str(tmp_path / "out")]) == 0
+    mean, *parts = (tiny.load_tiny_state(path)[1] for path in (tmp_path / "out" / "weights.safetensors", *files))
+    for name in ("token_embedding.weight", "visual.conv1.weight", "text_projection"):
+        torch.testing.assert_close(mean[name], (parts[0][name] + parts[1][name]) / 2, atol=2e-3, rtol=2e-3)
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "| averaged | these and those of earlier trainings: seed 0 (5 steps); seed 1 (5 steps) |\nend" in card
+    assert averaging.main([str(files[0]), "--out", str(tmp_path / "out")]) == 2
 
 
 def test_text_in_training_is_the_loaded_models_text(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -21,13 +22,15 @@ everything in this package runs and means something without a download. Use real
 | started from | {start} |
 | steps | {steps} of {batch} pictures{resumed} |
 | seed | {seed} |
+| averaged | its own weights of the last steps |
 | time | {minutes:.1f} min of steps; {wall:.1f} min in all, drawing and evaluation included |
 | hardware | {hardware} |
 
 Pictures and captions come from `anomalib_cops.data.synthetic` and `captions.py`; the losses are in `objective.py`:
 contrast between pictures and sentences, with the same picture once flawless and once damaged in a batch; contrast
 between patches (of the local v-v path, of its middle layer, of the ordinary path) and the two states; and linear heads
-on the patches that are dropped afterwards. The result is a moving average of the weights, stored in half precision.
+on the patches that are dropped afterwards. In some sentences looks of the picture stand for words. The result is a
+moving average of the weights, stored in half precision.
 
 ## What it is worth
 
@@ -94,9 +97,20 @@ def write_card(
         curve="\n".join(curve),
         recipe=json.dumps(recipe, indent=2),
     )
+    write_whole(path, content)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file that appears complete or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(content)
+    partial.write_text(text)
     os.replace(partial, path)
+
+
+def with_average(card: str, trainings: Sequence[str]) -> str:
+    """The card of the last of several trainings, of all of which the weights are the mean."""
+    row = f"| averaged | these and those of earlier trainings: {'; '.join(trainings)} |"
+    return re.sub(r"^\| averaged \|.*$", lambda _: row, card, count=1, flags=re.MULTILINE)
 
 
 def with_evaluation(card: str, result: dict[str, Any]) -> str:

@@ -7,7 +7,6 @@ synthetic categories and tested on eight others; and photographs. The encoder ha
 import argparse
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -19,9 +18,9 @@ from typing import Any
 from anomalib_cops.clip.encoder import FrozenCLIP
 from anomalib_cops.clip.load import build
 from anomalib_cops.clip.tiny import load_tiny_state
-from anomalib_cops.clip.tiny.card import with_evaluation
+from anomalib_cops.clip.tiny.card import with_evaluation, write_whole
 from anomalib_cops.clip.tiny.handwritten import Pictures, measure
-from anomalib_cops.clip.tiny.learned import TESTED, TRAINED, VARIANTS, Seen, learn, transfer
+from anomalib_cops.clip.tiny.learned import TESTED, TRAINED, VARIANTS, Seen, finder, learn, linear, transfer
 from anomalib_cops.clip.tiny.photographs import judge, photographs
 from anomalib_cops.data.synthetic import LEVELS
 from anomalib_cops.errors import InputError
@@ -48,13 +47,16 @@ def compare(
         Seen.by(clip, Pictures.draw(count // 2, seed=seed, size=size, level=COMPARED, categories=categories))
         for count, seed, categories in ((learned, TRAINED_SEED, TRAINED), (pictures, TESTED_SEED, TESTED))
     )
-    table: dict[str, Any] = {"hand-written": _rounded(measure(clip, testing.pictures))}
+    table: dict[str, Any] = {
+        "hand-written": _rounded(measure(clip, testing.pictures)),
+        "linear classifiers": _rounded(transfer(linear(training), testing)),
+    }
     found: dict[str, Any] = {}
     for variant in VARIANTS:
         runs = []
         for seed in range(seeds):
             model = learn(clip, variant, training, epochs=epochs, seed=seed)
-            runs.append(transfer(model, testing))
+            runs.append(transfer(finder(model), testing))
             print(f"{variant}, seed {seed}: {_rounded(runs[-1])}", flush=True)
             if variant == "CoPS" and seed == 0:
                 first = model
@@ -95,21 +97,15 @@ def evaluate(
         print(f"{level}: {result['written'][level]}", flush=True)
     result |= compare(clip, learned=learned, pictures=pictures, epochs=epochs, seeds=seeds, folders=folders, elpv=elpv)
     result["minutes"] = round((time.monotonic() - began) / 60, 1)
-    _replace(path.with_name("evaluation.json"), json.dumps(result, indent=2) + "\n")
+    write_whole(path.with_name("evaluation.json"), json.dumps(result, indent=2) + "\n")
     card = path.with_name("card.md")
     if card.exists():
-        _replace(card, with_evaluation(card.read_text(), result))
+        write_whole(card, with_evaluation(card.read_text(), result))
     return result
 
 
 def _rounded(figures: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in figures.items()}
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

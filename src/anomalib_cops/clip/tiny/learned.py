@@ -1,12 +1,17 @@
 """What learned prompts add: CoPS and its ablations, trained on pictures of some categories, tested on others."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from anomalib.data import InferenceBatch
+from jaxtyping import Bool, Float, Int
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc
 
 from anomalib_cops.clip import FrozenCLIP, ImageFeatures
@@ -96,15 +101,48 @@ def aurocs(batches: Iterable[Judged]) -> dict[str, float]:
     return figures
 
 
-def transfer(model: CoPSModel, seen: Seen) -> dict[str, float]:
-    """AUROCs on drawn pictures, averaged over their categories."""
+def transfer(find: Callable[[Seen, Int[Tensor, " batch"]], InferenceBatch], seen: Seen) -> dict[str, float]:
+    """AUROCs on drawn pictures, averaged over their categories.
+
+    Args:
+        find: scores and maps of some of the pictures; see :func:`finder` and :func:`linear`.
+        seen: the pictures.
+    """
     each, pictures = [], seen.pictures
-
-    def judged(rows: Int[Tensor, " batch"]) -> Judged:
-        found = model(normalise(pictures.images[rows]), features=seen.of(rows))
-        return found, pictures.masks[rows], pictures.labels[rows]
-
     for category in pictures.categories.unique().tolist():
-        rows = (pictures.categories == category).nonzero()[:, 0]
-        each.append(aurocs(judged(part) for part in rows.split(_BATCH)))
+        parts = (pictures.categories == category).nonzero()[:, 0].split(_BATCH)
+        each.append(aurocs((find(seen, rows), pictures.masks[rows], pictures.labels[rows]) for rows in parts))
     return {name: sum(figures[name] for figures in each) / len(each) for name in each[0]}
+
+
+def finder(model: CoPSModel) -> Callable[[Seen, Int[Tensor, " batch"]], InferenceBatch]:
+    """What CoPS finds in pictures that are encoded."""
+    return lambda seen, rows: model(normalise(seen.pictures.images[rows]), features=seen.of(rows))
+
+
+def linear(seen: Seen) -> Callable[[Seen, Int[Tensor, " batch"]], InferenceBatch]:
+    """What logistic regressions on the frozen features find, one of class features and one of patches.
+
+    They learn from the same pictures as prompts, and a pair of text features cannot say more than a linear function:
+    prompts that are the same for all images have no room above them.
+    """
+    side = seen.pictures.masks.shape[-1]
+    patches = seen.features.patches[-1]
+    grid = isqrt(patches.shape[1])
+    anomalous = F.adaptive_max_pool2d(seen.pictures.masks.float(), grid).flatten() > 0
+    of_images = LogisticRegression(C=100, max_iter=1000).fit(_units(seen.features.cls), seen.pictures.labels.numpy())
+    of_patches = LogisticRegression(C=100, max_iter=1000).fit(_units(patches.flatten(0, 1)), anomalous.numpy())
+
+    def find(shown: Seen, rows: Int[Tensor, " batch"]) -> InferenceBatch:
+        features = shown.of(rows)
+        scores = torch.from_numpy(of_images.decision_function(_units(features.cls)))
+        odds = torch.from_numpy(of_patches.decision_function(_units(features.patches[-1].flatten(0, 1))))
+        maps = F.interpolate(odds.view(-1, 1, grid, grid), size=(side, side), mode="bilinear", align_corners=False)
+        return InferenceBatch(pred_score=scores.sigmoid(), anomaly_map=maps[:, 0].sigmoid())
+
+    return find
+
+
+def _units(features: Float[Tensor, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
+    units: np.ndarray = F.normalize(features, dim=-1).numpy()
+    return units
