@@ -1,5 +1,6 @@
 """What holds for the torch model of every method, in every variant."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,15 +117,34 @@ def test_bfloat16_autocast_trains_and_predicts(model: Any, images: Tensor, masks
     assert torch.equal(model.eval()(images).pred_score, exact.pred_score)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_an_encoder_in_half_precision_gives_the_same_bits(
+    name: str, clip: open_clip.CLIP, images: Tensor, masks: Tensor
+) -> None:
+    found = []
+    for stored in (copy.deepcopy(clip).half(), copy.deepcopy(clip).half().float()):
+        model = make(name, stored)
+        result = model(images)
+        torch.manual_seed(5)
+        model.train().loss(images, masks, LABELS)["loss"].backward()
+        found.append([result.pred_score, result.anomaly_map, *(p.grad for _, p in trained(model))])
+    held = {p.dtype for p in make(name, copy.deepcopy(clip).half()).clip.parameters()}
+    assert held == {torch.float16, torch.float32}
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def test_constant_images_give_finite_scores(model: Any) -> None:
     result = model(torch.zeros(2, 3, SIDE, SIDE))
     assert torch.isfinite(result.anomaly_map).all() and torch.isfinite(result.pred_score).all()
 
 
 @pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16])
 @pytest.mark.parametrize("name", CASES)
-def test_the_traced_graph_takes_any_batch_and_gives_the_same(name: str, clip: open_clip.CLIP, images: Tensor) -> None:
-    model = make(name, clip, **CASES[name].exportable)
+def test_the_traced_graph_takes_any_batch_and_gives_the_same(
+    name: str, precision: torch.dtype, clip: open_clip.CLIP, images: Tensor
+) -> None:
+    model = make(name, copy.deepcopy(clip).to(precision), **CASES[name].exportable)
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(model, (images[:2],), dynamic_shapes={"images": {0: batch}})
     for count in (1, 3):
