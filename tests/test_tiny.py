@@ -209,6 +209,17 @@ def test_smoke_training_learns_and_reads_back(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_a_resumed_training_follows_the_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(training.SMOKE, steps=2)
+    training.train(recipe, out=tmp_path, seed=0, workers=1)
+    before = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    monkeypatch.setattr(training, "_schedule", lambda *_: 0.0)
+    done = training.train(replace(recipe, steps=3), out=tmp_path, seed=0, workers=1, resume=True)
+    after = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert (before["done"]["steps"], done["steps"], done["resumed"]) == (2, 3, [2])
+    assert all(torch.equal(value, after["trainee"][name]) for name, value in before["trainee"].items())
+
+
 def test_average_of_trainings_is_one_model(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "card.md").write_text("| seed | 1 |\n| averaged | its own weights of the last steps |\nend")

@@ -123,12 +123,14 @@ def train(
     if recipe.compiled:
         trainee.encode_image = torch.compile(trainee.encode_image, dynamic=False)  # type: ignore[method-assign]
     both = optimizers(trainee, hidden_rate=recipe.hidden_rate, rate=recipe.rate, decay=recipe.decay)
-    groups = [(group, group["lr"]) for optimizer in both for group in optimizer.param_groups]
+    rates = [group["lr"] for optimizer in both for group in optimizer.param_groups]
     done: dict[str, Any] = {"steps": 0, "seconds": 0.0, "wall_seconds": 0.0}
     done |= {"resumed": [], "curve": [], "evaluations": [], "start": start_name(start)}
     if resume and (out / "checkpoint.pt").exists():
         done = restore(out / "checkpoint.pt", trainee, average, both)
         done["resumed"].append(done["steps"])
+    # Only now: restoring gives the optimisers other groups, with the rates of the step that they were saved at.
+    groups = [group for optimizer in both for group in optimizer.param_groups]
     earlier = done["wall_seconds"]
 
     batches = pool.batches(recipe.batch_pairs, recipe.batch_categories, seed + done["steps"])
@@ -139,7 +141,7 @@ def train(
     pictured = recipe.batch_pairs // 3
     while done["steps"] < recipe.steps:
         began_step = time.monotonic()
-        for group, rate in groups:
+        for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * _schedule((done["steps"] + 1) / recipe.steps, recipe.warmup)
         rows, chosen = next(batches)
         terms = _step(trainee, both, recipe, pool, rows, chosen, generator, Captions.random(wording, chosen, pictured))
