@@ -211,6 +211,7 @@ def test_smoke_training_learns_and_reads_back(tmp_path: Path) -> None:
 
 def test_a_resumed_training_follows_the_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = replace(training.SMOKE, steps=2)
+    monkeypatch.setattr(training, "_schedule", lambda *_: 1.0)
     training.train(recipe, out=tmp_path, seed=0, workers=1)
     before = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     monkeypatch.setattr(training, "_schedule", lambda *_: 0.0)
