@@ -41,7 +41,9 @@ class PrototypeExtractor(nn.Module):
     """Learnable queries of both states attend to an image's patches; what they gather are its prototypes.
 
     One cross-attention block serves both states, and one layer norm both queries and patches. As queries do not see
-    each other, both states go through in one call.
+    each other, both states go through in one call. There are few queries and many patches, so the projections of keys
+    and values move to the queries' side: q · (W x) is (Wᵀ q) · x, and a mean of W x is W times the mean of x. The bias
+    of keys adds the same to all patches, which the softmax removes.
 
     Args:
         dim: size of the joint space.
@@ -60,11 +62,25 @@ class PrototypeExtractor(nn.Module):
 
     def forward(self, patches: Float[Tensor, "batch patches dim"]) -> Float[Tensor, "batch states prototypes dim"]:
         """Normal (state 0) and anomalous (state 1) prototypes of each image."""
-        queries = self.queries.flatten(0, 1).expand(patches.shape[0], -1, -1)
-        keys = self.ln_1(patches)
-        x = queries + self.attn(self.ln_1(queries), keys, keys, need_weights=False)[0]
+        queries, keys = self.queries.flatten(0, 1), self.ln_1(patches)
+        x = queries + self._attend(self.ln_1(queries), keys)
         x = x + self.mlp(self.ln_2(x))
         return x.unflatten(1, self.queries.shape[:2])
+
+    def _attend(
+        self, queries: Float[Tensor, "queries dim"], keys: Float[Tensor, "batch patches dim"]
+    ) -> Float[Tensor, "batch queries dim"]:
+        """Multi-head cross-attention, with one query per head and ``queries`` in the space of patches."""
+        heads, width = self.attn.num_heads, self.attn.head_dim
+        of_query, of_key, of_value = self.attn.in_proj_weight.chunk(3)
+        query_bias, _, value_bias = self.attn.in_proj_bias.chunk(3)
+        split = F.linear(queries, of_query, query_bias).unflatten(-1, (heads, width))
+        moved = torch.einsum("qhw,hwd->qhd", split, of_key.unflatten(0, (heads, width))).flatten(0, 1)
+        found = F.scaled_dot_product_attention(
+            moved.expand(keys.shape[0], -1, -1), keys, keys, scale=width**-0.5
+        ).unflatten(1, (-1, heads))
+        mixed = torch.einsum("bqhd,hwd->bqhw", found, of_value.unflatten(0, (heads, width))).flatten(2)
+        return self.attn.out_proj(mixed + value_bias)
 
 
 def init_linear(module: nn.Module) -> None:
