@@ -183,7 +183,10 @@ def _photographs(result: dict[str, Any]) -> str:
     of_sets = [[mean(column) for column in place if column] for place in zip(*map(figures, sets.values()), strict=True)]
     rows.append((f"mean of {len(sets)} sets", "", *cells(of_sets)))
     head = ("photographs", "images", *(f"{way}: {name.replace('_auroc', ' AUROC')}" for way, name in columns))
-    return "Photographs, with the first of these CoPS, as it is; nothing was chosen on them.\n\n" + _table(head, rows)
+    return (
+        "Photographs, with the first of these CoPS, as it is. Nothing was trained on them; to take a mean of trainings was\n"
+        "decided with a look at them, of which on drawn pictures.\n\n" + _table(head, rows)
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -8,7 +8,6 @@ import argparse
 import hashlib
 import json
 import sys
-import time
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -78,7 +77,6 @@ def evaluate(
     path: Path, *, learned: int, pictures: int, epochs: int, seeds: int, folders: list[Path], elpv: bool
 ) -> dict[str, Any]:
     """Measures the weights in ``path``; writes ``evaluation.json`` and the evaluation in ``card.md`` beside them."""
-    began = time.monotonic()
     config, state = load_tiny_state(path)
     clip = FrozenCLIP(build(config, state), config["vision_cfg"]["image_size"], name="tiny")
     result: dict[str, Any] = {
@@ -96,7 +94,6 @@ def evaluate(
         result["written"][level] = _rounded(measure(clip, shown))
         print(f"{level}: {result['written'][level]}", flush=True)
     result |= compare(clip, learned=learned, pictures=pictures, epochs=epochs, seeds=seeds, folders=folders, elpv=elpv)
-    result["minutes"] = round((time.monotonic() - began) / 60, 1)
     write_whole(path.with_name("evaluation.json"), json.dumps(result, indent=2) + "\n")
     card = path.with_name("card.md")
     if card.exists():
