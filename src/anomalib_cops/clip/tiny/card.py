@@ -184,8 +184,8 @@ def _photographs(result: dict[str, Any]) -> str:
     rows.append((f"mean of {len(sets)} sets", "", *cells(of_sets)))
     head = ("photographs", "images", *(f"{way}: {name.replace('_auroc', ' AUROC')}" for way, name in columns))
     return (
-        "Photographs, with the first of these CoPS, as it is. Nothing was trained on them; to take a mean of trainings\n"
-        "was decided with a look at them, of which trainings on drawn pictures.\n\n" + _table(head, rows)
+        "Photographs, with the first of these CoPS, as it is. Nothing was trained on them; to take a mean of\n"
+        "trainings was decided with a look at them, of which trainings on drawn pictures.\n\n" + _table(head, rows)
     )
 
 
