@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from anomalib_cops.errors import InputError
+from anomalib_cops.errors import exit_code
 
 # Every command is a module with ``arguments()``, its parser, and ``main(options)``, which returns the exit code.
 COMMANDS = {
@@ -34,12 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, purpose in COMMANDS.items():
         commands.add_subcommand(name, modules[name].arguments(), help=purpose)
     options = parser.parse_args(arguments)
-    try:
-        code: int = modules[options.command].main(options[options.command])
-        return code
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: modules[options.command].main(options[options.command]))
 
 
 def _program() -> str:

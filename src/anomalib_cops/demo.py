@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 
 from anomalib_cops import CoPS, ZeroShotTransfer
 from anomalib_cops.data import LabelledImages
-from anomalib_cops.errors import InputError
+from anomalib_cops.errors import InputError, exit_code
 from anomalib_cops.sheet import draw_sheet
 
 METRICS = {
@@ -43,12 +43,7 @@ LABEL = "tiny CLIP stand-in"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, test, print the table and say where everything is."""
     options = parse(arguments)
-    try:
-        run(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: run(options))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -1,8 +1,9 @@
 """Errors that a user can act on."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class InputError(ValueError):
@@ -21,6 +22,20 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         super().__init__(message.strip().rsplit("InputError: ", 1)[-1])
         InputError.latest = str(self)
+
+
+def exit_code(run: Callable[[], Any]) -> int:
+    """What a command ends with.
+
+    Returns:
+        What ``run`` returns if that is a number, else 0; 2, and the sentence on stderr, where it raises InputError.
+    """
+    try:
+        code = run()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return code if isinstance(code, int) else 0
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

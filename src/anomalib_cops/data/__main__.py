@@ -16,7 +16,7 @@ from anomalib_cops.data.download import unpack
 from anomalib_cops.data.folder import FolderSet
 from anomalib_cops.data.published_set import PublishedSet
 from anomalib_cops.data.sets import declared_as, discover
-from anomalib_cops.errors import InputError, nearest
+from anomalib_cops.errors import InputError, exit_code, nearest
 
 NAMED = 20
 
@@ -28,12 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 if a data set cannot be used as it is; 2 if the command itself cannot be carried out.
     """
     options = parser().parse_args(arguments)
-    try:
-        code: int = options.run(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return code
+    return exit_code(lambda: options.run(options))
 
 
 def parser() -> argparse.ArgumentParser:

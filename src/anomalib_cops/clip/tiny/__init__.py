@@ -51,6 +51,13 @@ def load_tiny_state(path: Path | None = None) -> tuple[dict[str, Any], dict[str,
     return config, {_TABLE: table, **{key: value.float() for key, value in state.items()}}
 
 
+def load_tiny_metadata(path: Path) -> dict[str, str]:
+    """What a weight file says of its training."""
+    with safe_open(path, framework="pt") as archive:
+        metadata: dict[str, str] = archive.metadata()
+    return metadata
+
+
 def save_tiny_state(path: Path, state: dict[str, Tensor], ids: Tensor, metadata: dict[str, str]) -> None:
     """Write weights in half precision, the vocabulary rows of ``ids`` only; the file appears complete or not at all."""
     packed = {key: value.half() for key, value in state.items() if key != _TABLE}

@@ -10,16 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
-from anomalib_cops.clip.tiny import load_tiny_config, load_tiny_state, save_tiny_state
+from anomalib_cops.clip.tiny import load_tiny_config, load_tiny_metadata, load_tiny_state, save_tiny_state
 from anomalib_cops.clip.tiny.captions import vocabulary
 from anomalib_cops.clip.tiny.card import with_average, write_whole
 from anomalib_cops.clip.tiny.handwritten import Pictures
 from anomalib_cops.clip.tiny.initial import settle_scale
 from anomalib_cops.clip.tiny.pool import normalise
-from anomalib_cops.errors import InputError
+from anomalib_cops.errors import InputError, exit_code
 
 _PICTURES = 2
 _SEED = 9
@@ -46,13 +45,9 @@ def average(paths: Sequence[Path], out: Path) -> None:
         settle_scale(state, config, images)
     mean: dict[str, Tensor] = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
     settle_scale(mean, config, images)
-    told = []
-    for path in paths:
-        with safe_open(path, framework="pt") as archive:
-            metadata = archive.metadata()
-        told.append(f"seed {metadata['seed']} ({metadata['steps']} steps)")
-    metadata["averaged"] = "; ".join(told)
-    save_tiny_state(out / "weights.safetensors", mean, vocabulary(), metadata)
+    metadata = [load_tiny_metadata(path) for path in paths]
+    told = [f"seed {each['seed']} ({each['steps']} steps)" for each in metadata]
+    save_tiny_state(out / "weights.safetensors", mean, vocabulary(), {**metadata[-1], "averaged": "; ".join(told)})
     card = out / "card.md"
     if card.exists():
         write_whole(card, with_average(card.read_text(), told))
@@ -64,12 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("files", type=Path, nargs="+", help="weight files of trainings, the last one last")
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights; its card is amended")
     given = parser.parse_args(arguments)
-    try:
-        average(given.files, given.out)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: average(given.files, given.out))
 
 
 if __name__ == "__main__":

@@ -96,9 +96,13 @@ class Captions:
             ],
         )
 
+    def kinds(self) -> tuple[list[str], ...]:
+        """Sentences by kind: states, bare, generic, defects, pictured."""
+        return self.states, self.bare, self.generic, self.defects, self.pictured
+
     def all(self) -> list[str]:
-        """Every sentence: states, bare, generic, defects, pictured."""
-        return [*self.states, *self.bare, *self.generic, *self.defects, *self.pictured]
+        """Every sentence, kind after kind."""
+        return [sentence for kind in self.kinds() for sentence in kind]
 
 
 @lru_cache(maxsize=50_000)

@@ -22,7 +22,7 @@ from anomalib_cops.clip.tiny.handwritten import Pictures, measure
 from anomalib_cops.clip.tiny.learned import TESTED, TRAINED, VARIANTS, Seen, finder, learn, linear, transfer
 from anomalib_cops.clip.tiny.photographs import judge, photographs
 from anomalib_cops.data.synthetic import LEVELS
-from anomalib_cops.errors import InputError
+from anomalib_cops.errors import exit_code
 
 # Pictures of the training have seed 0, those that it is watched with 7; these are others.
 WRITTEN_SEED, TRAINED_SEED, TESTED_SEED, SUBSET_SEED = 21, 22, 23, 11
@@ -117,8 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="good/defect/mask folders")
     parser.add_argument("--no-elpv", action="store_true", help="leave the solar cells out")
     given = parser.parse_args(arguments)
-    try:
-        evaluate(
+    return exit_code(
+        lambda: evaluate(
             given.weights,
             learned=given.learned,
             pictures=given.pictures,
@@ -127,10 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folders=given.photographs,
             elpv=not given.no_elpv,
         )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    )
 
 
 if __name__ == "__main__":

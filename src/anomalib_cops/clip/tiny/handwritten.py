@@ -34,11 +34,6 @@ class Pictures:
     labels: Bool[Tensor, " batch"]
     categories: Int[Tensor, " batch"]
 
-    def of(self, category: int) -> "Pictures":
-        """The pictures of one category."""
-        rows = self.categories == category
-        return Pictures(self.images[rows], self.masks[rows], self.labels[rows], self.categories[rows])
-
     @classmethod
     def draw(
         cls, per_category: int, *, seed: int, size: int, level: str = "mixed", categories: Sequence[str] = CATEGORIES

@@ -144,8 +144,7 @@ def losses(
     told = torch.arange(pairs) % 3
     looks = _looks(trainee, patches["local"], share)[told == 2]
     text = trainee.encode_text(captions.all(), looks.repeat_interleave(2, 0))
-    kinds = (captions.states, captions.bare, captions.generic, captions.defects, captions.pictured)
-    states, bare, generic, named, pictured = text.split([len(kind) for kind in kinds])
+    states, bare, generic, named, pictured = text.split([len(kind) for kind in captions.kinds()])
     scale = trainee.clip.logit_scale.exp().clamp(max=100)
     category = categories.repeat_interleave(2)
     anomalous = torch.arange(2).repeat(pairs)

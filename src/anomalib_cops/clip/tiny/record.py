@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
+from anomalib_cops.clip.tiny import load_tiny_metadata
 from anomalib_cops.clip.tiny.objective import Trainee
 
 
@@ -22,8 +22,7 @@ def start_name(start: Path | None) -> str:
     """What a training began with, in words: random weights, or the training behind a weight file."""
     if start is None:
         return "random weights"
-    with safe_open(start, framework="pt") as archive:
-        metadata = archive.metadata()
+    metadata = load_tiny_metadata(start)
     recipe = json.loads(metadata["recipe"])
     told = f"{metadata['steps']} steps, {recipe['pairs']} pairs, rate {recipe['rate']}, seed {metadata['seed']}"
     before = metadata.get("start", "random weights")
