@@ -15,6 +15,10 @@ SUFFIXES = (".pth", ".pt")
 Shapes = Mapping[str, tuple[int, ...]]
 
 
+def _nothing(ours: Mapping[str, Tensor]) -> Shapes:
+    return {}
+
+
 @dataclass(frozen=True)
 class KeyMap:
     """Where the tensors of an official checkpoint go, as data.
@@ -31,7 +35,7 @@ class KeyMap:
     renamed: Mapping[str, str] = field(default_factory=dict)
     stacked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
-    unused: Callable[[Mapping[str, Tensor]], Shapes] = lambda ours: {}
+    unused: Callable[[Mapping[str, Tensor]], Shapes] = _nothing
 
     def names(self, ours: str) -> tuple[str, ...]:
         """Official tensors behind one of ours: two for what is stacked by state, else one.

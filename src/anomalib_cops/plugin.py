@@ -34,7 +34,11 @@ def register() -> None:
         models.ALLOWED_MODULES.add(PACKAGE)
         for name, home in MODELS.items():
             _provide(models, name, home)
-    if hasattr(sys.modules.get("anomalib.cli.cli"), "main"):
+    command_line = sys.modules.get("anomalib.cli.cli")
+    if command_line is not None and hasattr(command_line, "main"):
+        from anomalib_cops.command_line import checkpoint_aware
+
+        command_line.AnomalibCLI = checkpoint_aware(command_line.AnomalibCLI)  # type: ignore[attr-defined]
         show_sentences()
 
 

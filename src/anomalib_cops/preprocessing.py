@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from anomalib.data.transforms.utils import extract_transforms_by_type
 from anomalib.pre_processing import PreProcessor
 from jaxtyping import Float, Shaped
 from lightning.pytorch import LightningModule, Trainer
@@ -83,6 +84,13 @@ class ClipPreProcessor(PreProcessor):
         plain = v2.Resize(image_size, interpolation=v2.InterpolationMode.BICUBIC, antialias=False)
         self.export_transform = v2.Compose([plain, normalize])
         self._deep_images: set[str] = set()
+
+    def resize_to(self, side: int) -> None:
+        """Take another image size; data modules share the transform, so that they follow."""
+        self.image_size = (side, side)
+        for transform in (self.transform, self.export_transform):
+            for resize in extract_transforms_by_type(transform, v2.Resize):
+                resize.size = [side, side]
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at all images before hours are spent on the first of them.

@@ -4,7 +4,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,44 +17,101 @@ from anomalib_cops.errors import InputError
 
 FORMAT_VERSION = 1
 CHECKPOINT_KEY = "anomalib_cops"
+CHECKPOINT_SUFFIX = ".ckpt"
+WEIGHT_SUFFIX = ".safetensors"
+MODEL = "model."
+"""Begins the names of the torch model's tensors in a checkpoint."""
+THRESHOLDS = {"threshold.image": "_image_threshold", "threshold.pixel": "_pixel_threshold"}
+"""Tensors of a weight file that belong to the post-processor, and its attributes."""
+
+
+@dataclass(frozen=True)
+class EncoderIdentity:
+    """Which frozen CLIP prompts were trained on.
+
+    Attributes:
+        backbone: open_clip model name, or "tiny".
+        image_size: side of the images in pixels.
+        quick_gelu: activation; None where a file of an earlier version does not say.
+        pretrained: open_clip tag or file of its weights; empty where not known.
+        digest: SHA-256 of the weights' values; empty where not known.
+    """
+
+    backbone: str
+    image_size: int
+    quick_gelu: bool | None = None
+    pretrained: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """Content of a weight file.
+    """Content of a weight file or of a checkpoint's trained part.
 
     Attributes:
         source: the file.
-        tensors: trained tensors by name.
+        tensors: trained tensors and thresholds by name.
         method: the model class they belong to.
-        backbone: the frozen encoder they were trained on.
-        image_size: side of the images in pixels.
+        encoder: the frozen encoder they were trained on.
         settings: the model's settings as plain data.
+        trained_on: data sets and categories that they were trained on, see ``data/seen.py``; None where not known.
+        version: of the package that wrote the file.
     """
 
     source: str
     tensors: dict[str, Tensor]
     method: str
-    backbone: str
-    image_size: int
+    encoder: EncoderIdentity
     settings: dict[str, Any] = field(default_factory=dict)
+    trained_on: list[dict[str, Any]] | None = None
+    version: str = ""
+
+    @property
+    def trained(self) -> dict[str, Tensor]:
+        """The tensors less thresholds."""
+        return {name: value for name, value in self.tensors.items() if name not in THRESHOLDS}
+
+    def without_thresholds(self) -> "WeightFile":
+        """The same for a model that has a post-processor of its own, or none."""
+        return replace(self, tensors=self.trained)
 
     def metadata(self) -> dict[str, str]:
         """All but the tensors, as the strings that a safetensors header holds."""
+        plain = {
+            "encoder": asdict(self.encoder),
+            "settings": self.settings,
+            **({} if self.trained_on is None else {"trained_on": self.trained_on}),
+        }
         return {
             "format_version": str(FORMAT_VERSION),
+            "version": self.version,
             "method": self.method,
-            "backbone": self.backbone,
-            "image_size": str(self.image_size),
-            "settings": json.dumps(self.settings, sort_keys=True),
+            # Versions before 0.2 read these two and not the encoder's identity.
+            "backbone": self.encoder.backbone,
+            "image_size": str(self.encoder.image_size),
+            **{name: json.dumps(value, sort_keys=True) for name, value in plain.items()},
         }
 
 
 def write_weights(file: WeightFile) -> Path:
-    """Write a weight file; whatever stops it, no half-written file takes its name."""
-    path = Path(file.source)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(path, file.tensors, file.metadata())
+    """Write a weight file; whatever stops it, no half-written file takes its name.
+
+    Raises:
+        InputError: the name does not end in ``.safetensors``, the tensors are not finite, or the place is not writable.
+    """
+    path = Path(file.source).expanduser()
+    if path.suffix != WEIGHT_SUFFIX:
+        raise InputError(
+            f"Weights are saved as {WEIGHT_SUFFIX} files, not as {path}; give {path.with_suffix(WEIGHT_SUFFIX)}."
+        )
+    check_finite(
+        file.tensors, f"The model that is to be saved as {path}", advice="nothing was written; train it again."
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_tensors(path, file.tensors, file.metadata())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror or error}); choose another place.") from None
     return path
 
 
@@ -71,7 +128,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
 
 
 def read_weights(path: str | Path, method: str) -> WeightFile:
-    """Read a weight file of a method.
+    """Read a weight file of a method, or the trained part of one of its checkpoints.
 
     Raises:
         InputError: missing, unreadable, of another method or a newer format, or with NaN in it.
@@ -79,6 +136,8 @@ def read_weights(path: str | Path, method: str) -> WeightFile:
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"The weight file {path} does not exist; check the path given as weights.")
+    if path.suffix == CHECKPOINT_SUFFIX:
+        return read_checkpoint(path, method)
     try:
         with safe_open(path, framework="pt") as opened:
             metadata = opened.metadata() or {}
@@ -90,8 +149,41 @@ def read_weights(path: str | Path, method: str) -> WeightFile:
     return replace(identity, tensors=tensors)
 
 
+def read_checkpoint(path: str | Path, method: str) -> WeightFile:
+    """Read the trained part of a Lightning checkpoint.
+
+    Raises:
+        InputError: missing, corrupted, with pickled code, not a checkpoint of this method, or with NaN in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"The checkpoint {path} does not exist; check ckpt_path.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:
+        reason = "holds pickled code, which is refused," if zipfile.is_zipfile(path) else "is corrupted or"
+        raise InputError(f"{path} {reason} is not a checkpoint of {method}; train again or get another.") from None
+    metadata = content.get(CHECKPOINT_KEY) if isinstance(content, dict) else None
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path} was not saved by anomalib-cops; give a checkpoint of {method}.")
+    identity = read_identity(metadata, method, str(path))
+    tensors = from_state(content.get("state_dict", {}))
+    check_finite(tensors, str(path))
+    return replace(identity, tensors=tensors)
+
+
+def from_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a checkpoint's ``state_dict`` by their names in a weight file, less thresholds that are not set."""
+    tensors = {name.removeprefix(MODEL): value for name, value in state.items() if name.startswith(MODEL)}
+    for name, attribute in THRESHOLDS.items():
+        value = state.get(f"post_processor.{attribute}")
+        if value is not None and not torch.isnan(value):
+            tensors[name] = value
+    return tensors
+
+
 def read_identity(metadata: Mapping[str, str], method: str, source: str) -> WeightFile:
-    """What a header says, with no tensors; files of another method, program or a future format are refused.
+    """Read what a header says, with no tensors; refuse files of another method, program or a future format.
 
     Raises:
         InputError: saying which.
@@ -100,35 +192,61 @@ def read_identity(metadata: Mapping[str, str], method: str, source: str) -> Weig
         raise InputError(f"{source} was not saved by anomalib-cops; give a file of {method}.")
     if metadata["method"] != method:
         raise InputError(f"{source} holds weights of {metadata['method']}, not of {method}.")
-    if int(metadata["format_version"]) > FORMAT_VERSION:
+    try:
+        version = int(metadata["format_version"])
+        if version > FORMAT_VERSION:
+            raise InputError(
+                f"{source} has format {version} and this version reads up to {FORMAT_VERSION}; upgrade anomalib-cops."
+            )
+        settings, trained_on = json.loads(metadata["settings"]), json.loads(metadata.get("trained_on", "null"))
+        plain = {"backbone": metadata["backbone"], "image_size": int(metadata["image_size"])}
+        encoder = EncoderIdentity(**{**json.loads(metadata.get("encoder", "{}")), **plain})
+        if not isinstance(settings, dict) or not isinstance(trained_on, list | None):
+            raise ValueError("no dictionary of settings")
+    except (ValueError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
-            f"{source} has format {metadata['format_version']} and this version reads up to {FORMAT_VERSION}; "
-            "upgrade anomalib-cops."
-        )
+            f"{source} has a header that this version of anomalib-cops cannot read ({error}); upgrade anomalib-cops, "
+            "or save the file again."
+        ) from None
     return WeightFile(
         source=source,
         tensors={},
         method=method,
-        backbone=metadata["backbone"],
-        image_size=int(metadata["image_size"]),
-        settings=json.loads(metadata["settings"]),
+        encoder=encoder,
+        settings=settings,
+        trained_on=trained_on,
+        version=metadata.get("version", ""),
     )
 
 
-def check_encoder(file: WeightFile, backbone: str, image_size: int) -> None:
-    """Refuse weights that were trained on another encoder.
+def check_encoder(file: WeightFile, encoder: EncoderIdentity) -> None:
+    """Refuse weights that were trained on another encoder; what either side does not know is not compared.
 
     Raises:
         InputError: naming both.
     """
-    if (backbone, image_size) != (file.backbone, file.image_size):
+    theirs = file.encoder
+    if (encoder.backbone, encoder.image_size) != (theirs.backbone, theirs.image_size):
         raise InputError(
-            f"{file.source} was trained on backbone '{file.backbone}' at {file.image_size} pixels and this model uses "
-            f"'{backbone}' at {image_size}; set backbone and image_size to the former."
+            f"{file.source} was trained on backbone '{theirs.backbone}' at {theirs.image_size} pixels and this model "
+            f"uses '{encoder.backbone}' at {encoder.image_size}; set backbone and image_size to the former."
+        )
+    if None not in (encoder.quick_gelu, theirs.quick_gelu) and encoder.quick_gelu != theirs.quick_gelu:
+        raise InputError(
+            f"{file.source} was trained with quick_gelu={theirs.quick_gelu} and this model has {encoder.quick_gelu}; "
+            "set quick_gelu to the former."
+        )
+    if encoder.digest and theirs.digest and encoder.digest != theirs.digest:
+        raise InputError(
+            f"{file.source} was trained on the CLIP weights '{theirs.pretrained}' (digest {theirs.digest[:12]}) and "
+            f"this model has '{encoder.pretrained}' (digest {encoder.digest[:12]}), so its prompts mean nothing here; "
+            "set pretrained to the former."
         )
 
 
-def check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
+def check_finite(tensors: Mapping[str, Tensor], source: str, advice: str = "get another file.") -> None:
     """Refuse NaN and infinite values.
 
     Raises:
@@ -137,7 +255,7 @@ def check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
     for name, tensor in tensors.items():
         # Extremes are NaN where anything is, and need no copy of the tensor.
         if tensor.numel() and not all(extreme.isfinite() for extreme in tensor.aminmax()):
-            raise InputError(f"{source} holds NaN or infinite values in {name}; get another file.")
+            raise InputError(f"{source} holds NaN or infinite values in {name}; {advice}")
 
 
 def check_fits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
@@ -151,22 +269,3 @@ def check_fits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], so
     if wrong:
         shown = ", ".join(wrong[:4]) + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else "")
         raise InputError(f"{source} does not fit this model: {shown} missing, unknown or of another shape.")
-
-
-def check_checkpoint(path: str | Path, method: str) -> None:
-    """Look into a Lightning checkpoint before it is used.
-
-    Raises:
-        InputError: missing, corrupted, with pickled code, or not a checkpoint of this method.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"The checkpoint {path} does not exist; check ckpt_path.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:
-        reason = "holds pickled code, which is refused," if zipfile.is_zipfile(path) else "is corrupted or"
-        raise InputError(f"{path} {reason} is not a checkpoint of {method}; train again or get another.") from None
-    if not isinstance(content, dict) or CHECKPOINT_KEY not in content:
-        raise InputError(f"{path} was not saved by anomalib-cops; give a checkpoint of {method}.")
-    read_identity(content[CHECKPOINT_KEY], method, str(path))

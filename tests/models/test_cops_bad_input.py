@@ -103,4 +103,4 @@ def test_checkpoints_that_cannot_be_used_are_refused_on_every_path(trained_cops,
     with pytest.raises(InputError, match=r"model\.ckpt|The checkpoint"):
         CoPS.load_from_checkpoint(path)
     with pytest.raises(InputError, match=r"model\.ckpt|The checkpoint"):
-        engine(tmp_path).test(CoPS(backbone="tiny"), datamodule=transfer(), ckpt_path=path)
+        engine(tmp_path).test(CoPS(backbone="tiny", image_size=120), datamodule=transfer(), ckpt_path=path)

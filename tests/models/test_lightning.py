@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from anomalib import LearningType
 from anomalib.data import ImageBatch
 from anomalib.models import get_model
 from lightning.pytorch import seed_everything
@@ -37,7 +36,7 @@ def test_checkpoint_holds_what_was_trained_and_comes_back(trained: Trained, imag
     state = torch.load(path, weights_only=True)["state_dict"]
     assert not any(name.startswith("model.clip.") for name in state)
     restored = lightning_class(trained.name).load_from_checkpoint(path, visualizer=False)
-    assert restored.learning_type == LearningType.ZERO_SHOT
+    assert restored.has_trained_weights
     for name, value in trained.model.trained_state().items():
         assert torch.equal(value, restored.trained_state()[name]), name
     ours = predict(trained.model, tmp_path / "a", image_folder)
@@ -59,7 +58,7 @@ def test_weight_file_is_small_complete_and_makes_the_model_zero_shot(
     assert path.stat().st_size < 20e6
     assert path.stat().st_mode & 0o044 == 0o044, "others cannot read it"
     restored = lightning_class(trained.name)(weights=str(path), visualizer=False)
-    assert restored.learning_type == LearningType.ZERO_SHOT
+    assert restored.has_trained_weights
     assert restored.clip.name == "tiny"
     assert restored.model.settings == trained.model.model.settings
     assert restored.post_processor.image_threshold == trained.model.post_processor.image_threshold
@@ -72,11 +71,6 @@ def test_weight_file_is_small_complete_and_makes_the_model_zero_shot(
 def test_training_leaves_a_weight_file_beside_the_checkpoint(trained: Trained) -> None:
     (found,) = trained.folder.rglob(f"{trained.name.lower()}.safetensors")
     assert lightning_class(trained.name)(weights=str(found)).has_trained_weights
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_learning_type_follows_the_weights(name: str) -> None:
-    assert lightning_class(name)(backbone="tiny").learning_type == LearningType.ONE_CLASS
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -169,7 +163,7 @@ def test_official_checkpoint_loads_and_gives_the_same_scores(
     torch.save({keys.entry: official} if keys.entry else official, path)
     restored = lightning_class(trained.name)(backbone="tiny", weights=str(path), visualizer=False)
     restored.post_processor = trained.model.post_processor
-    assert restored.learning_type == LearningType.ZERO_SHOT
+    assert restored.has_trained_weights
     ours, theirs = predict(trained.model, tmp_path, image_folder), predict(restored, tmp_path, image_folder)
     for one, other in zip(ours, theirs, strict=True):
         assert torch.equal(one.pred_score, other.pred_score)

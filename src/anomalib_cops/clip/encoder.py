@@ -1,6 +1,7 @@
 """The frozen CLIP that carries every method: open_clip's modules, driven but never changed."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal
 
 import open_clip
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 
 from anomalib_cops.clip import text, vision
 from anomalib_cops.clip.blocks import OpenClipModule, widen
+from anomalib_cops.clip.identity import uses_quick_gelu, weights_digest
 from anomalib_cops.clip.text import Beginning, DeepPlacement
 from anomalib_cops.clip.vision import ImageFeatures, ImageTokens, Walk
 from anomalib_cops.errors import InputError
+from anomalib_cops.weights import EncoderIdentity
 
 
 class FrozenCLIP(nn.Module):
@@ -25,6 +28,7 @@ class FrozenCLIP(nn.Module):
         position_resize: how the position table is fitted to that size.
         position_antialias: low-pass filter when the table shrinks.
         name: what to call the backbone in messages and weight files.
+        pretrained: open_clip tag or file of the weights; empty where there is none.
 
     Raises:
         InputError: the image size does not fit, or the model is not a CLIP of this family.
@@ -38,6 +42,7 @@ class FrozenCLIP(nn.Module):
         position_resize: Literal["bilinear", "bicubic"] = "bilinear",
         position_antialias: bool = False,
         name: str = "custom",
+        pretrained: str = "",
     ) -> None:
         super().__init__()
         check_supported(model, name)
@@ -50,6 +55,7 @@ class FrozenCLIP(nn.Module):
             )
         self.model: OpenClipModule = widen(model).requires_grad_(False).eval()
         self.name = name
+        self.pretrained = pretrained
         self.image_size = image_size
         self.patch_size = patch
         self.grid = image_size // patch
@@ -66,6 +72,17 @@ class FrozenCLIP(nn.Module):
     def widen_text(self) -> None:
         """Hold the text tower's matrices in the precision of the computation, for training, which needs them often."""
         self.model.transformer.to(self.positions.dtype)
+
+    @cached_property
+    def identity(self) -> EncoderIdentity:
+        """What weight files say of this encoder; its digest takes a second for ViT-L."""
+        return EncoderIdentity(
+            backbone=self.name,
+            image_size=self.image_size,
+            quick_gelu=uses_quick_gelu(self.model),
+            pretrained=self.pretrained,
+            digest=weights_digest(self.model),
+        )
 
     @property
     def depth(self) -> int:

@@ -65,7 +65,8 @@ def load_clip(
         return FrozenCLIP(model, size, name=backbone, **options)
     local = Path(pretrained).expanduser()
     path = local if local.is_file() else _from_tag(backbone, pretrained, cache_dir)
-    return FrozenCLIP(build(config, read_state(path), source=str(path)), size, name=backbone, **options)
+    model = build(config, read_state(path), source=str(path))
+    return FrozenCLIP(model, size, name=backbone, pretrained=pretrained, **options)
 
 
 def model_config(backbone: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,22 +10,19 @@ from anomalib.data import Batch
 from anomalib.metrics import Evaluator
 from torch import Tensor, nn
 
-from anomalib_cops.checkpoint_io import CheckedCheckpointIO
 from anomalib_cops.data.visualizer import TransferVisualizer
 from anomalib_cops.errors import InputError
 from anomalib_cops.evaluation import paper_evaluator
 from anomalib_cops.feature_cache import CacheOptions, FeatureCache, encoder_digest, paths_of_files
 from anomalib_cops.models.assembly import ADAM_BETAS, Assembly
-from anomalib_cops.models.trained_part import TrainedPartMixin
+from anomalib_cops.models.fitting import FittingMixin, needs_anomalies
 from anomalib_cops.post_processing import TransferPostProcessor
 from anomalib_cops.preprocessing import ClipPreProcessor
 
 logger = logging.getLogger(__name__)
 
-LIGHTNING_DEFAULT_EPOCHS = 1000
 
-
-class PromptLearningMixin(TrainedPartMixin):
+class PromptLearningMixin(FittingMixin):
     """Training on an auxiliary set, zero-shot use elsewhere, and files that hold only what was trained.
 
     A class that mixes this in front of ``AnomalibModule`` calls :meth:`take` at the end of its constructor, with a
@@ -54,20 +50,15 @@ class PromptLearningMixin(TrainedPartMixin):
             )
         self.cache_options = cache
         self.feature_cache: FeatureCache | None = None
+        self.recipe = parts.recipe
         self.model = parts.model
         self.epochs = parts.epochs
         self.learning_rate = parts.learning_rate
-        self.seed = parts.seed
+        self.seed = parts.recipe.start.seed
         self.has_trained_weights = False
-        # A checkpoint carries its own weights and the values that were used, so that it needs no other file.
-        self.hparams.update(
-            self.settings_data,
-            backbone=self.clip.name,
-            image_size=self.clip.image_size,
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            weights=None,
-        )
+        self.trained_on = parts.trained_on
+        self.hparams.update(epochs=self.epochs, learning_rate=self.learning_rate)
+        self.remember_arguments()
         if parts.file is not None:
             self.load_weights(parts.file)
         if parts.official:
@@ -86,13 +77,11 @@ class PromptLearningMixin(TrainedPartMixin):
 
     @property
     def learning_type(self) -> LearningType:
-        """ZERO_SHOT with trained weights; ONE_CLASS, the one type that anomalib trains, without."""
-        return LearningType.ZERO_SHOT if self.has_trained_weights else LearningType.ONE_CLASS
+        """ONE_CLASS, the one type that anomalib's Engine trains; it would only validate a ZERO_SHOT model in ``fit``.
 
-    @property
-    def trainer_arguments(self) -> dict[str, Any]:
-        """No sanity check: it would run the validation loop on an untrained model."""
-        return {"num_sanity_val_steps": 0}
+        ``has_trained_weights`` tells whether the model is zero-shot.
+        """
+        return LearningType.ONE_CLASS
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam on the trained parameters."""
@@ -125,19 +114,10 @@ class PromptLearningMixin(TrainedPartMixin):
         return TransferVisualizer()
 
     def setup(self, stage: str) -> None:
-        """Check checkpoint and data, and bound the number of epochs, before anything runs."""
+        """Check checkpoint and data before anything runs."""
         super().setup(stage)
-        strategy = self.trainer.strategy
-        if not isinstance(strategy.checkpoint_io, CheckedCheckpointIO):
-            strategy.checkpoint_io = CheckedCheckpointIO(strategy.checkpoint_io, self.check_checkpoint)
-        if stage != "fit":
-            return
-        if self.trainer.max_epochs == LIGHTNING_DEFAULT_EPOCHS:
-            # Lightning puts 1000 where the user gave nothing; a trainer_arguments entry would override the user.
-            self.trainer.fit_loop.max_epochs = self.epochs
-        train_data = getattr(getattr(self.trainer, "datamodule", None), "train_data", None)
-        if not getattr(train_data, "has_anomalous", True):
-            raise InputError(_needs_anomalies(type(self).__name__))
+        self.watch_checkpoints()
+        self.check_data(stage)
 
     def train_dataloader(self) -> Any:
         """Say what to train on when no data was given.
@@ -145,7 +125,7 @@ class PromptLearningMixin(TrainedPartMixin):
         Raises:
             InputError: always; a datamodule's loader takes precedence over this one.
         """
-        raise InputError(_needs_anomalies(type(self).__name__))
+        raise InputError(needs_anomalies(type(self).__name__))
 
     def val_dataloader(self) -> Sequence[Any]:
         """Nothing: anomalib validates zero-shot models before prediction, also when there is no data to do it on."""
@@ -154,10 +134,11 @@ class PromptLearningMixin(TrainedPartMixin):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch of the auxiliary set."""
         if batch.gt_mask is None or batch.gt_label is None:
-            raise InputError(_needs_anomalies(type(self).__name__))
+            raise InputError(needs_anomalies(type(self).__name__))
         check_levels(batch)
         masks, labels = batch.gt_mask.float(), batch.gt_label.float()
         terms = self.model.loss(batch.image, masks, labels, **self.conditions(batch), **self.known(batch))
+        self.count_step(terms["loss"], batch_idx)
         size = int(batch.gt_label.shape[0])
         for name, value in terms.items():
             label = "train_loss" if name == "loss" else f"train_{name}_loss"
@@ -167,6 +148,7 @@ class PromptLearningMixin(TrainedPartMixin):
     def on_fit_start(self) -> None:
         """Begin with the seed that was given; the same in every process, as they share out what they draw."""
         super().on_fit_start()
+        self.begin_training()
         self.clip.widen_text()
         if self.seed is not None:
             torch.manual_seed(self.seed)
@@ -196,9 +178,7 @@ class PromptLearningMixin(TrainedPartMixin):
 
     def on_fit_end(self) -> None:
         """Leave the trained part beside anomalib's checkpoint, ready for ``weights``."""
-        if self.trainer.is_global_zero:
-            folder = Path(self.trainer.default_root_dir) / "weights"
-            path = self.save_weights(folder / f"{type(self).__name__.lower()}.safetensors")
+        if path := self.end_training():
             logger.info("The trained prompts are in %s.", path)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Any:
@@ -223,7 +203,7 @@ class PromptLearningMixin(TrainedPartMixin):
         self._warn_if_untrained()
 
     def _warn_if_untrained(self) -> None:
-        if not self.has_trained_weights and not self.trainer.ckpt_path and self.trainer.global_step == 0:
+        if not self.has_trained_weights:
             logger.warning(
                 "%s has no trained weights, so its scores mean nothing: train it, or give weights= or ckpt_path.",
                 type(self).__name__,
@@ -241,11 +221,3 @@ def check_levels(batch: Any) -> None:
         row = int(sound.int().argmin())
         name = batch.image_path[row] if batch.image_path else f"Image {row + 1} of a batch"
         raise InputError(f"{name} holds NaN or infinite levels; remove or replace it.")
-
-
-def _needs_anomalies(model: str) -> str:
-    return (
-        f"{model} learns from normal and anomalous images with masks of an auxiliary data set (never the target's): "
-        "train it with --data ZeroShotTransfer --data.source SET --data.target SETS, or give trained weights with "
-        "--model.weights FILE."
-    )

@@ -6,26 +6,39 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from anomalib_cops.clip import FrozenCLIP
 from anomalib_cops.prompts.deep import DeepPrompts
 
 
 class WeightsMark:
-    """Notices that weights were trained, loaded or moved since it was last asked."""
+    """Notices that weights were trained, loaded, moved or written to by any road since it was last asked."""
 
     def __init__(self) -> None:
-        self._seen: list[tuple[int, int, int]] | None = None
+        self._seen: list[Tensor] | None = None
+        self._places: list[tuple[int, int]] = []
 
-    def changed(self, weights: Iterable[Tensor]) -> bool:
-        """Whether any of the weights is another tensor, or was written to, since the last call.
+    def changed(self, weights: Iterable[Tensor], frozen: Iterable[Tensor] = ()) -> bool:
+        """Whether anything differs from the last call.
 
-        Weights that were made in inference mode do not count what is written to them, so they have always changed.
+        Args:
+            weights: the few that are trained. They are compared value by value, as writing to ``.data`` (averages of
+                weights do) leaves no trace in a tensor.
+            frozen: of the encoder, too many for that; they are known by place and version.
         """
         weights = list(weights)
-        if any(weight.is_inference() for weight in weights):
-            return True
-        now = [(id(weight), weight.data_ptr(), weight._version) for weight in weights]
-        changed, self._seen = now != self._seen, now
-        return changed
+        places = [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in frozen]
+        known = self._seen or []
+        same = places == self._places and len(weights) == len(known) and self._seen is not None
+        if same and all(_equal(now, before) for now, before in zip(weights, known, strict=True)):
+            return False
+        with torch.inference_mode(False):
+            self._seen = [each.detach().clone() for each in weights]
+        self._places = places
+        return True
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return (one.device, one.dtype, one.shape) == (other.device, other.dtype, other.shape) and torch.equal(one, other)
 
 
 class PromptMemory(nn.Module):
@@ -35,10 +48,12 @@ class PromptMemory(nn.Module):
         name: of the buffer that holds it, also in a traced graph.
 
     Attributes:
+        clip: the frozen encoder.
         context: learned words.
         deep: learned deep prompts.
     """
 
+    clip: FrozenCLIP
     context: nn.Parameter
     deep: DeepPrompts
 
@@ -54,7 +69,9 @@ class PromptMemory(nn.Module):
 
     def remember(self) -> Tensor:
         """As :meth:`to_remember`, computed once per weights."""
-        if not torch.compiler.is_compiling() and self._mark.changed([self.context, *self.deep.tokens]):
+        frozen = self.clip.model.transformer.parameters()
+        # A graph that is being traced holds what was remembered before.
+        if not torch.compiler.is_compiling() and self._mark.changed([self.context, *self.deep.tokens], frozen):
             device = self.context.device.type
             with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
                 setattr(self, self._memory, self.to_remember())

@@ -34,7 +34,7 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
 
     Args:
         backbone: open_clip ViT, or "tiny" for the embedded stand-in that works offline; ViT-L-14-336 by default.
-        pretrained: open_clip tag or local weight file of the backbone.
+        pretrained: open_clip tag or local weight file of the backbone; "openai" by default.
         image_size: side of the model's input in pixels, a multiple of the patch; 518 for 14-pixel patches.
         quick_gelu: the activation; the exact GELU by default, as official, although OpenAI's weights were trained with
             QuickGELU.
@@ -79,7 +79,7 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
     def __init__(
         self,
         backbone: str | None = None,
-        pretrained: str = "openai",
+        pretrained: str | None = None,
         image_size: int | None = None,
         quick_gelu: bool | None = None,
         weights: str | None = None,

@@ -81,16 +81,18 @@ class TextCache:
         self,
         class_names: Sequence[str],
         weights: Iterable[Tensor],
+        frozen: Iterable[Tensor],
         make: Callable[[list[str]], Float[Tensor, "names states dim"]],
     ) -> Float[Tensor, "names states dim"]:
         """Features of each class name, made for those that are new.
 
         Args:
             class_names: may repeat.
-            weights: what the features depend on, besides the names; a tensor of the encoder tells where it is.
+            weights: prompts that the features depend on, besides the names.
+            frozen: of the encoder.
             make: class names → features.
         """
-        if self._mark.changed(weights):
+        if self._mark.changed(weights, frozen):
             self._features.clear()
         if new := [name for name in dict.fromkeys(class_names) if name not in self._features]:
             self._features.update(zip(new, make(new), strict=True))

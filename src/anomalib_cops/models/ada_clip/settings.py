@@ -1,7 +1,7 @@
 """What can be chosen about AdaCLIP, and which encoders can carry it."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from anomalib_cops.clip import FrozenCLIP
 from anomalib_cops.errors import InputError
@@ -20,6 +20,7 @@ class AdaCLIPSettings:
     """Sizes, switches and official quirks of the AdaCLIP computation.
 
     Attributes:
+        free_at_test: what a test may set otherwise than the training; all else belongs to the weights.
         branch: towers that get prompts: image tower ("V"), text tower ("L", language), both, or none.
         prompts: what these are: static ("S", learned), dynamic ("D", made from the image), their sum, or none.
         depth: blocks that get prompts of their own; the first text block is counted and gets none.
@@ -35,6 +36,10 @@ class AdaCLIPSettings:
         dice_over: one Dice loss per image, or per pixel row as the official code's batches of one.
         seed: of k-means.
     """
+
+    free_at_test: ClassVar[frozenset[str]] = frozenset(
+        {"fusion", "clusters", "sigma", "class_name", "clustering", "seed"}
+    )
 
     branch: Literal["", "V", "L", "VL"] = "VL"
     prompts: Literal["", "S", "D", "SD"] = "SD"

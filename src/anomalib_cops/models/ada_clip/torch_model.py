@@ -135,7 +135,8 @@ class AdaCLIPModel(nn.Module):
             return ensemble(self.sentence_features(class_names, dynamic))
         prompts = [] if self.text_prompts is None else list(self.text_prompts.parameters())
         if not tracing() and not (torch.is_grad_enabled() and prompts):
-            return self._text_cache.get(class_names, [*prompts, self.clip.positions], self._remembered_text)
+            frozen = self.clip.model.transformer.parameters()
+            return self._text_cache.get(class_names, prompts, frozen, self._remembered_text)
         different = list(dict.fromkeys(class_names))
         features = ensemble(self.sentence_features(different, None))
         return features[[different.index(name) for name in class_names]]

@@ -26,7 +26,7 @@ class AnomalyCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # 
 
     Args:
         backbone: open_clip ViT, or "tiny" for the embedded stand-in that works offline; ViT-L-14-336 by default.
-        pretrained: open_clip tag or local weight file of the backbone.
+        pretrained: open_clip tag or local weight file of the backbone; "openai" by default.
         image_size: side of the model's input in pixels, a multiple of the patch; 518 for 14-pixel patches.
         quick_gelu: the backbone's activation, where a local file does not tell.
         weights: trained prompts: a file from ``save_weights``, an official checkpoint, or "visa" or "mvtec" (what it
@@ -66,7 +66,7 @@ class AnomalyCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # 
     def __init__(
         self,
         backbone: str | None = None,
-        pretrained: str = "openai",
+        pretrained: str | None = None,
         image_size: int | None = None,
         quick_gelu: bool | None = None,
         weights: str | None = None,

@@ -1,7 +1,7 @@
 """What can be chosen about AnomalyCLIP."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from anomalib_cops.models.checks import check_values
 
@@ -16,6 +16,7 @@ class AnomalyCLIPSettings:
     """Sizes, switches and official quirks of the AnomalyCLIP computation.
 
     Attributes:
+        free_at_test: what a test may set otherwise than the training; all else belongs to the weights.
         layers: 1-based vision blocks whose local features are used; empty means the last, as the published weights.
         local_start: 1-based vision block where the local (v-v) path begins; 0 means the 19th from the end, or the first
             of a shorter tower.
@@ -27,6 +28,8 @@ class AnomalyCLIPSettings:
         sigma: smoothing of the anomaly map in pixels.
         half_deep_prompts: round deep prompts to float16.
     """
+
+    free_at_test: ClassVar[frozenset[str]] = frozenset({"sigma"})
 
     layers: tuple[int, ...] = ()
     local_start: int = 0

@@ -1,7 +1,7 @@
 """What can be chosen about CoPS, with the switches of the official code as named presets."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from anomalib_cops.clip import FrozenCLIP
 from anomalib_cops.errors import InputError
@@ -42,6 +42,7 @@ class CoPSSettings:
     """Sizes, switches and official quirks of the CoPS computation.
 
     Attributes:
+        free_at_test: what a test may set otherwise than the training; all else belongs to the weights.
         layers: 1-based vision blocks whose local features are used; empty means the last.
         local_start: 1-based vision block where the local (v-v) path begins.
         n_prototypes: prototypes per state, M.
@@ -68,6 +69,21 @@ class CoPSSettings:
         reflip_levels: invert the anomalous distance again at every further layer as official.
         seed: of the fixed noise.
     """
+
+    free_at_test: ClassVar[frozenset[str]] = frozenset(
+        {
+            "n_samples",
+            "alpha",
+            "beta",
+            "sigma",
+            "spatial",
+            "test_categories",
+            "min_max_over",
+            "noise",
+            "reflip_levels",
+            "seed",
+        }
+    )
 
     layers: tuple[int, ...] = ()
     local_start: int = 1

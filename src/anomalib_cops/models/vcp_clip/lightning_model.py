@@ -36,7 +36,7 @@ class VCPCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
 
     Args:
         backbone: open_clip ViT, or "tiny" for the embedded stand-in that works offline; ViT-L-14-336 by default.
-        pretrained: open_clip tag or local weight file of the backbone.
+        pretrained: open_clip tag or local weight file of the backbone; "openai" by default.
         image_size: side of the model's input in pixels, a multiple of the patch; 518 for 14-pixel patches.
         quick_gelu: the backbone's activation; False, the exact GELU, is the official code's whatever the weights were
             trained with.
@@ -82,7 +82,7 @@ class VCPCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
     def __init__(
         self,
         backbone: str | None = None,
-        pretrained: str = "openai",
+        pretrained: str | None = None,
         image_size: int | None = None,
         quick_gelu: bool | None = None,
         weights: str | None = None,

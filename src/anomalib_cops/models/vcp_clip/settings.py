@@ -1,7 +1,7 @@
 """What can be chosen about VCP-CLIP, with the training rates of the official code as named presets."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from anomalib_cops.models.checks import check_values
 
@@ -21,6 +21,7 @@ class VCPCLIPSettings:
     """Sizes, switches and official quirks of the VCP-CLIP computation.
 
     Attributes:
+        free_at_test: what a test may set otherwise than the training; all else belongs to the weights.
         layers: 1-based vision blocks whose patches are scored; empty means the four that end each quarter of the tower.
         context_tokens: visual context tokens in the place of the product's name, r.
         deep_length: deep prompts per text block, n; 0 is the official code without them, which also drops the layer
@@ -36,6 +37,8 @@ class VCPCLIPSettings:
         min_max_over: leave maps and scores as they are, or stretch both to [0, 1] over the batch, as the official code
             does over all test images of a category.
     """
+
+    free_at_test: ClassVar[frozenset[str]] = frozenset({"alpha", "sigma", "top_pixels", "min_max_over"})
 
     layers: tuple[int, ...] = ()
     context_tokens: int = 2

@@ -1,0 +1,110 @@
+"""What weights were trained on, and that no test runs on it."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from pandas import DataFrame
+
+from anomalib_cops.data.sets import declared_as
+from anomalib_cops.data.world import is_drawn
+from anomalib_cops.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+Seen = dict[str, Any]
+"""A data set of a training: ``set``, its name; ``categories``, those trained on, all if empty; and ``fingerprints`` of
+their images by category, where they are known."""
+
+
+def training_sources(datamodule: Any) -> list[Seen]:
+    """Name what a datamodule trains on; nothing where it does not say."""
+    # The part that is held out for validation belongs to the source as well.
+    return described(_samples(datamodule, "train_data", "val_data"), datamodule)
+
+
+def described(samples: DataFrame | None, datamodule: Any) -> list[Seen]:
+    """Name the data sets and categories of a table of images."""
+    if samples is None:
+        return []
+    if "set" in samples and "category" in samples:
+        return [
+            {"set": str(name), "categories": sorted(part["category"].unique()), "fingerprints": _fingerprints(part)}
+            for name, part in samples.groupby("set")
+        ]
+    name = str(getattr(datamodule, "name", "") or "")
+    declared = declared_as(name) if name else None
+    category = str(getattr(datamodule, "category", "") or "")
+    return [{"set": declared.name if declared else name, "categories": [category] if category else []}] if name else []
+
+
+def refuse_seen(trained_on: Sequence[Seen], datamodule: Any, weights: str) -> None:
+    """See to it that a test is on nothing that the weights were trained on.
+
+    Sets of the catalogue are known by name. Folders of equal names may hold other images, so they are known by these.
+
+    Args:
+        trained_on: of the weights.
+        datamodule: what is tested.
+        weights: what to call them.
+
+    Raises:
+        InputError: naming the set and the categories.
+    """
+    if not trained_on or datamodule is None:
+        return
+    for target in described(_samples(datamodule, "test_data"), datamodule):
+        for source in trained_on:
+            shared = _same_images(source, target) or _same_names(source, target)
+            if not shared:
+                continue
+            what = f"{target['set']} ({', '.join(shared[:3])}{f' and {len(shared) - 3} more' if shared[3:] else ''})"
+            if not _is_known_by_name(target["set"]) and not _same_images(source, target):
+                logger.warning(
+                    "%s was trained on a data set that is also called %s: see that it is another.", weights, what
+                )
+                continue
+            raise InputError(
+                f"{weights} was trained on {what}, so a test on it would not be zero-shot; choose another target, or "
+                "weights that have not seen it."
+            )
+
+
+def _same_images(source: Seen, target: Seen) -> list[str]:
+    """Categories of the target whose images the source has."""
+    known = set(source.get("fingerprints", {}).values())
+    return [name for name, value in target.get("fingerprints", {}).items() if value in known]
+
+
+def _same_names(source: Seen, target: Seen) -> list[str]:
+    """Categories of the target that the source has by name."""
+    if source["set"] != target["set"]:
+        return []
+    theirs, ours = source["categories"], target["categories"]
+    return [name for name in ours if name in theirs] if theirs and ours else ours or theirs or ["all categories"]
+
+
+def _is_known_by_name(name: str) -> bool:
+    return name == "synthetic" or declared_as(name) is not None
+
+
+def _fingerprints(samples: DataFrame) -> dict[str, str]:
+    """A digest of the names and sizes of the images of every category, the same wherever they lie."""
+    found = {}
+    for category, part in samples.groupby("category"):
+        paths = part["image_path"]
+        names = sorted(
+            f"{path} -1" if is_drawn(path) else f"{os.path.basename(path)} {os.path.getsize(path)}" for path in paths
+        )
+        found[str(category)] = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+    return found
+
+
+def _samples(datamodule: Any, *parts: str) -> DataFrame | None:
+    """The table of images of some parts of a datamodule; None where it has none."""
+    tables = [getattr(getattr(datamodule, part, None), "samples", None) for part in parts]
+    found = [table for table in tables if isinstance(table, DataFrame)]
+    return pd.concat(found, ignore_index=True) if found else None
