@@ -97,6 +97,7 @@ class FittingMixin(TrainedPartMixin):
         if self._keeps_its_weights(self.trainer.ckpt_path if self._trainer else None):
             logger.info("The test uses what the training has just reached, not the checkpoint that it went on from.")
             checkpoint["state_dict"] = self.state_dict()
+            checkpoint.pop("callbacks", None)  # the post-processor's thresholds are among these as well
             return
         super().on_load_checkpoint(checkpoint)
 
