@@ -89,11 +89,12 @@ def test_metrics_still_move_to_another_device() -> None:
         lambda p, t: losses.focal_loss(p, t),
         lambda p, t: losses.dice_loss(p[:, 1], t),
         lambda p, t: losses.binary_cross_entropy(p[:, 1], t),
-        lambda p, t: losses.kl_to_standard_normal(p[:, 0, 0], 90 * t[:, 0]),
+        lambda p, t: losses.kl_to_standard_normal(p[:, 0, 0], 12 * t[:, 0].half()),  # exp(12) is no float16
         lambda p, t: alignment.cosine(p[0], p[1]),
         lambda p, t: alignment.probabilities(p[0], temperature=0.07),
+        lambda p, t: alignment.gaussian_smooth(p[:, 0], 1.0),
     ],
-    ids=["focal", "dice", "cross entropy", "KL", "cosine", "probabilities"],
+    ids=["focal", "dice", "cross entropy", "KL", "cosine", "probabilities", "smoothing"],
 )
 def test_losses_and_scores_of_half_precision_are_computed_in_full(compute: Callable[..., Tensor]) -> None:
     probability, target = half_probabilities()

@@ -72,6 +72,7 @@ def stretch(
     return (values - low) / torch.where(spread > 0, spread, torch.ones_like(spread))
 
 
+@in_full_precision
 def gaussian_smooth(
     maps: Float[Tensor, "batch height width"], sigma: float, truncate: float = 4.0
 ) -> Float[Tensor, "batch height width"]:

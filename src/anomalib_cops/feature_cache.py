@@ -114,11 +114,11 @@ class FeatureCache:
             for row, entry in zip(missing, made, strict=True):
                 entries[row] = entry
         read = [load(entry) for entry in entries]
-        # On their device: joining the processor's half-precision tensors is refused under its bfloat16 autocast.
-        place = images.device, self._dtype
-        cls = torch.stack([entry["cls"].to(*place) for entry in read])
-        patches = torch.stack([entry["patches"].to(*place) for entry in read], dim=1)
-        return self._kind(cls, patches)
+        # Under autocast to bfloat16, torch does not join float16.
+        with torch.autocast(images.device.type, enabled=False):
+            cls = torch.stack([entry["cls"] for entry in read])
+            patches = torch.stack([entry["patches"] for entry in read], dim=1)
+        return self._kind(cls.to(images.device, self._dtype), patches.to(images.device, self._dtype))
 
     def _key(self, path: str) -> bytes:
         """Of an image: another one for another encoder, another file, or a file that was written to."""

@@ -24,14 +24,19 @@ def counted(model: Any) -> list[str]:
     """Metrics of a model that have counted something."""
     metrics = [module for module in model.modules() if isinstance(module, Metric)]
     assert len(metrics) >= 10, "those of the evaluator and the post-processor"
-    return [
-        type(metric).__name__
-        for metric in metrics
-        if metric.update_called
-        or any(state != [] and torch.as_tensor(state).any() for state in metric.metric_state.values())
-    ]
+    return [type(metric).__name__ for metric in metrics if metric.update_called or any(map(holds, *states_of(metric)))]
 
 
+def states_of(metric: Metric) -> tuple[list[Any], list[Any]]:
+    """Its states, and what they begin with."""
+    return list(metric.metric_state.values()), [metric._defaults[name] for name in metric.metric_state]
+
+
+def holds(state: Any, first: Any) -> bool:
+    return bool(state) if isinstance(state, list) else not torch.equal(state, first)
+
+
+@torch.inference_mode()
 def count_something(model: Any) -> None:
     masks = torch.zeros(2, 32, 32, dtype=torch.bool)
     masks[0, :8] = True

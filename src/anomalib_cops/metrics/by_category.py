@@ -4,7 +4,6 @@ import copy
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
-from types import SimpleNamespace
 from typing import Any
 
 from anomalib.data import ImageBatch
@@ -38,7 +37,7 @@ class CategoryTally:
         self._early = early
         self._open: dict[str, list[Any]] = {}
         self._figures: dict[str, Figures] = {}
-        self._nothing: Any = None
+        self._nothing: ImageBatch | None = None
         self._current = ""
 
     def update(self, batch: ImageBatch) -> None:
@@ -77,10 +76,10 @@ class CategoryTally:
         found = {metric.name: metric.compute() for metric in self._open.pop(category)}
         self._figures[category] = {name: None if value is None else float(value) for name, value in found.items()}
 
-    def _rows(self, batch: ImageBatch, rows: Sequence[int]) -> Any:
+    def _rows(self, batch: ImageBatch, rows: Sequence[int]) -> ImageBatch:
         """Some images of a batch, as far as metrics ask for them."""
-        values = {field: getattr(batch, field, None) for field in self._fields}
-        return SimpleNamespace(**{name: None if value is None else value[rows] for name, value in values.items()})
+        values = {field: getattr(batch, field) for field in {"image", *self._fields}}
+        return ImageBatch(**{name: value[rows] for name, value in values.items() if value is not None})
 
 
 def categories_by_path(loaders: Any) -> dict[str, str]:

@@ -88,10 +88,11 @@ class PixelCounts(KeepsPrecision, Metric):
         """The figure of all pixels so far, in [0, 1], or none."""
         self._make_bins()
         reached = (self.normal + self.anomalous) > 0
-        true, false = (counts[reached].flip(0).cumsum(0) for counts in (self.anomalous, self.normal))
+        # On the processor: on a GPU sums of sums are not the same each time, and deterministic=True forbids them.
+        true, false = (counts[reached].flip(0).cpu().cumsum(0) for counts in (self.anomalous, self.normal))
         if not reached.any() or not true[-1] or not false[-1]:
             return None
-        return self.figure((true, false)).float()
+        return self.figure((true, false)).float().to(self.normal.device)
 
     def weights(self, mask: Bool[Tensor, "height width"]) -> Float[Tensor, " anomalous"]:
         """How much each anomalous pixel counts, row by row."""
