@@ -81,6 +81,27 @@ def test_features_are_made_once_and_come_back_in_any_order(
     assert torch.equal(again.patches.flip(1), turned.patches)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_features_come_in_the_models_precision_also_under_autocast(
+    tmp_path: Path, images: Tensor, paths: list[str], dtype: torch.dtype, autocast: bool
+) -> None:
+    options = CacheOptions(str(tmp_path / "features"), 0.01)
+    cache = FeatureCache(options, Encoder(), ImageFeatures, "", dtype=dtype)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = [cache(images, paths) for _ in range(2)]
+    for features in found:
+        assert features.cls.dtype == features.patches.dtype == dtype
+        assert torch.equal(features.cls, Encoder()(images).cls.half().to(dtype))
+
+
+def test_the_folder_may_be_in_the_users_home_and_empty_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert CoPS(backbone="tiny", feature_cache="~/features").cache_options == CacheOptions("/home/someone/features")
+    assert CoPS(backbone="tiny", feature_cache="").cache_options is None
+    assert AdaCLIP(backbone="tiny", feature_cache="").cache_options is None
+
+
 def test_a_file_that_was_written_to_is_encoded_anew(
     open_cache: Callable[..., FeatureCache], images: Tensor, paths: list[str]
 ) -> None:

@@ -123,10 +123,34 @@ def test_memory_does_not_grow_with_the_maps() -> None:
     def size() -> int:
         return sum(state.nbytes for state in (streaming.normal, streaming.anomalous))
 
-    before = size()
+    assert size() == 2 * 8, "nothing is counted yet"
     for seed in range(3):
         streaming.update(batch(*smooth(3, 96, seed)))
-    assert size() == before == 2 * 8 * BINS
+        assert size() == 2 * 8 * BINS
+
+
+@pytest.mark.parametrize("metric", [AUROC, AUPR, F1Max, AUPRO])
+def test_packed_counts_go_on_and_need_little_memory(metric: type[StreamingMetric]) -> None:
+    packed, plain = metric(fields=FIELDS), metric(fields=FIELDS)
+    packed.pack()
+    for seed in range(2):
+        packed.update(batch(*smooth(3, 96, seed)))
+        plain.update(batch(*smooth(3, 96, seed)))
+        packed.pack()
+        for counts in (packed.normal, packed.anomalous):
+            assert counts.coalesce().values().nbytes < 8 * 3 * (seed + 1) * 96**2 + 1
+    assert torch.equal(packed.compute(), plain.compute())
+    assert torch.equal(packed.normal, plain.normal)
+
+
+def test_merged_metrics_are_those_of_all_pixels() -> None:
+    parts, whole = [AUPRO(fields=FIELDS) for _ in range(3)], AUPRO(fields=FIELDS)
+    for part, seed in zip(parts, (0, 1), strict=False):  # the third one sees nothing
+        part.update(batch(*smooth(3, 96, seed)))
+        whole.update(batch(*smooth(3, 96, seed)))
+    parts[2].merge_state(parts[0])
+    parts[2].merge_state(parts[1])
+    assert torch.equal(parts[2].normal, whole.normal)
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.1, float("nan"), float("inf")])

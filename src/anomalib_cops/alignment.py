@@ -1,4 +1,4 @@
-"""Image and text features → probabilities → one anomaly map. Pure functions."""
+"""Image and text features → probabilities → one anomaly map. Pure functions; scores are in float32 or better."""
 
 from math import isqrt
 
@@ -7,16 +7,26 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from anomalib_cops.precision import in_full_precision
+
 TEMPERATURE = 0.07
 
 
+@in_full_precision
+def unit(vectors: Float[Tensor, "*shape dim"]) -> Float[Tensor, "*shape dim"]:
+    """Vectors of length one."""
+    return F.normalize(vectors, dim=-1)
+
+
+@in_full_precision
 def cosine(
-    features: Float[Tensor, "batch patches dim"], text: Float[Tensor, "batch states dim"]
-) -> Float[Tensor, "batch patches states"]:
+    features: Float[Tensor, "*batch patches dim"], text: Float[Tensor, "*batch states dim"]
+) -> Float[Tensor, "*batch patches states"]:
     """Cosine between every image vector and the unit text vector of every state."""
     return F.normalize(features, dim=-1) @ text.mT
 
 
+@in_full_precision
 def probabilities(
     cosines: Float[Tensor, "*batch states"], temperature: float = TEMPERATURE
 ) -> Float[Tensor, "*batch states"]:
@@ -62,6 +72,7 @@ def stretch(
     return (values - low) / torch.where(spread > 0, spread, torch.ones_like(spread))
 
 
+@in_full_precision
 def gaussian_smooth(
     maps: Float[Tensor, "batch height width"], sigma: float, truncate: float = 4.0
 ) -> Float[Tensor, "batch height width"]:

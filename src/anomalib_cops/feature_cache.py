@@ -32,7 +32,7 @@ class CacheOptions:
     """What the user decides about the cache.
 
     Attributes:
-        folder: where it is, made if missing; runs and methods may share one.
+        folder: where it is, made if missing; runs and methods may share one. "~" is the user's home.
         max_gb: size that it may reach, in 10^9 bytes.
         precision: of the features in it.
 
@@ -50,6 +50,7 @@ class CacheOptions:
             raise InputError(f"cache_max_gb={self.max_gb} must be more than 0; leave feature_cache out for no cache.")
         if self.precision not in ("float16", "float32"):
             raise InputError(f"cache_precision='{self.precision}' must be float16 or float32.")
+        object.__setattr__(self, "folder", os.path.expanduser(self.folder))
 
 
 class FeatureCache:
@@ -61,6 +62,7 @@ class FeatureCache:
         kind: of the features.
         identity: all that decides on an image's features besides its file.
         expected: images that will be asked for; before the first is encoded there must be room for all.
+        dtype: of the features that are given out; under autocast that of the model's parameters.
 
     Raises:
         InputError: LMDB is not installed, or the folder cannot be used.
@@ -73,10 +75,12 @@ class FeatureCache:
         kind: type[Features],
         identity: str,
         expected: Iterable[str] = (),
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.options = options
         self._encode = encode
         self._kind = kind
+        self._dtype = dtype
         self._identity = f"{FORMAT} {options.precision} {identity}".encode()
         self._expected = list(expected)
         self._has_room = False
@@ -88,7 +92,7 @@ class FeatureCache:
 
     @torch.no_grad()
     def __call__(self, images: Float[Tensor, "batch 3 height width"], paths: Sequence[str]) -> Features:
-        """Features of a batch in float32: read where they are known, else computed and written.
+        """Features of a batch in the model's precision: read where they are known, else computed and written.
 
         What is written is what this call returns and later ones read, so the first epoch is like all others.
 
@@ -110,9 +114,11 @@ class FeatureCache:
             for row, entry in zip(missing, made, strict=True):
                 entries[row] = entry
         read = [load(entry) for entry in entries]
-        cls = torch.stack([entry["cls"] for entry in read])
-        patches = torch.stack([entry["patches"] for entry in read], dim=1)
-        return self._kind(cls.to(images.device).float(), patches.to(images.device).float())
+        # Under autocast to bfloat16, torch does not join float16.
+        with torch.autocast(images.device.type, enabled=False):
+            cls = torch.stack([entry["cls"] for entry in read])
+            patches = torch.stack([entry["patches"] for entry in read], dim=1)
+        return self._kind(cls.to(images.device, self._dtype), patches.to(images.device, self._dtype))
 
     def _key(self, path: str) -> bytes:
         """Of an image: another one for another encoder, another file, or a file that was written to."""

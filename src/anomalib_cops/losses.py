@@ -1,11 +1,14 @@
-"""Losses that several methods share. Pure functions of probabilities and targets."""
+"""Losses that several methods share. Pure functions of probabilities and targets, in float32 or better."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from anomalib_cops.precision import in_full_precision
 
+
+@in_full_precision
 def focal_loss(
     probability: Float[Tensor, "batch states *size"],
     target: Float[Tensor, " batch *size"],
@@ -26,6 +29,7 @@ def focal_loss(
     return (-((1 - correct) ** gamma) * correct.log()).mean()
 
 
+@in_full_precision
 def dice_loss(
     probability: Float[Tensor, " batch *size"], target: Float[Tensor, " batch *size"], *, smooth: float = 1.0
 ) -> Float[Tensor, ""]:
@@ -35,6 +39,7 @@ def dice_loss(
     return (1 - overlap / (probability.sum(dim=1) + target.sum(dim=1) + smooth)).mean()
 
 
+@in_full_precision
 def binary_cross_entropy(
     probability: Float[Tensor, " batch *size"], target: Float[Tensor, " batch *size"]
 ) -> Float[Tensor, ""]:
@@ -42,6 +47,7 @@ def binary_cross_entropy(
     return F.binary_cross_entropy(probability, target)
 
 
+@in_full_precision
 def kl_to_standard_normal(
     mean: Float[Tensor, "batch dim"], log_variance: Float[Tensor, "batch dim"]
 ) -> Float[Tensor, ""]:

@@ -9,10 +9,12 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from anomalib_cops.precision import KeepsPrecision
+
 PIXEL_STRIDE = 4
 
 
-class TransferPostProcessor(PostProcessor):
+class TransferPostProcessor(KeepsPrecision, PostProcessor):
     """Thresholds come from the held-out part of the auxiliary set, while training, and from nowhere else.
 
     anomalib's own post-processor stretches scores by the validation set's extremes and clips the rest, which ruins

@@ -1,4 +1,4 @@
-"""A program: trains in one process and in two, and prints how far each trained tensor of theirs is apart."""
+"""A program: trains and tests in one process and in two, and prints how far tensors and figures are apart."""
 
 import json
 import sys
@@ -30,9 +30,20 @@ def train(method: str, folder: Path, processes: int) -> dict[str, torch.Tensor]:
     options: dict[str, Any] = {"half_deep_prompts": False, "feature_cache": str(folder / "features")}
     model = lightning_class(method)(backbone="tiny", visualizer=False, **options)
     data = transfer(train_batch_size=GLOBAL_BATCH // processes)
-    several = {"devices": processes, "strategy": "ddp_fork"} if processes > 1 else {}
-    engine(folder, max_epochs=2, callbacks=[SeedNow()], **several).fit(model, datamodule=data)
+    engine(folder, max_epochs=2, callbacks=[SeedNow()], **spread(processes)).fit(model, datamodule=data)
     return dict(model.trained_state())
+
+
+def figures(method: str, folder: Path, processes: int) -> dict[str, float]:
+    """Of three categories; in two processes most batches of theirs are of different ones."""
+    model = lightning_class(method)(backbone="tiny", visualizer=False, seed=3)
+    data = transfer(target_categories=["carpet", "screw", "gear"], synthetic_samples=6, eval_batch_size=2)
+    run = engine(folder, **spread(processes))
+    return dict(run.test(model, datamodule=data, verbose=False)[0])
+
+
+def spread(processes: int) -> dict[str, Any]:
+    return {"devices": processes, "strategy": "ddp_fork"} if processes > 1 else {}
 
 
 if __name__ == "__main__":
@@ -50,4 +61,6 @@ if __name__ == "__main__":
                 difference = (value - two[name]).abs()
                 difference[keys] = 0
                 apart[method][name] = difference.max().item()
+    two, one = (figures(methods[0], Path(folder) / "test", processes) for processes in (2, 1))
+    apart["figures"] = {name: abs(value - two[name]) for name, value in one.items()}
     print(json.dumps(apart))

@@ -15,7 +15,7 @@ from anomalib_cops.processes import Share, draw_rows, mean_count
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_two_processes_learn_what_one_does_with_the_whole_batch(tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_does_with_the_whole_batch_and_find_its_figures(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "tests.models.processes", tmp_path, "CoPS", "AnomalyCLIP"],
         cwd=REPOSITORY,
@@ -25,6 +25,7 @@ def test_two_processes_learn_what_one_does_with_the_whole_batch(tmp_path: Path) 
     )
     assert run.returncode == 0, run.stderr[-2000:]
     apart = json.loads(run.stdout.splitlines()[-1])
+    assert len(apart["figures"]) == 12, "six figures and six means"
     assert {len(tensors) > 0 for tensors in apart.values()} == {True}
     worst = {f"{method}.{name}": value for method, tensors in apart.items() for name, value in tensors.items()}
     assert {name: value for name, value in worst.items() if not value <= 1e-4} == {}

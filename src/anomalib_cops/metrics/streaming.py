@@ -18,6 +18,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.precision import KeepsPrecision
 
 BINS = 2**22
 LOG_ODDS = (-30.0, 17.0)
@@ -30,12 +31,12 @@ Curve = tuple[Float[Tensor, " thresholds"], Float[Tensor, " thresholds"]]
 """Anomalous and normal pixels at or above each threshold, from the highest threshold down."""
 
 
-class PixelCounts(Metric):
+class PixelCounts(KeepsPrecision, Metric):
     """A figure of the curve that has every bin as a threshold.
 
     Maps are scores in [0, 1] of shape (batch, height, width); masks of the same shape are 0 where normal. Batches may
-    differ in size. States are sums, so that several processes may share a data set. There is no figure where there are
-    no anomalous or no normal pixels.
+    differ in size. States are sums in float64, so that several processes may share a data set. There is no figure where
+    there are no anomalous or no normal pixels.
     """
 
     full_state_update = False
@@ -47,9 +48,8 @@ class PixelCounts(Metric):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         for name in ("normal", "anomalous"):
-            # NumPy's zeros take memory when they are first written to: a model that only predicts pays nothing.
-            self.add_state(name, torch.from_numpy(np.zeros(BINS)), dist_reduce_fx="sum")
-            self._defaults[name] = torch.from_numpy(np.zeros(BINS))
+            # One zero stands for all bins until pixels are counted: what only predicts, or is saved, holds no bins.
+            self.add_state(name, torch.zeros(1, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, preds: Float[Tensor, "batch height width"], target: Shaped[Tensor, "batch height width"]) -> None:
         """Count the pixels of a batch.
@@ -57,6 +57,7 @@ class PixelCounts(Metric):
         Raises:
             InputError: a score is NaN or not in [0, 1].
         """
+        self._make_bins()
         one = self.normal.new_ones(1)
         # Map by map, which needs little memory; all pixels are counted as normal, and the few anomalous ones again.
         for scores, mask in zip(preds, target > 0, strict=True):
@@ -66,13 +67,32 @@ class PixelCounts(Metric):
             self.normal.scatter_add_(0, bins, -one.expand(len(bins)))
             self.anomalous.scatter_add_(0, bins, self.weights(mask))
 
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Add up what the processes have counted; all have all bins then, also those that have seen no pixels."""
+        self._make_bins()
+        super().sync(*args, **kwargs)
+
+    def pack(self) -> None:
+        """Keep the counts of bins that have any, until more pixels are counted or the figure is asked for."""
+        self.normal, self.anomalous = (
+            counts.to_sparse() if len(counts) == BINS else counts for counts in (self.normal, self.anomalous)
+        )
+
+    def _make_bins(self) -> None:
+        self.normal, self.anomalous = (
+            counts.to_dense() if counts.is_sparse else counts if len(counts) == BINS else counts.expand(BINS).clone()
+            for counts in (self.normal, self.anomalous)
+        )
+
     def compute(self) -> Float[Tensor, ""] | None:
         """The figure of all pixels so far, in [0, 1], or none."""
+        self._make_bins()
         reached = (self.normal + self.anomalous) > 0
-        true, false = (counts[reached].flip(0).cumsum(0) for counts in (self.anomalous, self.normal))
+        # On the processor: on a GPU sums of sums are not the same each time, and deterministic=True forbids them.
+        true, false = (counts[reached].flip(0).cpu().cumsum(0) for counts in (self.anomalous, self.normal))
         if not reached.any() or not true[-1] or not false[-1]:
             return None
-        return self.figure((true, false)).float()
+        return self.figure((true, false)).float().to(self.normal.device)
 
     def weights(self, mask: Bool[Tensor, "height width"]) -> Float[Tensor, " anomalous"]:
         """How much each anomalous pixel counts, row by row."""

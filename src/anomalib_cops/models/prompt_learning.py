@@ -14,8 +14,10 @@ from anomalib_cops.data.visualizer import TransferVisualizer
 from anomalib_cops.errors import InputError
 from anomalib_cops.evaluation import paper_evaluator
 from anomalib_cops.feature_cache import CacheOptions, FeatureCache, encoder_digest, paths_of_files
+from anomalib_cops.metrics.states import without_counts
 from anomalib_cops.models.assembly import ADAM_BETAS, Assembly
 from anomalib_cops.models.fitting import FittingMixin, needs_anomalies
+from anomalib_cops.models.monitoring import check_precision, loss_name, provide_monitored
 from anomalib_cops.post_processing import TransferPostProcessor
 from anomalib_cops.preprocessing import ClipPreProcessor
 
@@ -27,11 +29,12 @@ class PromptLearningMixin(FittingMixin):
 
     A class that mixes this in front of ``AnomalibModule`` calls :meth:`take` at the end of its constructor, with a
     torch model that has a frozen ``clip``, ``settings``, a ``forward(images)`` that returns an ``InferenceBatch`` and
-    a ``loss(images, masks, labels)`` that returns terms by name. A method that also depends on something else than
-    the images overrides :meth:`conditions`.
+    a ``loss(images, masks, labels)`` that returns ``loss_terms`` and their sum by name. A method that also depends on
+    something else than the images overrides :meth:`conditions`.
     """
 
     pre_processor: Any
+    evaluator: Any
     epochs: int
     learning_rate: float
     seed: int | None
@@ -64,6 +67,11 @@ class PromptLearningMixin(FittingMixin):
         if parts.official:
             self.model.load_state_dict(parts.official, strict=False)
             self.has_trained_weights = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied, pickled and exported: nothing of what metrics have counted."""
+        state: dict[str, Any] = super().__getstate__()
+        return {**state, "_modules": without_counts(state["_modules"])}
 
     def conditions(self, batch: Batch) -> dict[str, Any]:
         """What the model is told besides the images; nothing for most methods."""
@@ -118,6 +126,9 @@ class PromptLearningMixin(FittingMixin):
         super().setup(stage)
         self.watch_checkpoints()
         self.check_data(stage)
+        if stage == "fit":
+            check_precision(self.trainer)
+            provide_monitored(self.trainer, self.model.loss_terms, self.evaluator)
 
     def train_dataloader(self) -> Any:
         """Say what to train on when no data was given.
@@ -141,8 +152,9 @@ class PromptLearningMixin(FittingMixin):
         self.count_step(terms["loss"], batch_idx)
         size = int(batch.gt_label.shape[0])
         for name, value in terms.items():
-            label = "train_loss" if name == "loss" else f"train_{name}_loss"
-            self.log(label, value.detach(), on_step=False, on_epoch=True, prog_bar=name == "loss", batch_size=size)
+            self.log(
+                loss_name(name), value.detach(), on_step=False, on_epoch=True, prog_bar=name == "loss", batch_size=size
+            )
         return terms["loss"]
 
     def on_fit_start(self) -> None:
@@ -168,6 +180,7 @@ class PromptLearningMixin(FittingMixin):
             # A pre-processor of the user's own makes other images of the same files.
             f"{encoder_digest(self.clip)} {self.model.taps} {self.trainer.precision} {self.pre_processor}",
             paths_of_files([self.trainer.train_dataloader, self.trainer.val_dataloaders]),
+            self.clip.positions.dtype,
         )
 
     def on_train_end(self) -> None:

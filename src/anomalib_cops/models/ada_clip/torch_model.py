@@ -6,9 +6,8 @@ import torch
 from anomalib.data import InferenceBatch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, to_grid
+from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, to_grid, unit
 from anomalib_cops.clip import FrozenCLIP, ImageFeatures, ImageTokens
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
@@ -16,6 +15,7 @@ from anomalib_cops.models.ada_clip import fusion
 from anomalib_cops.models.ada_clip.prompters import PromptGenerator, Prompts
 from anomalib_cops.models.ada_clip.sentences import TextCache, Tokens, ensemble, tokenize
 from anomalib_cops.models.ada_clip.settings import AdaCLIPSettings, check_encoder, four_layers
+from anomalib_cops.precision import in_full_precision
 
 TEMPERATURE = 0.01
 UNKNOWN_CLASS = "object"
@@ -34,6 +34,7 @@ class AdaCLIPModel(nn.Module):
 
     # Prompts enter the image tower, and with them its features change in every step.
     frozen_features = None
+    loss_terms = ("image", "focal", "dice_anomalous", "dice_normal")
 
     def __init__(self, clip: FrozenCLIP, settings: AdaCLIPSettings | None = None) -> None:
         super().__init__()
@@ -118,7 +119,7 @@ class AdaCLIPModel(nn.Module):
         """Unit vectors in the joint space: patches straight from their layer, the class token after CLIP's own way."""
         patches = [head(layer) for head, layer in zip(self.patch_heads, tokens.patches, strict=True)]
         cls = self.cls_head(self.clip.project_image(tokens.cls))
-        return ImageFeatures(cls=F.normalize(cls, dim=-1), patches=F.normalize(torch.stack(patches), dim=-1))
+        return ImageFeatures(cls=unit(cls), patches=unit(torch.stack(patches)))
 
     def text_features(
         self, class_names: Sequence[str], dynamic: Float[Tensor, "batch length dim"] | None
@@ -206,6 +207,7 @@ class AdaCLIPModel(nn.Module):
             self._tokens[class_name] = found
         return self._tokens[class_name]
 
+    @in_full_precision
     def patch_logits(
         self, patches: Float[Tensor, "layers batch patches dim"], text: Float[Tensor, "batch states dim"]
     ) -> Float[Tensor, "layers batch patches states"]:
@@ -237,6 +239,7 @@ class AdaCLIPModel(nn.Module):
         labels = fusion.cluster(chosen, self.settings.clusters, seed)
         return fusion.fuse(fusion.gather_clusters(chosen, labels), features.cls)
 
+    @in_full_precision
     def image_probabilities(
         self, image: Float[Tensor, "batch dim"], text: Float[Tensor, "batch states dim"]
     ) -> Float[Tensor, "batch states"]:

@@ -37,6 +37,7 @@ class AnomalyCLIPModel(PromptMemory):
     """
 
     frozen_features = ImageFeatures
+    loss_terms = ("image", "focal", "dice_anomalous", "dice_normal")
 
     def __init__(self, clip: FrozenCLIP, settings: AnomalyCLIPSettings | None = None) -> None:
         super().__init__("text")
@@ -122,7 +123,7 @@ class AnomalyCLIPModel(PromptMemory):
 
     def image_logits(self, features: ImageFeatures, text: Float[Tensor, "states dim"]) -> Float[Tensor, "batch states"]:
         """Log odds of each state for the whole image."""
-        return F.normalize(features.cls, dim=-1) @ text.mT / TEMPERATURE
+        return cosine(features.cls, text) / TEMPERATURE
 
     def loss(
         self,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.models.cops.prototypes import init_linear
+from anomalib_cops.precision import in_full_precision
 
 
 class CategoryVAE(nn.Module):
@@ -45,6 +46,7 @@ def reparametrize(
     return mean.unsqueeze(1) + (0.5 * log_variance).exp().unsqueeze(1) * noise
 
 
+@in_full_precision
 def reconstruction_loss(
     cls: Float[Tensor, "batch dim"], decoded: Float[Tensor, "batch dim"], *, all_pairs: bool = False
 ) -> Float[Tensor, ""]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import to_grid
+from anomalib_cops.precision import in_full_precision
 from anomalib_cops.processes import mean_count
 
 PAPER_HEADS = 12
@@ -90,6 +91,7 @@ def init_linear(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+@in_full_precision
 def nearest_distance(
     patches: Float[Tensor, "batch patches dim"], prototypes: Float[Tensor, "batch prototypes dim"]
 ) -> Float[Tensor, "batch patches"]:

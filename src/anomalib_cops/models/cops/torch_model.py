@@ -90,6 +90,13 @@ class CoPSModel(PromptMemory):
         """What decides on the features besides image and encoder."""
         return self.layers, self.settings.local_start
 
+    @property
+    def loss_terms(self) -> tuple[str, ...]:
+        """Names of what :meth:`loss` adds up."""
+        prototypes = ("gather", "scatter") if self.prototypes is not None else ()
+        samples = ("kl", "recon") if self.settings.reconstruction else ("kl",)
+        return (*prototypes, *(samples if self.vae is not None else ()), "image", "patch")
+
     def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageFeatures:
         """Global feature of the ordinary path, local features of the consistency (v-v) path."""
         return self.clip.encode_image(images, layers=self.layers, path="local", local_start=self.settings.local_start)

@@ -33,6 +33,7 @@ class VCPCLIPModel(nn.Module):
     """
 
     frozen_features = ImageTokens
+    loss_terms = ("pre_focal", "pre_dice", "post_focal", "post_dice")
 
     def __init__(self, clip: FrozenCLIP, settings: VCPCLIPSettings | None = None) -> None:
         super().__init__()
