@@ -15,6 +15,7 @@ from anomalib_cops.errors import InputError
 from anomalib_cops.evaluation import paper_evaluator
 from anomalib_cops.feature_cache import CacheOptions, FeatureCache, encoder_digest, paths_of_files
 from anomalib_cops.models.assembly import ADAM_BETAS, Assembly
+from anomalib_cops.models.exporting import WholeExportMixin
 from anomalib_cops.models.fitting import FittingMixin, needs_anomalies
 from anomalib_cops.post_processing import TransferPostProcessor
 from anomalib_cops.preprocessing import ClipPreProcessor
@@ -22,7 +23,7 @@ from anomalib_cops.preprocessing import ClipPreProcessor
 logger = logging.getLogger(__name__)
 
 
-class PromptLearningMixin(FittingMixin):
+class PromptLearningMixin(WholeExportMixin, FittingMixin):
     """Training on an auxiliary set, zero-shot use elsewhere, and files that hold only what was trained.
 
     A class that mixes this in front of ``AnomalibModule`` calls :meth:`take` at the end of its constructor, with a
