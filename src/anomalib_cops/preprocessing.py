@@ -14,6 +14,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from anomalib_cops.data.images import check_images, read_image
+from anomalib_cops.graph_resize import GraphResize
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -70,8 +71,7 @@ class PillowResize(v2.Resize):
 class ClipPreProcessor(PreProcessor):
     """Resize to the encoder's image size and normalise as CLIP was trained.
 
-    An exported model resizes inside its graph with torch's plain bicubic filter; give it images of the right size
-    where exact agreement matters.
+    An exported model does the same inside its graph.
 
     Args:
         image_size: height and width in pixels.
@@ -81,8 +81,7 @@ class ClipPreProcessor(PreProcessor):
         normalize = v2.Normalize(CLIP_MEAN, CLIP_STD)
         super().__init__(v2.Compose([PillowResize(image_size), normalize]))
         self.image_size = image_size
-        plain = v2.Resize(image_size, interpolation=v2.InterpolationMode.BICUBIC, antialias=False)
-        self.export_transform = v2.Compose([plain, normalize])
+        self.export_transform = v2.Compose([GraphResize(image_size), normalize])
         self._deep_images: set[str] = set()
 
     def resize_to(self, side: int) -> None:

@@ -16,6 +16,7 @@ from anomalib_cops.evaluation import paper_evaluator
 from anomalib_cops.feature_cache import CacheOptions, FeatureCache, encoder_digest, paths_of_files
 from anomalib_cops.metrics.states import without_counts
 from anomalib_cops.models.assembly import ADAM_BETAS, Assembly
+from anomalib_cops.models.exporting import WholeExportMixin
 from anomalib_cops.models.fitting import FittingMixin, needs_anomalies
 from anomalib_cops.models.monitoring import check_precision, loss_name, provide_monitored
 from anomalib_cops.post_processing import TransferPostProcessor
@@ -24,7 +25,7 @@ from anomalib_cops.preprocessing import ClipPreProcessor
 logger = logging.getLogger(__name__)
 
 
-class PromptLearningMixin(FittingMixin):
+class PromptLearningMixin(WholeExportMixin, FittingMixin):
     """Training on an auxiliary set, zero-shot use elsewhere, and files that hold only what was trained.
 
     A class that mixes this in front of ``AnomalibModule`` calls :meth:`take` at the end of its constructor, with a

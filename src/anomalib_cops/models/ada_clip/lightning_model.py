@@ -13,7 +13,7 @@ from torch import nn
 
 from anomalib_cops.feature_cache import CacheOptions
 from anomalib_cops.models.ada_clip.official import KEYS
-from anomalib_cops.models.ada_clip.settings import PRESETS, AdaCLIPSettings
+from anomalib_cops.models.ada_clip.settings import PRESETS, AdaCLIPSettings, check_traceable
 from anomalib_cops.models.ada_clip.torch_model import UNKNOWN_CLASS, AdaCLIPModel
 from anomalib_cops.models.assembly import Method, Start, assemble
 from anomalib_cops.models.prompt_learning import PromptLearningMixin
@@ -116,6 +116,10 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         """AdamW on the trained parameters."""
         trained = [p for p in self.model.parameters() if p.requires_grad]
         return torch.optim.AdamW(trained, lr=self.learning_rate, betas=self.betas, weight_decay=WEIGHT_DECAY)
+
+    def check_traceable(self) -> None:
+        """Refuse to become a graph with fusion."""
+        check_traceable(self.model.settings)
 
     def conditions(self, batch: Batch) -> dict[str, Any]:
         """The class name of every image, unless one was given for all."""

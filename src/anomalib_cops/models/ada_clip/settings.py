@@ -111,3 +111,16 @@ def check_encoder(clip: FrozenCLIP, settings: AdaCLIPSettings, layers: tuple[int
             f"AdaCLIP: clusters={settings.clusters} are more than the {patches} patches of a {clip.image_size}-pixel "
             f"image; use at most {patches}, or fusion=False."
         )
+
+
+def check_traceable(settings: AdaCLIPSettings) -> None:
+    """Refuse what no exported graph can do.
+
+    Raises:
+        InputError: with fusion.
+    """
+    if settings.fusion:
+        raise InputError(
+            "AdaCLIP clusters patches by k-means, which no exported graph can do; set fusion=False to export it to "
+            "ONNX or OpenVINO."
+        )

@@ -14,7 +14,7 @@ from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.ada_clip import fusion
 from anomalib_cops.models.ada_clip.prompters import PromptGenerator, Prompts
 from anomalib_cops.models.ada_clip.sentences import TextCache, Tokens, ensemble, tokenize
-from anomalib_cops.models.ada_clip.settings import AdaCLIPSettings, check_encoder, four_layers
+from anomalib_cops.models.ada_clip.settings import AdaCLIPSettings, check_encoder, check_traceable, four_layers
 from anomalib_cops.precision import in_full_precision
 
 TEMPERATURE = 0.01
@@ -229,9 +229,7 @@ class AdaCLIPModel(nn.Module):
         if not self.settings.fusion:
             return features.cls
         if tracing():
-            raise InputError(
-                "AdaCLIP clusters patches by k-means, which no exported graph can do; set fusion=False to export it."
-            )
+            check_traceable(self.settings)
         chosen = fusion.choose(
             features.patches, fusion.strongest(self.patch_probability(logits), self.settings.clusters)
         )

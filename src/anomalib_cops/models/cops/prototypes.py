@@ -77,9 +77,11 @@ class PrototypeExtractor(nn.Module):
         query_bias, _, value_bias = self.attn.in_proj_bias.chunk(3)
         split = F.linear(queries, of_query, query_bias).unflatten(-1, (heads, width))
         moved = torch.einsum("qhw,hwd->qhd", split, of_key.unflatten(0, (heads, width))).flatten(0, 1)
+        # An axis for one head: exported graphs know attention with four axes only.
+        keys = keys.unsqueeze(1)
         found = F.scaled_dot_product_attention(
-            moved.expand(keys.shape[0], -1, -1), keys, keys, scale=width**-0.5
-        ).unflatten(1, (-1, heads))
+            moved.expand(keys.shape[0], 1, -1, -1), keys, keys, scale=width**-0.5
+        )[:, 0].unflatten(1, (-1, heads))
         mixed = torch.einsum("bqhd,hwd->bqhw", found, of_value.unflatten(0, (heads, width))).flatten(2)
         return self.attn.out_proj(mixed + value_bias)
 

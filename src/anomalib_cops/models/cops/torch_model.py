@@ -164,7 +164,8 @@ class CoPSModel(PromptMemory):
             # Every image has its own, so that their gradients are rounded one by one (see DeepPrompts).
             beginning = self.clip.begin_text(first, self.deep)
         else:
-            known = self.remember().unsqueeze(2).expand(-1, -1, batch, -1, -1, -1, -1).flatten(2, 3)
+            # One after the other for every image; OpenVINO computes an expanded seventh axis wrong.
+            known = self.remember().repeat(1, 1, batch, 1, 1, 1)
             beginning = self.clip.begin_text(first[:, constant:], after=known)
         rest = prompts[..., shared:, :].flatten(0, 2)
         features = self.clip.encode_text(rest, self.template.read_out - shared, after=beginning)

@@ -1,0 +1,85 @@
+"""Exports that are whole or not there."""
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from anomalib_cops.errors import InputError
+
+if TYPE_CHECKING:
+    from anomalib.models import AnomalibModule as _Base
+else:
+    _Base = object
+
+OPSET = 18  # torch's own; anomalib asks for 14, to which the graphs cannot be converted
+
+
+class WholeExportMixin(_Base):
+    """Exporting by anomalib, refused in words before anything is written, and never leaving half a file."""
+
+    def check_traceable(self) -> None:
+        """Refuse settings with which no graph can be made; all can, unless a method says otherwise.
+
+        Raises:
+            InputError: saying which, and what to set instead.
+        """
+
+    def to_torch(self, export_root: Path | str, model_file_name: str = "model") -> Path:
+        """Pickle the whole module; only what comes from people you trust should be loaded again."""
+        return _whole(super().to_torch, export_root, model_file_name)
+
+    def to_onnx(
+        self,
+        export_root: Path | str,
+        model_file_name: str = "model",
+        input_size: tuple[int, int] | None = None,
+        **kwargs: Any,
+    ) -> Path:
+        """Export to ONNX.
+
+        Args:
+            export_root: where ``weights/onnx`` is made.
+            model_file_name: without suffix.
+            input_size: height and width of the images that the graph takes; all sizes if not given.
+            kwargs: of ``torch.onnx.export``; ``opset_version`` is 18 if not given.
+
+        Raises:
+            InputError: no graph can be made with the model's settings, or a package is missing.
+        """
+        self.check_traceable()
+        _need("onnx", "onnxscript")
+        return _whole(
+            super().to_onnx, export_root, model_file_name, input_size, **{"opset_version": OPSET, **kwargs}
+        )
+
+    def to_openvino(self, export_root: Path | str, model_file_name: str = "model", *args: Any, **kwargs: Any) -> Path:
+        """Export to OpenVINO's format; arguments as of anomalib's.
+
+        Raises:
+            InputError: no graph can be made with the model's settings, or a package is missing.
+        """
+        self.check_traceable()
+        _need("onnx", "onnxscript", "openvino")
+        return _whole(super().to_openvino, export_root, model_file_name, *args, **kwargs)
+
+
+def _need(*packages: str) -> None:
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise InputError(f"This export needs {' and '.join(missing)}; run pip install '.[export]'.")
+
+
+def _whole(export: Callable[..., Path], root: Path | str, *args: Any, **kwargs: Any) -> Path:
+    """Export beside the place where the files shall be, and move them there once all are written."""
+    root = Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".export-", dir=root) as folder:
+        made = export(folder, *args, **kwargs)
+        for path in made.parent.iterdir():
+            final = root / path.relative_to(folder)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, final)
+    return root / made.relative_to(folder)
