@@ -87,9 +87,9 @@ class ClipPreProcessor(PreProcessor):
     def resize_to(self, side: int) -> None:
         """Take another image size; data modules share the transform, so that they follow."""
         self.image_size = (side, side)
-        for transform in (self.transform, self.export_transform):
-            for resize in extract_transforms_by_type(transform, v2.Resize):
-                resize.size = [side, side]
+        for resize in extract_transforms_by_type(self.transform, v2.Resize):
+            resize.size = [side, side]
+        self.export_transform.transforms[0].size = self.image_size
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at all images before hours are spent on the first of them.
