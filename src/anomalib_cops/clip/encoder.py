@@ -1,7 +1,6 @@
 """The frozen CLIP that carries every method: open_clip's modules, driven but never changed."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Literal
 
 import open_clip
@@ -30,6 +29,9 @@ class FrozenCLIP(nn.Module):
         name: what to call the backbone in messages and weight files.
         pretrained: open_clip tag or file of the weights; empty where there is none.
 
+    Attributes:
+        identity: what weight files say of this encoder.
+
     Raises:
         InputError: the image size does not fit, or the model is not a CLIP of this family.
     """
@@ -55,8 +57,15 @@ class FrozenCLIP(nn.Module):
             )
         self.model: OpenClipModule = widen(model).requires_grad_(False).eval()
         self.name = name
-        self.pretrained = pretrained
         self.image_size = image_size
+        # Now, as precision="bf16-true" rounds the weights later. It takes a second for ViT-L.
+        self.identity = EncoderIdentity(
+            backbone=name,
+            image_size=image_size,
+            quick_gelu=uses_quick_gelu(model),
+            pretrained=pretrained,
+            digest=weights_digest(model),
+        )
         self.patch_size = patch
         self.grid = image_size // patch
         positions = vision.resize_positions(
@@ -72,17 +81,6 @@ class FrozenCLIP(nn.Module):
     def widen_text(self) -> None:
         """Hold the text tower's matrices in the precision of the computation, for training, which needs them often."""
         self.model.transformer.to(self.positions.dtype)
-
-    @cached_property
-    def identity(self) -> EncoderIdentity:
-        """What weight files say of this encoder; its digest takes a second for ViT-L."""
-        return EncoderIdentity(
-            backbone=self.name,
-            image_size=self.image_size,
-            quick_gelu=uses_quick_gelu(self.model),
-            pretrained=self.pretrained,
-            digest=weights_digest(self.model),
-        )
 
     @property
     def depth(self) -> int:

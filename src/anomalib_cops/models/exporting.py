@@ -51,9 +51,7 @@ class WholeExportMixin(_Base):
         """
         self.check_traceable()
         _need("onnx", "onnxscript")
-        return _whole(
-            super().to_onnx, export_root, model_file_name, input_size, **{"opset_version": OPSET, **kwargs}
-        )
+        return _whole(super().to_onnx, export_root, model_file_name, input_size, **{"opset_version": OPSET, **kwargs})
 
     def to_openvino(self, export_root: Path | str, model_file_name: str = "model", *args: Any, **kwargs: Any) -> Path:
         """Export to OpenVINO's format; arguments as of anomalib's.

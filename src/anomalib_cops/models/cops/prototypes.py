@@ -79,9 +79,9 @@ class PrototypeExtractor(nn.Module):
         moved = torch.einsum("qhw,hwd->qhd", split, of_key.unflatten(0, (heads, width))).flatten(0, 1)
         # An axis for one head: exported graphs know attention with four axes only.
         keys = keys.unsqueeze(1)
-        found = F.scaled_dot_product_attention(
-            moved.expand(keys.shape[0], 1, -1, -1), keys, keys, scale=width**-0.5
-        )[:, 0].unflatten(1, (-1, heads))
+        found = F.scaled_dot_product_attention(moved.expand(keys.shape[0], 1, -1, -1), keys, keys, scale=width**-0.5)[
+            :, 0
+        ].unflatten(1, (-1, heads))
         mixed = torch.einsum("bqhd,hwd->bqhw", found, of_value.unflatten(0, (heads, width))).flatten(2)
         return self.attn.out_proj(mixed + value_bias)
 
