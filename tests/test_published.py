@@ -16,7 +16,7 @@ from anomalib_cops import AnomalyCLIP, CoPS, InputError, network, published
 from anomalib_cops.data.catalog import CATALOG
 from anomalib_cops.plugin import MODELS
 from anomalib_cops.published import PUBLISHED, Published, cached_path, fetch, recognise
-from tests.models.cases import lightning_class, method
+from tests.models.cases import lightning_class, method, official_stand_in
 
 CONTENT = b"as published " * 1000
 
@@ -245,13 +245,8 @@ def test_unknown_names_are_told_from_paths() -> None:
 def test_a_name_loads_the_published_tensors_and_their_preset(
     name: str, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    keys, state = method(name).keys, lightning_class(name)(backbone="tiny").trained_state()
-    official = {key: torch.zeros(shape) for key, shape in keys.unused(state).items()}
-    for ours, value in state.items():
-        if not ours.startswith(keys.optional):
-            part = torch.full_like(value[0] if ours in keys.stacked else value, 0.25)
-            official |= {key: part for key in keys.names(ours)}
-    torch.save({keys.entry: official} if keys.entry else official, tmp_path / "official.pth")
+    keys = method(name).keys
+    torch.save(official_stand_in(name), tmp_path / "official.pth")
     server.content = (tmp_path / "official.pth").read_bytes()
     publish(monkeypatch, Published(f"{server.address}/good", git_blob(server.content), preset="mvtec"), name)
     model = lightning_class(name)(backbone="tiny", weights="visa")

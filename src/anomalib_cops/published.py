@@ -53,7 +53,8 @@ class Published:
     @property
     def by_hand(self) -> str:
         """Where a person gets it."""
-        return self.page or self.address
+        page = self.page or ("" if self.fetchable else self.address)
+        return f"from {page}" if page else "elsewhere"
 
 
 PUBLISHED: dict[str, dict[str, Published]] = {
@@ -176,7 +177,7 @@ def fetch(method: str, name: str) -> Path:
     if path.is_file() and not rotten:
         return path
     what = f"The weights '{name}' of {method}"
-    by_hand = f"get the file from {published.by_hand} and save it as {path}, or give its path as weights"
+    by_hand = f"get the file {published.by_hand} and save it as {path}, or give its path as weights"
     if not published.fetchable:
         reason = f"are not there: {rotten}" if rotten else "cannot be downloaded by a program: "
         raise InputError(f"{what} {reason}{by_hand}.")

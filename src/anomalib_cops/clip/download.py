@@ -27,14 +27,7 @@ def weight_file(backbone: str, tag: str, cache_dir: str | None = None) -> Path:
         InputError: unknown tag, one that reads otherwise normalised images, no network within seconds, or a failed
             download.
     """
-    tags = open_clip.list_pretrained_tags_by_model(backbone)
-    config = open_clip.get_pretrained_cfg(backbone, tag)
-    if not config:
-        known = ", ".join(tags) or "none"
-        raise InputError(
-            f"pretrained='{tag}' is neither a file nor a tag of backbone '{backbone}'; known tags: {known}."
-        )
-    _check_normalisation(backbone, tag, config)
+    config = _entry(backbone, tag)
     cached = _cached_in_hub(config, cache_dir)
     if cached is not None:
         return cached
@@ -56,8 +49,24 @@ def weight_file(backbone: str, tag: str, cache_dir: str | None = None) -> Path:
         ) from None
 
 
-def _check_normalisation(backbone: str, tag: str, config: dict) -> None:
-    """Refuse what was trained on images with other mean and deviation; open_clip names them where they differ."""
+def is_cached(backbone: str, tag: str, cache_dir: str | None = None) -> bool:
+    """Whether :func:`weight_file` needs no network.
+
+    Raises:
+        InputError: unknown tag, or one that reads otherwise normalised images.
+    """
+    config = _entry(backbone, tag)
+    return (_cached_in_hub(config, cache_dir) or _cached_by_url(config, cache_dir)) is not None
+
+
+def _entry(backbone: str, tag: str) -> dict:
+    """open_clip's entry of a tag, unless it is for images with other mean and deviation, which it names if so."""
+    config: dict = open_clip.get_pretrained_cfg(backbone, tag)
+    if not config:
+        known = ", ".join(open_clip.list_pretrained_tags_by_model(backbone)) or "none"
+        raise InputError(
+            f"pretrained='{tag}' is neither a file nor a tag of backbone '{backbone}'; known tags: {known}."
+        )
     ours = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
     theirs = tuple(tuple(config.get(key) or own) for key, own in zip(("mean", "std"), ours, strict=True))
     if theirs != tuple(map(tuple, ours)):
@@ -66,6 +75,7 @@ def _check_normalisation(backbone: str, tag: str, config: dict) -> None:
             ", and models get CLIP's: choose another tag, or give their file as pretrained= and a pre_processor that "
             "normalises so."
         )
+    return config
 
 
 def _hub_repository(config: dict) -> tuple[str, str | None]:

@@ -65,10 +65,23 @@ def load_clip(
         with _default_dtype(torch.float16):
             model = build(config)
         return FrozenCLIP(model, size, name=backbone, **options)
-    local = Path(pretrained).expanduser()
-    path = local if local.is_file() else _from_tag(backbone, pretrained, cache_dir)
+    path = find_weights(backbone, pretrained, cache_dir)
     model = build(config, read_state(path), source=str(path))
     return FrozenCLIP(model, size, name=backbone, pretrained=pretrained, **options)
+
+
+def find_weights(backbone: str, pretrained: str, cache_dir: str | None = None) -> Path:
+    """Path of a backbone's weights: a local file, or that of a tag, downloaded if need be.
+
+    Raises:
+        InputError: no such file or tag, or it cannot be downloaded.
+    """
+    local = Path(pretrained).expanduser()
+    if local.is_file():
+        return local
+    if any(mark in pretrained for mark in ("/", "\\")) or local.suffix in (".pt", ".bin", ".safetensors", ".pth"):
+        raise InputError(f"The weight file {pretrained} does not exist; check the path given as pretrained.")
+    return weight_file(backbone, pretrained, cache_dir)
 
 
 def model_config(backbone: str) -> dict[str, Any]:
@@ -179,12 +192,6 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-def _from_tag(backbone: str, tag: str, cache_dir: str | None) -> Path:
-    if any(mark in tag for mark in ("/", "\\")) or Path(tag).suffix in (".pt", ".bin", ".safetensors", ".pth"):
-        raise InputError(f"The weight file {tag} does not exist; check the path given as pretrained.")
-    return weight_file(backbone, tag, cache_dir)
 
 
 def _tag_uses_quick_gelu(backbone: str, tag: str) -> bool:
