@@ -6,7 +6,7 @@ RUN := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 SOURCES := src hook benchmark tests tools
 
-.PHONY: demo test check lint format clean
+.PHONY: demo test check lint format towers clean
 
 demo: $(INSTALLED)
 	$(RUN) -W ignore -m anomalib_cops.demo
@@ -28,6 +28,9 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(RUN) -m benchmark table --write --results benchmark/results
 	$(RUN) -m tools.tables
+
+towers: $(INSTALLED)
+	.ci/open_clip
 
 # One environment for all targets; made again when the dependencies or the start-up hook change.
 $(INSTALLED): pyproject.toml $(wildcard hook/*)

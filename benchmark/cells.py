@@ -1,4 +1,4 @@
-"""Cells of a benchmark: one trained model tested on one target; what they are is hashed into a fingerprint."""
+"""Cells of a benchmark: one trained model tested on one target; what decides on the figures is its fingerprint."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ class DataSettings:
         synthetic_level: How much their defects stand out.
         train_batch_size: Images per training step.
         eval_batch_size: Images per step of a test; scores do not depend on it.
-        num_workers: Processes that read images; scores do not depend on it.
+        num_workers: Processes that read images, at most one per processor; scores do not depend on it.
         val_fraction: Share of the source held out for thresholds.
         device: Lightning's accelerator, such as ``auto``, ``cpu`` or ``gpu``.
     """
@@ -57,6 +57,9 @@ class Training:
         source_categories: Those trained on; all if empty.
         seed: Of weights, order and the synthetic world.
         data: How data are read.
+        spared: Categories of the synthetic world that are tested, and so not trained on.
+        resolved: What the options come to, with defaults and presets, encoder and version; see ``resolved.py``. Empty
+            before that is found out.
     """
 
     model: str
@@ -67,6 +70,8 @@ class Training:
     source_categories: tuple[str, ...]
     seed: int
     data: DataSettings
+    spared: tuple[str, ...] = ()
+    resolved: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -78,12 +83,19 @@ class Training:
             "source_categories": list(self.source_categories),
             "seed": self.seed,
             "data": self.data.fixed,
+            **({"spared": list(self.spared)} if self.spared else {}),
+            **({"resolved": self.resolved} if self.resolved else {}),
         }
 
     @cached_property
     def fingerprint(self) -> str:
-        """Another one for other settings."""
-        return _digest(self.settings)
+        """Another one for other settings, whether they were given or are defaults."""
+        return _digest({name: value for name, value in self.settings.items() if name != "options" or not self.resolved})
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether weights were given, so that nothing is trained."""
+        return "weights" in self.resolved
 
     @property
     def source_name(self) -> str:
@@ -120,6 +132,7 @@ class Cell:
         """All that decides what comes out, as plain data."""
         return {
             "training": self.training.settings,
+            "method": self.method,
             "target": self.target_id,
             "target_categories": list(self.target_categories),
             "test_options": self.test_options,
@@ -129,7 +142,7 @@ class Cell:
     @cached_property
     def fingerprint(self) -> str:
         """Another one for other settings."""
-        return _digest(self.settings)
+        return _digest({**self.settings, "training": self.training.fingerprint})
 
     @property
     def target_name(self) -> str:

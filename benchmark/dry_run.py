@@ -14,8 +14,14 @@ from .store import Store
 from .work import Runner
 
 
-def print_plan(cells: Sequence[Cell], store: Store, runner: Runner, console: Console | None = None) -> None:
-    """Print one line per cell; nothing is written."""
+def print_plan(
+    cells: Sequence[Cell],
+    store: Store,
+    runner: Runner,
+    notices: Sequence[str] = (),
+    console: Console | None = None,
+) -> None:
+    """Print one line per cell, and what else there is to know; nothing is written, and no network is asked."""
     console = console or Console()
     table = Table("method", "backbone", "source → target", "seed", "categories", "state")
     pace = Pace(cells, store)
@@ -33,7 +39,8 @@ def print_plan(cells: Sequence[Cell], store: Store, runner: Runner, console: Con
         left = [name for name, digest in digests.items() if name not in known or known[name].images != digest]
         total, missing = total + len(digests), missing + len(left)
         seconds += pace.test(cell) * len(left)
-        if left and training.fingerprint not in untrained and store.training(training) is None:
+        is_new = training.fingerprint not in untrained and not training.is_ready
+        if left and is_new and store.training(training) is None:
             untrained.add(training.fingerprint)
             seconds += pace.train(cell)
         state = "done" if not left else "missing" if len(left) == len(digests) else f"{len(left)} missing"
@@ -41,7 +48,7 @@ def print_plan(cells: Sequence[Cell], store: Store, runner: Runner, console: Con
             state += f", {unusable} unusable"
         table.add_row(*row, str(len(digests)), state)
     console.print(table)
-    for notice in store.notices:
+    for notice in (*store.notices, *notices):
         console.print(notice, highlight=False, markup=False)
     console.print(
         f"{len(cells)} cells, {total} categories, {missing} of them missing, {len(untrained)} trainings; "

@@ -16,7 +16,10 @@ CACHE_BYTES = 1 << 30
 
 
 class ImageCache:
-    """Decoded and resized images, until a limit is reached; what came first stays.
+    """Decoded and resized images of one process, until a limit is reached; what came first stays.
+
+    Reading and drawing take about 20 ms per image on one core, in every epoch and row: half as long as all else that
+    ``quick`` does.
 
     Args:
         limit: Bytes.

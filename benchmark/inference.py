@@ -12,11 +12,12 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Resize
 
+from anomalib_cops.data import LabelledImages
 from anomalib_cops.errors import InputError
 
 from .cells import DataSettings
-from .images import CachedImages
 from .metrics import Predictions
+from .provenance import cores
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Seen:
 
 
 def infer(
-    model: Any, images: CachedImages, category: str, settings: DataSettings, *, all_maps: bool, **trainer: Any
+    model: Any, images: LabelledImages, category: str, settings: DataSettings, *, all_maps: bool, **trainer: Any
 ) -> Seen:
     """Let a model look at all images of a category.
 
@@ -62,7 +63,7 @@ def infer(
 class _Category(LightningDataModule):
     """One category as a datamodule, since anomalib's models look for its name there."""
 
-    def __init__(self, images: CachedImages, category: str, settings: DataSettings) -> None:
+    def __init__(self, images: LabelledImages, category: str, settings: DataSettings) -> None:
         super().__init__()
         self.images = images
         self.category = category
@@ -73,7 +74,7 @@ class _Category(LightningDataModule):
         return DataLoader(
             self.images,
             batch_size=self.settings.eval_batch_size,
-            num_workers=self.settings.num_workers,
+            num_workers=min(self.settings.num_workers, cores()),
             collate_fn=self.images.collate_fn,
         )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.plugin import MODELS
 
 from .cells import BETWEEN_SOURCES, last_name
 from .results import METRICS, Result
@@ -148,27 +149,22 @@ def boards(results: Iterable[tuple[Path, Result]]) -> list[Board]:
     A method that was trained on several sources, each with its own targets, is one row, as in the papers. Where two
     sources serve one target, there is a row per source.
 
+    Args:
+        results: With their files; of one setting each, see ``newest.py``.
+
     Raises:
-        InputError: A result was trained on what it was tested on, or two files are about the same.
+        InputError: A result was trained on what it was tested on.
     """
     results = list(results)
     for path, result in results:
         refuse_leak(path, result)
     double = _served_twice([result for _, result in results])
     rows: dict[tuple[str, str], Row] = {}
-    places: dict[tuple[str, str, str, int], Path] = {}
-    for path, result in results:
+    for _, result in results:
         name = result.method
         if (result.method, result.backbone) in double:
             name = f"{result.method} ← {result.source}"
         row = rows.setdefault((result.backbone, name), Row(name, result.model, result.role, result.backbone))
-        place = (result.backbone, name, result.target, result.seed)
-        if place in places:
-            raise InputError(
-                f"{places[place]} and {path} are both {name} on {result.target} with seed {result.seed}, but of other "
-                "settings; move the one away that is not meant, or give the rows different names."
-            )
-        places[place] = path
         row.results.setdefault(result.target, {})[result.seed] = result
     backbones = sorted({backbone for backbone, _ in rows})
     return [
@@ -183,26 +179,39 @@ def refuse_leak(path: Path, result: Result) -> None:
     Raises:
         InputError: Source and target are the same data, and some category is on both sides.
     """
-    training = result.training
-    if training is None or not training.images:
-        return
-    sources = str(result.settings.get("training", {}).get("source")).split(BETWEEN_SOURCES)
-    target = str(result.settings.get("target"))
-    if target not in sources and last_name(target) not in map(last_name, sources):
-        return
     tested = set(result.categories)
-    shared = sorted(tested & set(training.categories)) if training.categories else sorted(tested)
-    if shared:
-        raise InputError(
-            f"{path} was trained and tested on the same data ({result.source}: {', '.join(shared)}), which is not "
-            "zero-shot; move it away."
-        )
+    for name, categories in _trained_on(result):
+        if name != last_name(str(result.settings.get("target"))):
+            continue
+        if shared := sorted(tested & categories if categories else tested):
+            raise InputError(
+                f"{path} was trained and tested on the same data ({name}: {', '.join(shared)}), which is not "
+                "zero-shot; move it away."
+            )
 
 
 def ranks(values: Sequence[float | None]) -> list[int | None]:
     """1 for the largest; equal values share the better rank, and what is not there has none."""
     known = [value for value in values if value is not None]
     return [None if value is None else 1 + sum(other > value for other in known) for value in values]
+
+
+def _trained_on(result: Result) -> list[tuple[str, set[str]]]:
+    """Names of data sets with the categories that were trained on, all if there are none."""
+    settings = result.settings.get("training", {})
+    weights = settings.get("options", {}).get("weights")
+    if known := settings.get("resolved", {}).get("weights"):
+        return [(each["set"], set(each["categories"])) for each in known["trained_on"]]
+    if weights and result.model in MODELS:
+        # Of a version that did not keep what they were trained on.
+        from anomalib_cops.published import PUBLISHED
+
+        published = PUBLISHED[result.model].get(str(weights))
+        return [(name, set()) for name in published.trained_on] if published else []
+    if result.training is None or not result.training.images:
+        return []
+    sources = str(settings.get("source")).split(BETWEEN_SOURCES)
+    return [(last_name(source), set(result.training.categories)) for source in sources]
 
 
 def _value(result: Result, metric: str, category: str) -> float | None:

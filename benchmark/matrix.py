@@ -18,6 +18,7 @@ from .cells import BETWEEN_SOURCES, Cell, DataSettings, Training
 
 Role = Literal["method", "baseline", "ablation"]
 _OWN_BACKBONE = "ViT-L-14-336"
+SYNTHETIC = "synthetic"
 
 
 @dataclass
@@ -51,7 +52,8 @@ class Transfer:
         targets: Tested on: names or folders.
         source_categories: Of the source; all when not given.
         target_categories: Of the targets; all when not given.
-        discover: Adds every labelled data set that is found below the root, but the source.
+        discover: Adds every labelled data set that is found below the root, but the source; or those of a list that are
+            found there.
         methods: Names of the methods that it is for; all when not given.
         options: Further arguments of the models' constructors, such as the preset of this source.
     """
@@ -60,7 +62,7 @@ class Transfer:
     targets: list[str] = field(default_factory=list)
     source_categories: list[str] | None = None
     target_categories: list[str] | None = None
-    discover: bool = False
+    discover: bool | list[str] = False
     methods: list[str] | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -163,10 +165,9 @@ class Matrix:
                     if transfer.methods is not None and method.name not in transfer.methods:
                         continue
                     training = self._training(method, transfer, seed, root)
-                    others = [
-                        each for each in found if identity(each, root) not in training.source_id.split(BETWEEN_SOURCES)
-                    ]
-                    targets = dict.fromkeys([*transfer.targets, *(others if transfer.discover else ())])
+                    sources = training.source_id.split(BETWEEN_SOURCES)
+                    others = [each for each in found if _is_wanted(identity(each, root), transfer, sources)]
+                    targets = dict.fromkeys([*transfer.targets, *others])
                     for target in targets:
                         yield Cell(
                             training=training,
@@ -195,7 +196,19 @@ class Matrix:
             source_categories=tuple(transfer.source_categories or ()),
             seed=seed,
             data=self.data,
+            spared=_spared(transfer, sources),
         )
+
+
+def _is_wanted(name: str, transfer: Transfer, sources: Sequence[str]) -> bool:
+    """Whether a data set that was found below the root is a target of a transfer."""
+    return name not in sources and (transfer.discover is True or name in (transfer.discover or ()))
+
+
+def _spared(transfer: Transfer, sources: Sequence[str]) -> tuple[str, ...]:
+    """Categories of the synthetic world that are named for the test alone, so that the others are for the training."""
+    drawn = SYNTHETIC in map(str.lower, sources) and SYNTHETIC in map(str.lower, transfer.targets)
+    return tuple(transfer.target_categories or ()) if drawn and not transfer.source_categories else ()
 
 
 def identity(name: str, root: Path | None) -> str:

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,24 @@ PACKAGES = ("anomalib-cops", "anomalib", "lightning", "open_clip_torch", "scikit
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, commit and machine of this process, as plain data."""
+    """Date, versions, commit and machine of this process, as plain data."""
     return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
         "python": platform.python_version(),
         "commit": commit(),
         "machine": {
             "system": platform.system(),
             "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": cores(),
             "gpu": _gpu(),
         },
     }
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def commit() -> str:

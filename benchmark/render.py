@@ -115,14 +115,17 @@ def as_json(boards: Sequence[Board], reported: Reported, metrics: Sequence[str])
 
 def board_provenance(board: Board) -> list[tuple[str, dict[str, Any]]]:
     """In words, and as data: what all figures of a board were made with."""
-    runs: list[dict[str, Any]] = []
-    for row in board.rows:
-        for seeds in row.results.values():
-            for result in seeds.values():
-                runs += [run for run in result.runs if run not in runs]
+    # What was run on another day with the same is named once.
+    runs = {
+        _where(run): run
+        for row in board.rows
+        for seeds in row.results.values()
+        for result in seeds.values()
+        for run in result.runs
+    }
     numbers = sorted({seed for row in board.rows for each in row.results.values() for seed in each})
     named = "seed" + "s" * (len(numbers) > 1) + " " + ", ".join(map(str, numbers))
-    return [(f"Backbone {board.backbone}, {named}; {_where(run)}.", run) for run in runs]
+    return [(f"Backbone {board.backbone}, {named}; {where}.", run) for where, run in runs.items()]
 
 
 def _where(run: dict[str, Any]) -> str:

@@ -2,12 +2,14 @@
 
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
 from anomalib_cops.errors import InputError, nearest
 
+from .cells import Cell
 from .dry_run import print_plan
 from .executors import EXECUTORS, make_executor
 from .matrix import built_in, read_matrix
@@ -49,20 +51,50 @@ def main(options: Namespace) -> int:
     with quiet():
         from anomalib_cops.data import discover
 
+        from .ready import absent, fetch
         from .runner import ModelRunner
 
     wants_found = any(transfer.discover for transfer in matrix.transfers)
     found = discover(root) if root and wants_found else ()
     if root and wants_found and not found:
         raise InputError(f"there are no labelled data sets in {root}; see docs/data.md for how they are laid out.")
-    cells = matrix.cells(root, found)
     runner = ModelRunner(root, options.save_maps, matrix.pictures)
-    for cell in cells:
-        runner.check(cell)
+    cells = runner.prepared(matrix.cells(root, found))
+    if not cells:
+        raise InputError(
+            f"{options.config} finds nothing to test{f' in {root}' if root else ''}; give the folder of data sets that "
+            "it can be tested on as --root."
+        )
+    for notice in runner.notices:
+        print(notice, file=sys.stderr)
     if options.dry_run:
-        print_plan(cells, Store(options.output, untouched=True), runner)
+        print_plan(cells, Store(options.output, untouched=True), runner, absent([cell.training for cell in cells]))
         return 0
-    return execute(Schedule(cells, Store(options.output), runner, executor, RunProgress(), provenance()))
+    ready = with_weights(cells, fetch([cell.training for cell in cells]))
+    code = execute(Schedule(ready, Store(options.output), runner, executor, RunProgress(), provenance()))
+    return code or int(len(ready) < len(cells))
+
+
+def with_weights(cells: Sequence[Cell], problems: Mapping[str, Sequence[str]]) -> list[Cell]:
+    """Leave out what cannot be run for lack of weights, and say so of every row.
+
+    Args:
+        cells: To be run.
+        problems: Sentences about weights by the fingerprint of the training that needs them.
+
+    Raises:
+        InputError: Nothing is left.
+    """
+    rows: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        for sentence in problems.get(cell.training.fingerprint, ()):
+            rows.setdefault(sentence, {})[cell.method] = None
+    for sentence, names in rows.items():
+        print(f"cannot be run: {', '.join(names)}: {sentence}", file=sys.stderr)
+    ready = [cell for cell in cells if cell.training.fingerprint not in problems]
+    if not ready:
+        raise InputError("nothing can be run without these weights; get them, or choose other rows by --methods.")
+    return ready
 
 
 def execute(schedule: Schedule) -> int:

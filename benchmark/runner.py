@@ -4,6 +4,8 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,23 @@ from lightning.pytorch import seed_everything
 from lightning.pytorch.trainer.states import TrainerFn
 from pandas import DataFrame
 
-from anomalib_cops import ZeroShotTransfer
+from anomalib_cops.data import LabelledImages
+from anomalib_cops.data.seen import described
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import MODELS
 
 from . import models
-from .cells import Cell, Training, slug
-from .images import CachedImages, ImageCache, capped, digest
+from .cells import BETWEEN_SOURCES, Cell, DataSettings, Training, slug
+from .images import CachedImages, ImageCache, digest
 from .inference import infer
 from .maps import packed_maps
 from .metrics import score
 from .pictures import packed_cases
 from .quiet import quiet
+from .ready import ReadyWeights, canonical, contradicted, ready_weights, refuse_seen
+from .resolved import resolve
 from .results import Scores, TrainingRecord
+from .transfers import Transfers
 from .work import Tested, Trained
 
 
@@ -36,6 +42,9 @@ class ModelRunner:
         root: Folder of published data sets.
         save_maps: Keep all anomaly maps.
         pictures: Cases per category that are kept for the gallery.
+
+    Attributes:
+        notices: What a person should know of the configuration.
     """
 
     def __init__(self, root: Path | None = None, save_maps: bool = False, pictures: int = 0) -> None:
@@ -54,21 +63,34 @@ class ModelRunner:
         self._start()
 
     def _start(self) -> None:
+        self.notices: list[str] = []
         self.cache = ImageCache()
-        self._samples: dict[tuple[Any, ...], dict[str, DataFrame | InputError]] = {}
+        self.transfers = Transfers(self.root)
 
-    def check(self, cell: Cell) -> None:
-        """Look at what a person may have mistyped, before anything is run.
+    def prepared(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Cells with all that decides on their figures, found out and looked at before anything is run.
 
         Raises:
-            InputError: Unknown models, options, data sets or categories.
+            InputError: Unknown models, options, data sets or categories, values that are not allowed, or a test on what
+                was trained on.
         """
-        models.check_options(cell.training.model, {**cell.training.options, **cell.test_options})
-        _ = self._transfer(cell.training, cell.target, cell.target_categories).targets
+        known: dict[str, tuple[Training, ReadyWeights | None]] = {}
+        found = []
+        for cell in cells:
+            training = cell.training
+            models.check_options(training.model, {**training.options, **cell.test_options})
+            if training.fingerprint not in known:
+                known[training.fingerprint] = self._resolved(training)
+            training, weights = known[training.fingerprint]
+            found.append(replace(cell, training=training))
+            categories = self.transfers.categories(found[-1])
+            if weights is not None:
+                self._refuse_seen(found[-1], weights, categories)
+        return found
 
     def survey(self, cell: Cell) -> dict[str, str]:
         """Categories with a digest of their test images; empty where they cannot be used."""
-        tables = self._tables(cell)
+        tables = self.transfers.tables(cell)
         return {name: "" if isinstance(each, InputError) else digest(each) for name, each in tables.items()}
 
     def samples(self, cell: Cell, category: str) -> DataFrame:
@@ -77,7 +99,7 @@ class ModelRunner:
         Raises:
             InputError: They cannot be used.
         """
-        table = self._tables(cell)[category]
+        table = self.transfers.tables(cell)[category]
         if isinstance(table, InputError):
             raise InputError(str(table))
         return table
@@ -85,16 +107,17 @@ class ModelRunner:
     def train(self, training: Training) -> Trained:
         """Learn from the source's labelled images, or find that there is nothing to learn."""
         started = time.monotonic()
+        if training.is_ready:
+            return Trained(training, TrainingRecord(0.0, 0, peak_memory()))
         _reset_peak()
         seed_everything(training.seed, verbose=False)
         model = models.build_for_training(training.model, training.options)
         if not models.is_trainable(model):
             return Trained(training, TrainingRecord(time.monotonic() - started, 0, peak_memory()))
-        # Any target would do: only the source is looked at. With itself as target the synthetic world is shared out.
-        data = self._transfer(training, "synthetic")
+        data = self.transfers.learned(training)
         data.setup(TrainerFn.FITTING)
-        data.train_data = self._cached(data.train_data.samples)
-        data.val_data = self._cached(data.val_data.samples)
+        data.train_data = self.images(data.train_data.samples, training.data)
+        data.val_data = self.images(data.val_data.samples, training.data)
         with tempfile.TemporaryDirectory() as scratch, quiet():
             engine = Engine(default_root_dir=scratch, **_trainer(training))
             engine.fit(model, train_dataloaders=None, datamodule=data)
@@ -113,39 +136,28 @@ class ModelRunner:
         """Load what was trained."""
         return ModelTester(self, cell, folder)
 
-    def _cached(self, samples: DataFrame) -> CachedImages:
-        return CachedImages(samples, self.cache)
+    def images(self, samples: DataFrame, settings: DataSettings) -> LabelledImages:
+        """Images as they are read: once for all rows where this process reads them, as workers keep nothing for it."""
+        return LabelledImages(samples) if settings.num_workers else CachedImages(samples, self.cache)
 
-    def _tables(self, cell: Cell) -> dict[str, DataFrame | InputError]:
-        training = cell.training
-        drawn = "synthetic" in (*training.source, cell.target)
-        key = (
-            *(training.source, training.source_categories, cell.target, cell.target_categories),
-            cell.images_per_category,
-            *((training.seed, str(training.data.fixed)) if drawn else ()),
-        )
-        if key not in self._samples:
-            data = self._transfer(training, cell.target, cell.target_categories)
-            self._samples[key] = _listed(data, cell.images_per_category)
-        return self._samples[key]
+    def _resolved(self, training: Training) -> tuple[Training, ReadyWeights | None]:
+        """With what its options come to; where weights are among them, what these were trained on is the source."""
+        weights = ready_weights(training)
+        resolved = resolve(training, weights)
+        if weights is None:
+            return replace(training, resolved=resolved), None
+        if notice := contradicted(training, weights):
+            self.notices.append(notice)
+        source = BETWEEN_SOURCES.join(each["set"] for each in weights.trained_on)
+        return replace(training, resolved=resolved, source_id=source), weights
 
-    def _transfer(self, training: Training, target: str, categories: tuple[str, ...] = ()) -> ZeroShotTransfer:
-        data = training.data
-        return ZeroShotTransfer(
-            source=list(training.source),
-            target=target,
-            source_categories=list(training.source_categories) or None,
-            target_categories=list(categories) or None,
-            root=str(self.root) if self.root else None,
-            train_batch_size=data.train_batch_size,
-            eval_batch_size=data.eval_batch_size,
-            num_workers=data.num_workers,
-            val_fraction=data.val_fraction,
-            seed=training.seed,
-            synthetic_samples=data.synthetic_samples,
-            synthetic_size=data.synthetic_size,
-            synthetic_level=data.synthetic_level,
-        )
+    def _refuse_seen(self, cell: Cell, weights: ReadyWeights, categories: list[str]) -> None:
+        """By name, whether the images are there or not, and by the images that are there."""
+        refuse_seen(cell, weights, {"set": canonical(cell.target_id), "categories": categories})
+        for each in self.transfers.whole_tables(cell).values():
+            if isinstance(each, DataFrame):
+                for target in described(each, None):
+                    refuse_seen(cell, weights, target)
 
 
 class ModelTester:
@@ -169,7 +181,7 @@ class ModelTester:
         started = time.monotonic()
         runner = self._runner
         samples = runner.samples(cell, category)
-        images = CachedImages(samples, runner.cache)
+        images = runner.images(samples, cell.training.data)
         _reset_peak()
         # So that a category's figures do not depend on which were tested before, whatever a model draws.
         seed_everything(cell.training.seed, verbose=False)
@@ -217,26 +229,6 @@ def peak_memory() -> int:
 def _reset_peak() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-
-
-def _listed(data: ZeroShotTransfer, limit: int | None) -> dict[str, DataFrame | InputError]:
-    """Test images by category; one by one only if there is something wrong with any, as the source is listed too."""
-    try:
-        sets = data.target_datasets
-    except InputError:
-        return {_category(name): _listed_alone(data, name, limit) for name in data.targets}
-    return {_category(name): capped(each.samples, limit) for name, each in sets.items()}
-
-
-def _listed_alone(data: ZeroShotTransfer, target: str, limit: int | None) -> DataFrame | InputError:
-    try:
-        return capped(data.only(target).target_datasets[target].samples, limit)
-    except InputError as error:
-        return error
-
-
-def _category(target: str) -> str:
-    return target.rsplit("/", 1)[1]
 
 
 def _trainer(training: Training) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from anomalib_cops.errors import InputError
 
 from .cells import Cell, Training
 from .files import check_writable, write_bytes, write_text
+from .newest import newest
 from .results import DamagedError, Result, TrainingRecord, read_result
 
 _RECORD = "training.json"
@@ -120,14 +121,15 @@ class Store:
 
 
 def results_in(folder: Path) -> list[tuple[Path, Result]]:
-    """All result files of a folder by path, at least one; what is wrong with others goes to standard error.
+    """Result files of a folder by path, at least one; what is wrong with others or is not the newest is told on stderr.
 
     Raises:
         InputError: There are no results, or they are of another version.
     """
     store = Store(folder)
     found = store.results()
-    for notice in store.notices:
+    found, superseded = newest(found)
+    for notice in (*store.notices, *superseded):
         print(notice, file=sys.stderr)
     if not found:
         raise InputError(f"there are no results in {folder}; run a benchmark with --output {folder} first.")

@@ -4,25 +4,31 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants as hub
 
-from anomalib_cops import AnomalyCLIP, CoPS, InputError, published
+from anomalib_cops import AnomalyCLIP, CoPS, InputError, network, published
+from anomalib_cops.data.catalog import CATALOG
 from anomalib_cops.plugin import MODELS
-from anomalib_cops.published import PUBLISHED, Published, cached_path, fetch
-from tests.models.cases import lightning_class, method
+from anomalib_cops.published import PUBLISHED, Published, cached_path, fetch, recognise
+from tests.models.cases import lightning_class, method, official_stand_in
 
 CONTENT = b"as published " * 1000
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``content``, or misbehaves by the address: /missing, /cut, /short, /silent."""
+    """Serves ``content``, or misbehaves by the address: /missing, /cut, /short, /silent, /slow to say anything."""
 
     content = CONTENT
-    requests = 0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.paths: list[str] = []
 
     @property
     def address(self) -> str:
@@ -32,8 +38,14 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
+    def do_HEAD(self) -> None:
+        if self.path == "/slow":
+            time.sleep(1)
+        self.send_response(200)
+        self.end_headers()
+
     def do_GET(self) -> None:
-        self.server.requests += 1
+        self.server.paths.append(self.path)
         if self.path == "/missing":
             self.send_error(404)
             return
@@ -51,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    running = Server(("127.0.0.1", 0), Handler)
+    running = Server()
     threading.Thread(target=running.serve_forever, daemon=True).start()
     yield running
     running.shutdown()
@@ -82,14 +94,14 @@ def test_a_good_file_is_fetched_once(server: Server, monkeypatch: pytest.MonkeyP
     path = fetch("CoPS", "visa")
     assert path.read_bytes() == CONTENT and path == cached_path("CoPS", "visa")
     assert fetch("CoPS", "visa") == path
-    assert server.requests == 1
+    assert len(server.paths) == 1
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_wrong_digest_is_told_and_nothing_is_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch, Published(f"{server.address}/good", sha256(b"other")))
     expected, found = sha256(b"other").split(":")[1], sha256(CONTENT).split(":")[1]
-    with pytest.raises(InputError, match=f"digest {found} instead of {expected}; nothing was kept"):
+    with pytest.raises(InputError, match=f"/good gives has the sha256 digest {found} instead of {expected}; try again"):
         fetch("CoPS", "visa")
     assert not list(cached_path("CoPS", "visa").parent.iterdir())
 
@@ -124,8 +136,26 @@ def test_no_network(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch, Published(f"{address}/good"))
     with pytest.raises(InputError) as caught:
         fetch("CoPS", "visa")
-    assert "cannot be reached" in str(caught.value)
+    assert f"{address}/good cannot be reached (" in str(caught.value)
     assert f"save it as {cached_path('CoPS', 'visa')}" in str(caught.value)
+
+
+def test_a_slow_proxy_is_not_no_network(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(monkeypatch, Published(f"{server.address}/slow", git_blob(CONTENT)))
+    monkeypatch.setenv(network.SECONDS, "0.2")
+    with pytest.raises(InputError, match=f"gave no answer within 0.2 seconds .*larger {network.SECONDS}") as caught:
+        fetch("CoPS", "visa")
+    assert "cannot be reached" not in str(caught.value)
+    monkeypatch.setenv(network.SECONDS, "20")
+    assert fetch("CoPS", "visa").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "-1", "nan", "inf"])
+def test_a_patience_that_is_no_time_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    publish(monkeypatch, Published(f"{server.address}/good"))
+    monkeypatch.setenv(network.SECONDS, given)
+    with pytest.raises(InputError, match=f"{network.SECONDS}='{given}' is no number of seconds"):
+        fetch("CoPS", "visa")
 
 
 def test_a_cached_file_that_rotted_is_fetched_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,29 +163,61 @@ def test_a_cached_file_that_rotted_is_fetched_again(server: Server, monkeypatch:
     path = fetch("CoPS", "visa")
     path.write_bytes(CONTENT[:-1])
     assert fetch("CoPS", "visa").read_bytes() == CONTENT
-    assert server.requests == 2
+    assert len(server.paths) == 2
 
 
-@pytest.mark.parametrize(("name", "weights"), [("AdaCLIP", "all"), ("VCPCLIP", "visa")])
-def test_what_no_program_can_fetch_is_taken_from_where_the_message_says(name: str, weights: str) -> None:
+def test_what_no_program_can_fetch_is_taken_from_where_the_message_says(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError) as caught:
-        fetch(name, weights)
-    path = cached_path(name, weights)
-    assert PUBLISHED[name][weights].address in str(caught.value) and f"save it as {path}" in str(caught.value)
+        fetch("VCPCLIP", "visa")
+    path, entry = cached_path("VCPCLIP", "visa"), PUBLISHED["VCPCLIP"]["visa"]
+    assert entry.address in str(caught.value) and f"save it as {path}" in str(caught.value)
     path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)
-    if PUBLISHED[name][weights].digest:
-        with pytest.raises(InputError, match="has the sha256 digest .* and was deleted; get it again from"):
-            fetch(name, weights)
-        assert not path.exists()
-    else:
-        assert fetch(name, weights) == path
+    with pytest.raises(InputError, match=f"{path} has the sha256 digest .*; get the file from {entry.address}"):
+        fetch("VCPCLIP", "visa")
+    publish(monkeypatch, replace(entry, digest=sha256(CONTENT)), "VCPCLIP")
+    assert fetch("VCPCLIP", "visa") == path
+
+
+@pytest.mark.parametrize("name", PUBLISHED["AdaCLIP"])
+def test_a_mirror_is_asked_by_name_and_the_authors_page_is_the_way_out(
+    server: Server, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    entry = PUBLISHED["AdaCLIP"][name]
+    revision = "16153b4ba74c2fe54a99679fc2e1b1e29993dc3f"
+    file = f"cubert-gmbh/adaclip/resolve/{revision}/pretrained_{name}.pth"
+    assert entry.address == f"https://huggingface.co/{file}" and entry.digest.startswith("sha256:")
+    monkeypatch.setattr(hub, "ENDPOINT", server.address)
+    path = cached_path("AdaCLIP", name)
+    with pytest.raises(InputError) as caught:
+        fetch("AdaCLIP", name)
+    assert server.paths == [f"/{file}"]
+    assert "has the sha256 digest" in str(caught.value) and not path.exists()
+    assert f"get the file from {entry.page} and save it as {path}" in str(caught.value)
+    assert entry.page.startswith("https://drive.google.com/")
+    # What a person put there is held against the same digest.
+    path.write_bytes(CONTENT)
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=f"{path} has the sha256 digest .* as HF_HUB_OFFLINE is set"):
+        fetch("AdaCLIP", name)
+    monkeypatch.setitem(PUBLISHED["AdaCLIP"], name, replace(entry, digest=sha256(CONTENT)))
+    assert fetch("AdaCLIP", name) == path and len(server.paths) == 1
+
+
+def test_the_published_are_recognised_under_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.pth").write_bytes(CONTENT)
+    entry = Published("https://nowhere", git_blob(CONTENT), trained_on=("visa",))
+    publish(monkeypatch, entry)
+    assert recognise("CoPS", tmp_path / "mine.pth") == ("visa", entry)
+    assert recognise("AdaCLIP", tmp_path / "mine.pth") is None
+    publish(monkeypatch, replace(entry, digest=""))
+    assert recognise("CoPS", tmp_path / "mine.pth") is None
 
 
 def test_a_server_that_falls_silent_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "DOWNLOAD_SECONDS", 0.2)
     publish(monkeypatch, Published(f"{server.address}/silent"))
-    with pytest.raises(InputError, match=r"The download from .*/silent failed \(.*timed out.*\); try again"):
+    with pytest.raises(InputError, match=r"the download from .*/silent failed \(.*timed out.*\); try again"):
         fetch("CoPS", "visa")
 
 
@@ -163,6 +225,13 @@ def test_names_say_what_the_weights_were_trained_on() -> None:
     addresses = {key: value.address for key, value in PUBLISHED["AnomalyCLIP"].items()}
     assert "/9_12_4_multiscale/" in addresses["visa"] and "/9_12_4_multiscale_visa/" in addresses["mvtec"]
     assert "/visa/" in PUBLISHED["CoPS"]["visa"].address
+    for entries in PUBLISHED.values():
+        for name, entry in entries.items():
+            assert set(entry.trained_on) <= {*CATALOG, "tn3k"} and len(set(entry.trained_on)) == len(entry.trained_on)
+            # Names are those of the sets, but for two nicknames.
+            parts = name.replace("clinicdb", "cvc_clinicdb").replace("colondb", "cvc_colondb").split("_", 1)
+            assert name == "all" or list(entry.trained_on) == parts
+    assert len(PUBLISHED["AdaCLIP"]["all"].trained_on) == 14
 
 
 def test_unknown_names_are_told_from_paths() -> None:
@@ -176,13 +245,8 @@ def test_unknown_names_are_told_from_paths() -> None:
 def test_a_name_loads_the_published_tensors_and_their_preset(
     name: str, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    keys, state = method(name).keys, lightning_class(name)(backbone="tiny").trained_state()
-    official = {key: torch.zeros(shape) for key, shape in keys.unused(state).items()}
-    for ours, value in state.items():
-        if not ours.startswith(keys.optional):
-            part = torch.full_like(value[0] if ours in keys.stacked else value, 0.25)
-            official |= {key: part for key in keys.names(ours)}
-    torch.save({keys.entry: official} if keys.entry else official, tmp_path / "official.pth")
+    keys = method(name).keys
+    torch.save(official_stand_in(name), tmp_path / "official.pth")
     server.content = (tmp_path / "official.pth").read_bytes()
     publish(monkeypatch, Published(f"{server.address}/good", git_blob(server.content), preset="mvtec"), name)
     model = lightning_class(name)(backbone="tiny", weights="visa")

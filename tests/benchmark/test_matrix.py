@@ -10,6 +10,7 @@ import pytest
 from anomalib_cops.data.catalog import CATALOG
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import MODELS
+from anomalib_cops.published import PUBLISHED
 from benchmark import matrix as module
 from benchmark.cells import DataSettings
 from benchmark.cli import COMMANDS, main
@@ -28,7 +29,7 @@ def refused(capsys, *arguments):
     return line
 
 
-@pytest.mark.parametrize("name", ["quick", "paper", "ablation"])
+@pytest.mark.parametrize("name", built_in())
 def test_built_in_configurations_are_sound(name):
     cells = read_matrix(name).cells(found=("/somewhere/parts",))
     assert cells and len({cell.path for cell in cells}) == len(cells)
@@ -51,6 +52,26 @@ def test_the_papers_protocol_says_which_set_serves_which():
     assert len([target for name, target in of if name == "CoPS"]) == 13
     assert of["CoPS", "visa"].options["preset"] == "mvtec" and of["CoPS", "btad"].options["preset"] == "visa"
     assert all(cell.target not in cell.training.source for cell in cells)
+
+
+def test_published_weights_are_tested_on_what_is_there_as_the_papers_do():
+    there = ("mvtec", "visa", "btad", "cvc_colondb", "cvc_clinicdb", "/somewhere/parts")
+    cells = read_matrix("published").cells(found=there)
+    of = {(cell.method, cell.target): cell.training for cell in cells}
+    assert len(of) == len(cells) == 4 * len(there)
+    paper = {(cell.method, cell.target): cell.training.source for cell in read_matrix("paper").cells()}
+    for (method, target), training in of.items():
+        assert paper.get((method, target), training.source) == training.source
+        assert PUBLISHED[training.model][training.options["weights"]].trained_on == training.source
+    assert not read_matrix("published").cells()
+
+
+def test_sets_that_are_wished_for_are_targets_where_they_are_found(tmp_path):
+    for name in ("parts", "nuts"):
+        (tmp_path / name).mkdir()
+    found = ("mvtec", str(tmp_path / "parts"), str(tmp_path / "nuts"))
+    cells = matrix(transfers=[Transfer("one", discover=["mvtec", "parts", "visa"])]).cells(tmp_path, found)
+    assert {cell.target_name for cell in cells} == {"mvtec", "parts"}
 
 
 def test_quick_has_four_methods_a_baseline_and_the_ablation():
@@ -129,6 +150,7 @@ def test_what_is_not_there_is_said_before_anything_runs(tmp_path, capsys, text, 
         (("quick", "--methods", "[CoPSS]"), "did you mean 'CoPS'"),
         (("quick", "--seeds", "[-3]"), "negative"),
         (("quick", "--executor", "rai"), "did you mean 'ray'"),
+        (("published",), "published finds nothing to test"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_sentence(tmp_path, capsys, arguments, words):

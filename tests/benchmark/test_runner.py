@@ -5,12 +5,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 from torch.utils.data import DataLoader
+from torchvision.transforms.v2 import Resize
 
 from anomalib_cops import CoPS, ZeroShotTransfer
 from anomalib_cops.data import LabelledImages
+from anomalib_cops.data.synthetic import CATEGORIES
 from benchmark.cells import DataSettings
 from benchmark.cli import main
 from benchmark.dry_run import print_plan
@@ -70,9 +73,7 @@ def run(folder, root, methods, targets, **options):
     matrix = Matrix(methods, [Transfer("synthetic", targets, SOURCE, **options)], backbone="tiny", data=DATA)
     matrix.check()
     runner = ModelRunner(root, save_maps=True, pictures=2)
-    cells = matrix.cells(root)
-    for cell in cells:
-        runner.check(cell)
+    cells = runner.prepared(matrix.cells(root))
     return Schedule(cells, Store(folder), runner, LocalExecutor(), Silent(), RUN).run()
 
 
@@ -131,6 +132,37 @@ def test_a_difference_in_the_test_alone_shares_the_training_and_shows(cops):
     assert found["CoPS", "parts"].categories["nut"].scores != found["CoPS w/o SAGA", "parts"].categories["nut"].scores
 
 
+def test_what_is_tested_of_the_synthetic_world_is_not_trained_on(tmp_path):
+    rows = [Method("Learner", "tests.benchmark.foreign.Learner")]
+    transfers = [
+        Transfer("synthetic", ["synthetic"], target_categories=[CATEGORIES[0]]),
+        Transfer("synthetic", ["synthetic"], source_categories=["wood", "washer"]),
+    ]
+    runner = ModelRunner()
+    named, chosen = runner.prepared(Matrix(rows, transfers, data=DATA).cells())
+    assert set(runner.survey(named)) == {CATEGORIES[0]}
+    for cell in (named, chosen):
+        record = runner.train(cell.training).record
+        assert record.categories and not set(record.categories) & set(runner.survey(cell))
+    # What else is tested is trained as ever: on every second category.
+    (plain,) = runner.prepared(Matrix(rows, [Transfer("synthetic", ["synthetic"])], data=DATA).cells())
+    assert list(runner.survey(plain)) == list(CATEGORIES[1::2])
+    assert plain.training.fingerprint != named.training.fingerprint
+
+
+def test_a_leak_is_refused_before_anything_runs(tmp_path, capsys):
+    config = tmp_path / "leak.yaml"
+    config.write_text(
+        "methods: [{name: Learner, model: tests.benchmark.foreign.Learner}]\n"
+        "transfers: [{source: synthetic, source_categories: [wood, leather], targets: [synthetic],"
+        " target_categories: [leather]}]\n"
+    )
+    for more in ([], ["--dry-run"]):
+        assert main(["run", str(config), "--output", str(tmp_path / "results"), *more]) == 2
+        assert "leather of synthetic would be both trained on and tested on" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
 def test_kept_maps_give_the_figures_again(cops):
     result = results(cops)["CoPS", "parts"]
     predictions = read_maps(cops / "maps" / result.fingerprint / "bolt.npz")
@@ -172,7 +204,8 @@ def test_a_target_without_anomalies_is_a_hole_with_a_reason(root, tmp_path, caps
     draw_folder(tmp_path / "odd/spotless", good=4, defects=0)
     rows = [Method("Dark", "tests.benchmark.foreign.Darkness")]
     matrix = Matrix(rows, [Transfer("synthetic", [str(tmp_path / "odd")])], data=DATA)
-    print_plan(matrix.cells(), Store(tmp_path / "results", untouched=True), ModelRunner(), Console(width=200))
+    store = Store(tmp_path / "results", untouched=True)
+    print_plan(matrix.cells(), store, ModelRunner(), console=Console(width=200))
     assert "missing, 1 unusable" in capsys.readouterr().out
     outcome = run(tmp_path / "results", root, rows, [str(tmp_path / "odd")])
     assert outcome.tested == 1 and len(outcome.failures) == 1
@@ -227,6 +260,18 @@ def test_a_digest_notices_exchanged_images(root, tmp_path):
     Image.new("RGB", (48, 48)).save(tmp_path / "parts/bolt/good/0.png")
     assert digest(frame) != digest(same)
     assert digest(same) != digest(same.iloc[1:])
+
+
+def test_workers_read_past_the_cache(root):
+    frame = ZeroShotTransfer(target=str(root / "parts")).target_datasets["parts/bolt"].samples
+    runner = ModelRunner(root)
+    here, workers = (runner.images(frame, DataSettings(num_workers=count)) for count in (0, 2))
+    here.augmentations = workers.augmentations = Resize((32, 32), antialias=True)
+    first = here[0]
+    assert here[0] is first and runner.images(frame, DataSettings(num_workers=0))[0] is not None
+    loader = DataLoader(workers, 4, num_workers=2, collate_fn=workers.collate_fn)
+    read = torch.cat([batch.image for batch in loader])
+    assert torch.equal(read, torch.stack([here[index].image for index in range(len(frame))]))
 
 
 def test_the_cache_keeps_what_fits():

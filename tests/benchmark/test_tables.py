@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import statistics
@@ -17,6 +18,7 @@ from benchmark.cli import main
 from benchmark.leaderboard import boards, ranks
 from benchmark.reported import load_reported
 from benchmark.results import METRICS, Result, Scores, TrainingRecord
+from benchmark.store import Store, results_in
 from benchmark.table import table
 from tests.benchmark.fake import RUN, FakeRunner, matrix, schedule
 
@@ -93,15 +95,64 @@ def test_trained_on_what_is_tested_is_refused():
         made(leaky)
     leaky.training.categories = ["cable"]
     assert made(leaky)
+    ready = result(target="mvtec", source="visa")
+    ready.training = TrainingRecord(0.0, 0, 10)
+    ready.settings["training"]["options"] = {"weights": "mvtec"}
+    with pytest.raises(InputError, match="not zero-shot"):
+        made(ready)
+    ready.settings["training"]["options"] = {"weights": "mine.safetensors"}
+    assert made(ready)
+    seen = [{"set": "mvtec", "categories": ["bottle"]}]
+    ready.settings["training"]["resolved"] = {"weights": {"digest": "d", "trained_on": seen}}
+    with pytest.raises(InputError, match="not zero-shot"):
+        made(ready)
+    seen[0]["categories"] = ["cable"]
+    assert made(ready)
     two = result(source="cvc_colondb + mvtec", target="mvtec")
     two.training.categories = ["bottle"]
     with pytest.raises(InputError, match="not zero-shot"):
         made(two)
 
 
-def test_one_settings_per_row():
-    with pytest.raises(InputError, match="other settings"):
-        made(result(I_AUROC=0.1), result(I_AUROC=0.2))
+def kept(tmp_path, *results):
+    """Result files as a folder has them, each of the settings and the date that it names."""
+    store = Store(tmp_path)
+    for number, (result, alpha, date) in enumerate(results):
+        result.settings["training"] |= {"options": {"alpha": alpha}, "seed": result.seed}
+        result.runs = [{**RUN, **({"date": date} if date else {})}]
+        path = store.folder / f"cells/x/y/{number}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(result.to_json())
+        os.utime(path, (number, number))
+    return results_in(tmp_path)
+
+
+def test_of_several_settings_the_newest_are_shown_and_it_is_said(tmp_path, capsys):
+    found = kept(
+        tmp_path,
+        (result(I_AUROC=0.3), 1, "2026-02-01"),
+        (result(I_AUROC=0.1), 2, "2026-01-01"),
+        (result(I_AUROC=0.2, seed=1), 2, "2026-01-03"),
+        (result(I_AUROC=0.4, target="visa", source="mvtec"), 2, "2025-01-01"),
+    )
+    (board,) = boards(found)
+    (row,) = board.rows
+    assert row.figure("mvtec", "I-AUROC").mean == 0.3 and row.figure("mvtec", "I-AUROC").seeds == 1
+    assert row.figure("visa", "I-AUROC").mean == 0.4
+    said = capsys.readouterr().err
+    assert "CoPS with backbone ViT-L-14-336 was run with several settings" in said and "2 older results are not" in said
+    assert main(["table", "--results", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "30.0" in printed.out and "newest are shown" in printed.err
+
+
+def test_without_dates_the_files_tell_which_is_newest_and_one_setting_is_no_notice(tmp_path, capsys):
+    found = kept(tmp_path, (result(I_AUROC=0.1), 1, ""), (result(I_AUROC=0.2), 2, ""))
+    assert [each.categories["bottle"].scores["I-AUROC"] for _, each in found] == [0.2]
+    assert (
+        kept(tmp_path / "one", (result(), 1, ""), (result(seed=1), 1, "2026-01-01"))
+        and "one" not in (capsys.readouterr().err.split("such as")[-1])
+    )
 
 
 def test_two_sources_for_one_target_are_two_rows():

@@ -242,12 +242,36 @@ def test_a_name_server_that_never_answers_is_waited_for_no_longer(
         raise OSError
 
     monkeypatch.setattr(network.urllib.request, "urlopen", wait)
-    monkeypatch.setattr(network, "NETWORK_SECONDS", 0.2)
+    monkeypatch.setenv(network.SECONDS, "0.2")
     began = time.monotonic()
-    with pytest.raises(InputError, match="cannot be reached"):
+    with pytest.raises(InputError, match=f"gave no answer within 0.2 seconds .*larger {network.SECONDS}"):
         load_clip("ViT-B-16", "openai")
     assert time.monotonic() - began < 5
     ended.set()
+
+
+def test_a_hub_that_shall_not_be_asked_is_not(no_network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="as HF_HUB_OFFLINE is set: connect once"):
+        load_clip("ViT-B-16", "openai")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_half_a_download_is_never_left_in_the_cache(
+    small: open_clip.CLIP, no_network: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    served = write(small, no_network / "served.pt", "plain")
+    if not whole:
+        served.write_bytes(served.read_bytes()[:5000])
+    monkeypatch.setattr(download.open_clip, "get_pretrained_cfg", lambda *_: {"url": served.as_uri()})
+    monkeypatch.setattr(download, "unreachable", lambda _: "")
+    cache = no_network / "cache"
+    if whole:
+        assert load_clip(NAME, "tag", IMAGE_SIZE, quick_gelu=True, cache_dir=str(cache)).depth == 4
+    else:
+        with pytest.raises(InputError, match="could not be fetched .*no whole archive"):
+            load_clip(NAME, "tag", IMAGE_SIZE, quick_gelu=True, cache_dir=str(cache))
+    assert [path.name for path in cache.iterdir()] == ["served.pt"] * whole
 
 
 def test_a_cached_hub_file_is_used_without_a_network(

@@ -129,3 +129,14 @@ def make(name: str, clip: open_clip.CLIP, **settings: Any) -> Any:
         if parameter.requires_grad and parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.2)
     return model.eval()
+
+
+def official_stand_in(name: str) -> dict[str, Any]:
+    """What official code would save of a model on the tiny encoder: its names and shapes, and one value throughout."""
+    keys, state = method(name).keys, lightning_class(name)(backbone="tiny").trained_state()
+    official = {key: torch.zeros(shape) for key, shape in keys.unused(state).items()}
+    for ours, value in state.items():
+        if not ours.startswith(keys.optional):
+            part = torch.full_like(value[0] if ours in keys.stacked else value, 0.25)
+            official |= {key: part for key in keys.names(ours)}
+    return {keys.entry: official} if keys.entry else official

@@ -1,6 +1,8 @@
 """Finding the weight file of a pretrained tag: caches first, then the network, never a long wait without one."""
 
+import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import open_clip
 from huggingface_hub import constants as hub
@@ -8,7 +10,7 @@ from huggingface_hub import try_to_load_from_cache
 from open_clip.pretrained import download_pretrained_from_hf, download_pretrained_from_url
 
 from anomalib_cops.errors import InputError
-from anomalib_cops.network import reachable
+from anomalib_cops.network import unreachable
 
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
 
@@ -22,32 +24,58 @@ def weight_file(backbone: str, tag: str, cache_dir: str | None = None) -> Path:
         cache_dir: where to look and keep files; the usual cache folders if not given.
 
     Raises:
-        InputError: unknown tag, no network within seconds, or a failed download.
+        InputError: unknown tag, one that reads otherwise normalised images, no network within seconds, or a failed
+            download.
     """
-    tags = open_clip.list_pretrained_tags_by_model(backbone)
-    config = open_clip.get_pretrained_cfg(backbone, tag)
-    if not config:
-        known = ", ".join(tags) or "none"
-        raise InputError(
-            f"pretrained='{tag}' is neither a file nor a tag of backbone '{backbone}'; known tags: {known}."
-        )
+    config = _entry(backbone, tag)
     cached = _cached_in_hub(config, cache_dir)
     if cached is not None:
         return cached
     archive = _cached_by_url(config, cache_dir)
-    if archive is None and (hub.HF_HUB_OFFLINE or not reachable(_address(config))):
-        raise InputError(_no_network(backbone, tag, config, cache_dir))
+    if archive is None and (problem := _unreachable(config)):
+        raise InputError(_not_there(backbone, tag, config, cache_dir, problem))
     repository, file = _hub_repository(config)
     try:
         if repository and archive is None:
             return Path(download_pretrained_from_hf(repository, filename=file, cache_dir=cache_dir))
-        # A cached archive takes this way too: open_clip compares its digest before handing it over.
+        if archive is None:
+            return _download_whole(config["url"], _url_cache(cache_dir))
+        # open_clip compares the digest of what is there before handing it over.
         return Path(download_pretrained_from_url(config["url"], cache_dir=cache_dir))
     except Exception as error:
         raise InputError(
             f"The weights '{tag}' of backbone '{backbone}' could not be fetched ({_first_line(error)}); "
             "try again, or give a local file as pretrained=/path/to/file."
         ) from None
+
+
+def is_cached(backbone: str, tag: str, cache_dir: str | None = None) -> bool:
+    """Whether :func:`weight_file` needs no network.
+
+    Raises:
+        InputError: unknown tag, or one that reads otherwise normalised images.
+    """
+    config = _entry(backbone, tag)
+    return (_cached_in_hub(config, cache_dir) or _cached_by_url(config, cache_dir)) is not None
+
+
+def _entry(backbone: str, tag: str) -> dict:
+    """open_clip's entry of a tag, unless it is for images with other mean and deviation, which it names if so."""
+    config: dict = open_clip.get_pretrained_cfg(backbone, tag)
+    if not config:
+        known = ", ".join(open_clip.list_pretrained_tags_by_model(backbone)) or "none"
+        raise InputError(
+            f"pretrained='{tag}' is neither a file nor a tag of backbone '{backbone}'; known tags: {known}."
+        )
+    ours = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    theirs = tuple(tuple(config.get(key) or own) for key, own in zip(("mean", "std"), ours, strict=True))
+    if theirs != tuple(map(tuple, ours)):
+        raise InputError(
+            f"The weights '{tag}' of backbone '{backbone}' read images with mean {theirs[0]} and deviation {theirs[1]}"
+            ", and models get CLIP's: choose another tag, or give their file as pretrained= and a pre_processor that "
+            "normalises so."
+        )
+    return config
 
 
 def _hub_repository(config: dict) -> tuple[str, str | None]:
@@ -79,18 +107,34 @@ def _url_cache(cache_dir: str | None) -> Path:
     return Path(cache_dir) if cache_dir else Path.home() / ".cache" / "clip"
 
 
-def _address(config: dict) -> str:
+def _download_whole(url: str, folder: Path) -> Path:
+    """Download beside the cache, then move: where a URL has no digest, open_clip takes half a file for a whole one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder) as unfinished:
+        path = Path(download_pretrained_from_url(url, cache_dir=unfinished))
+        # An archive's list of contents stands at its end.
+        if not zipfile.is_zipfile(path):
+            raise OSError("what came is no whole archive")
+        return path.rename(folder / path.name)
+
+
+def _unreachable(config: dict) -> str:
+    """Why nothing can be downloaded, as the end of a sentence; empty if it can."""
+    if hub.HF_HUB_OFFLINE:
+        return "nothing is downloaded, as HF_HUB_OFFLINE is set"
     repository, _ = _hub_repository(config)
-    return hub.ENDPOINT if repository else config["url"]
+    address = hub.ENDPOINT if repository else config["url"]
+    problem = unreachable(address)
+    return problem and f"{address} {problem}"
 
 
-def _no_network(backbone: str, tag: str, config: dict, cache_dir: str | None) -> str:
+def _not_there(backbone: str, tag: str, config: dict, cache_dir: str | None, problem: str) -> str:
     repository, _ = _hub_repository(config)
     folder = (cache_dir or hub.HF_HUB_CACHE) if repository else _url_cache(cache_dir)
     return (
-        f"The weights '{tag}' of backbone '{backbone}' are not in the cache folder {folder} and "
-        f"{_address(config)} cannot be reached: connect once, give a local file as pretrained=/path/to/file "
-        "(an OpenAI .pt archive, open_clip .bin/.pt or .safetensors), or use backbone='tiny', which works offline."
+        f"The weights '{tag}' of backbone '{backbone}' are not in the cache folder {folder} and {problem}: connect "
+        "once, give a local file as pretrained=/path/to/file (an OpenAI .pt archive, open_clip .bin/.pt or "
+        ".safetensors), or use backbone='tiny', which works offline."
     )
 
 

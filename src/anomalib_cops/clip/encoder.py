@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from anomalib_cops.clip import text, vision
 from anomalib_cops.clip.blocks import OpenClipModule, widen
 from anomalib_cops.clip.identity import uses_quick_gelu, weights_digest
+from anomalib_cops.clip.supported import check_supported
 from anomalib_cops.clip.text import Beginning, DeepPlacement
 from anomalib_cops.clip.vision import ImageFeatures, ImageTokens, Walk
 from anomalib_cops.errors import InputError
@@ -262,24 +263,3 @@ def end_of_text(token_ids: Int[Tensor, "sentences tokens"]) -> list[int]:
     """Position of the end-of-text token, which has the highest id, in every sentence."""
     positions: list[int] = token_ids.argmax(dim=-1).tolist()
     return positions
-
-
-def check_supported(model: OpenClipModule, name: str) -> None:
-    """Refuse models whose towers are not the plain CLIP transformers that are walked here.
-
-    Raises:
-        InputError: naming what does not fit.
-    """
-    visual = getattr(model, "visual", None)
-    block = "ResidualAttentionBlock"
-    problem = None
-    if not isinstance(model, open_clip.CLIP) or not isinstance(visual, open_clip.transformer.VisionTransformer):
-        problem = "it is not a CLIP with a Vision Transformer and CLIP's own text tower"
-    elif getattr(visual, "attn_pool", None) is not None or getattr(visual, "pool_type", "tok") != "tok":
-        problem = "its image tower does not read a class token"
-    elif any(type(b).__name__ != block for b in (*visual.transformer.resblocks, *model.transformer.resblocks)):
-        problem = "its blocks are not the standard attention blocks"
-    elif model.attn_mask is None:
-        problem = "its text tower is not causal"
-    if problem is not None:
-        raise InputError(f"Backbone '{name}' cannot be used: {problem}; try ViT-L-14-336, ViT-B-16 or tiny.")

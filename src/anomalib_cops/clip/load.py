@@ -15,6 +15,7 @@ from torch import Tensor
 from anomalib_cops.clip import tiny
 from anomalib_cops.clip.download import weight_file
 from anomalib_cops.clip.encoder import FrozenCLIP
+from anomalib_cops.clip.supported import check_config
 from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.weights import check_finite, check_fits
 
@@ -51,6 +52,7 @@ def load_clip(
             activation, or an image size that does not fit.
     """
     config = model_config(backbone)
+    check_config(config, backbone)
     size = image_size or native_image_size(backbone)
     options: dict[str, Any] = {"position_resize": position_resize, "position_antialias": position_antialias}
     if backbone == TINY:
@@ -63,10 +65,23 @@ def load_clip(
         with _default_dtype(torch.float16):
             model = build(config)
         return FrozenCLIP(model, size, name=backbone, **options)
-    local = Path(pretrained).expanduser()
-    path = local if local.is_file() else _from_tag(backbone, pretrained, cache_dir)
+    path = find_weights(backbone, pretrained, cache_dir)
     model = build(config, read_state(path), source=str(path))
     return FrozenCLIP(model, size, name=backbone, pretrained=pretrained, **options)
+
+
+def find_weights(backbone: str, pretrained: str, cache_dir: str | None = None) -> Path:
+    """Path of a backbone's weights: a local file, or that of a tag, downloaded if need be.
+
+    Raises:
+        InputError: no such file or tag, or it cannot be downloaded.
+    """
+    local = Path(pretrained).expanduser()
+    if local.is_file():
+        return local
+    if any(mark in pretrained for mark in ("/", "\\")) or local.suffix in (".pt", ".bin", ".safetensors", ".pth"):
+        raise InputError(f"The weight file {pretrained} does not exist; check the path given as pretrained.")
+    return weight_file(backbone, pretrained, cache_dir)
 
 
 def model_config(backbone: str) -> dict[str, Any]:
@@ -126,16 +141,10 @@ def build(config: dict[str, Any], state: dict[str, Tensor] | None = None, *, sou
         source: where they come from, for messages.
 
     Raises:
-        InputError: the configuration is not a plain CLIP, or keys, shapes or values do not fit.
+        InputError: the configuration is not that of a plain CLIP, or keys, shapes or values do not fit.
     """
+    check_config(config)
     known = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
-    vision, text = config["vision_cfg"], config["text_cfg"]
-    foreign = "timm_model_name" in vision or "hf_model_name" in text or isinstance(vision.get("layers"), list)
-    if foreign or config.get("custom_text") or config.get("multimodal_cfg"):
-        raise InputError(
-            "This backbone is not a CLIP with open_clip's own Vision Transformer and text tower; try ViT-L-14-336, "
-            "ViT-B-16 or tiny."
-        )
     # Weights that come from a file are neither drawn before nor held twice.
     with torch.device("cpu" if state is None else "meta"):
         model = open_clip.CLIP(**{key: config[key] for key in known if key in config})
@@ -183,12 +192,6 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-def _from_tag(backbone: str, tag: str, cache_dir: str | None) -> Path:
-    if any(mark in tag for mark in ("/", "\\")) or Path(tag).suffix in (".pt", ".bin", ".safetensors", ".pth"):
-        raise InputError(f"The weight file {tag} does not exist; check the path given as pretrained.")
-    return weight_file(backbone, tag, cache_dir)
 
 
 def _tag_uses_quick_gelu(backbone: str, tag: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from anomalib.data import AnomalibDataModule
 
 from anomalib_cops.errors import InputError
-from anomalib_cops.network import reachable
+from anomalib_cops.network import unreachable
 
 SILENT_SECONDS = 60.0
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
@@ -35,10 +35,10 @@ def download(datamodule: type[AnomalibDataModule], folder: Path) -> None:
     for archive in earlier:
         if _digest(archive) != info.hashsum:
             raise InputError(f"{archive} is not the archive that was published; delete it, and it is fetched again.")
-    if not earlier and not reachable(info.url):
+    if not earlier and (problem := unreachable(info.url)):
         raise InputError(
-            f"{folder} does not exist, and {info.url} cannot be reached to download it; get it elsewhere, or set root "
-            "to the folder of all data sets."
+            f"{folder} does not exist, and {info.url} {problem}; get the data set elsewhere, or set root to the folder "
+            "of all data sets."
         )
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SILENT_SECONDS)

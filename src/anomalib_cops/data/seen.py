@@ -58,7 +58,7 @@ def refuse_seen(trained_on: Sequence[Seen], datamodule: Any, weights: str) -> No
         return
     for target in described(_samples(datamodule, "test_data"), datamodule):
         for source in trained_on:
-            shared = _same_images(source, target) or _same_names(source, target)
+            shared = shared_categories(source, target)
             if not shared:
                 continue
             what = f"{target['set']} ({', '.join(shared[:3])}{f' and {len(shared) - 3} more' if shared[3:] else ''})"
@@ -71,6 +71,11 @@ def refuse_seen(trained_on: Sequence[Seen], datamodule: Any, weights: str) -> No
                 f"{weights} was trained on {what}, so a test on it would not be zero-shot; choose another target, or "
                 "weights that have not seen it."
             )
+
+
+def shared_categories(source: Seen, target: Seen) -> list[str]:
+    """Name the categories of a target that were trained on, by their images or else by their names."""
+    return _same_images(source, target) or _same_names(source, target)
 
 
 def _same_images(source: Seen, target: Seen) -> list[str]:

@@ -100,6 +100,11 @@ class ZeroShotTransfer(AnomalibDataModule):
         self._places: dict[str, tuple[str, str, str]] | None = None
 
     @property
+    def sources(self) -> list[str]:
+        """What is trained on, as ``set/category``."""
+        return [f"{each.name}/{category}" for each, categories in self._sides[0] for category in categories]
+
+    @property
     def targets(self) -> list[str]:
         """What is tested, as ``set/category``."""
         return [f"{each.name}/{category}" for each, categories in self._sides[1] for category in categories]

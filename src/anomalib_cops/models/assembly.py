@@ -179,7 +179,7 @@ def assemble(method: Method, start: Start, given: Mapping[str, Any]) -> Assembly
         learning_rate=start.learning_rate or preset["learning_rate"],
         file=file,
         official=from_official(tensors, trained, method.keys, str(path)) if tensors else {},
-        trained_on=[{"set": name, "categories": []} for name in getattr(known, "trained_on", ())] if known else None,
+        trained_on=[{"set": name, "categories": []} for name in known.trained_on] if known else None,
     )
 
 

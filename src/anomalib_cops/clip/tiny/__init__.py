@@ -26,6 +26,11 @@ def load_tiny_config() -> dict[str, Any]:
     return config
 
 
+def tiny_weights() -> Path:
+    """The packaged weight file."""
+    return Path(str(files(__name__).joinpath("weights.safetensors")))
+
+
 def load_tiny_state(path: Path | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Configuration and all weights in float32, keys as open_clip names them.
 
@@ -36,7 +41,7 @@ def load_tiny_state(path: Path | None = None) -> tuple[dict[str, Any], dict[str,
         InputError: the file is missing, truncated or of another format.
     """
     config = load_tiny_config()
-    path = path or Path(str(files(__name__).joinpath("weights.safetensors")))
+    path = path or tiny_weights()
     try:
         with safe_open(path, framework="pt") as archive:
             state = {key: archive.get_tensor(key) for key in archive.keys()}  # noqa: SIM118 (not a dictionary)
