@@ -20,7 +20,7 @@ class InputError(ValueError):
     latest: ClassVar[str] = ""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message.strip().rsplit(f"{type(self).__name__}: ", 1)[-1])
+        super().__init__(message.strip().rsplit("InputError: ", 1)[-1])
         InputError.latest = str(self)
 
 

@@ -20,10 +20,6 @@ _DEEPEST = 65535
 _NAMED_AT_MOST = 8
 
 
-class UnclearMask(InputError):
-    """A mask whose levels do not say which pixels are anomalous."""
-
-
 def read_mask(path: str | Path, above: int = MASK_ABOVE, values: MaskValues = None) -> npt.NDArray[np.bool_]:
     """Reads a mask file, shape (height, width), the right way up.
 
@@ -37,9 +33,9 @@ def read_mask(path: str | Path, above: int = MASK_ABOVE, values: MaskValues = No
             pixel is that of its brightest channel, its index in a palette, or its alpha where all else is the same.
 
     Raises:
-        UnclearMask: Levels are there, but none above the limit, or whole regions of several; or only palette or alpha
-            tell pixels apart.
-        InputError: As :func:`~anomalib_cops.data.images.read_image`.
+        InputError: As :func:`~anomalib_cops.data.images.read_image`; or without ``values`` the levels do not say what is
+            anomalous: there are some, but none above the limit; or whole regions lie on either side of it; or only
+            palette or alpha tell pixels apart.
     """
     with opened(path) as file:
         return anomalous_pixels(file, path, above, values)
@@ -53,7 +49,7 @@ def checked_values(given: Any) -> MaskValues:
     """
     if given is None or given == "":
         return None
-    if given == "nonzero":
+    if given in ("nonzero", ["nonzero"]):
         return "nonzero"
     several = list(given) if isinstance(given, (list, tuple)) else [given]
     if not several or not all(type(each) is int and 0 <= each <= _DEEPEST for each in several):
@@ -65,7 +61,12 @@ def checked_values(given: Any) -> MaskValues:
 
 
 def anomalous_pixels(file: Opened, path: str | Path, above: int, values: MaskValues) -> npt.NDArray[np.bool_]:
-    """As ``read_mask``, of a file that has been opened."""
+    """As ``read_mask``, of a file that has been opened.
+
+    Raises:
+        InputError: The levels do not say what is anomalous.
+        ValueError: They are not of 8 or 16 bits.
+    """
     brightness, hidden, where = _layers(file, path)
     is_hidden = hidden is not None and brightness.min() == brightness.max() and hidden.min() < hidden.max()
     if values == "nonzero":
@@ -116,8 +117,8 @@ def _has_regions(levels: npt.NDArray[Any], low: int, high: int) -> bool:
     return bool((between & (cv2.erode(levels, square) == cv2.dilate(levels, square))).any())
 
 
-def _unclear(path: str | Path, levels: npt.NDArray[Any], why: str) -> UnclearMask:
-    return UnclearMask(
+def _unclear(path: str | Path, levels: npt.NDArray[Any], why: str) -> InputError:
+    return InputError(
         f"{path} is a mask of {_enumerated(np.unique(levels).tolist())}{why}; save it with 0 and 255, or say with "
         "mask_values= which levels are anomalous (a list of them, or 'nonzero' for all but 0)."
     )

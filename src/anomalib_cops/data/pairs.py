@@ -5,14 +5,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anomalib_cops.data.decoding import opened, turned
+from anomalib_cops.data.decoding import Opened, opened, turned
 from anomalib_cops.data.images import rgb
 from anomalib_cops.data.masks import MASK_ABOVE, MaskValues, anomalous_pixels
 from anomalib_cops.errors import InputError
-
-
-class UnclearPlace(InputError):
-    """A mask that may be meant for its image as it is stored or as it is shown."""
 
 
 def read_pair(
@@ -33,25 +29,41 @@ def read_pair(
         RGB levels of shape (height, width, 3) and the anomalous pixels of shape (height, width).
 
     Raises:
-        UnclearPlace: The image is stored turned, and its mask would fit both ways.
-        InputError: A file cannot be read, or the two differ in size.
+        InputError: A file cannot be read, a mask does not say what is anomalous, or the two do not fit.
     """
-    with opened(image_path) as file:
-        levels, orientation = rgb(file.image), file.orientation
+    with opened(image_path) as image:
+        levels = rgb(image.image)
     with opened(mask_path) as file:
         mask = anomalous_pixels(file, mask_path, above, values)
-        says_itself = file.is_turned
-    shown = levels.shape[:2]
-    stored = shown[::-1] if orientation >= 5 else shown
-    as_image: npt.NDArray[np.bool_] = turned(mask, orientation)  # type: ignore[assignment]
-    if mask.shape == stored and not says_itself:
+    return levels, laid_on(mask, file, mask_path, image, image_path)
+
+
+def laid_on(
+    mask: npt.NDArray[np.bool_], file: Opened, mask_path: str | Path, image: Opened, image_path: str | Path
+) -> npt.NDArray[np.bool_]:
+    """The pixels of a mask as those of its image, both the right way up; shape (height, width).
+
+    Args:
+        mask: The right way up as far as its own file says; shape (height, width).
+        file: Where it is from.
+        mask_path: The same, for the message.
+        image: Its image.
+        image_path: The same, for the message.
+
+    Raises:
+        InputError: The two differ in size, or the image is stored turned and the mask would fit both ways.
+    """
+    shown = image.image.size[::-1]
+    stored = shown[::-1] if image.orientation >= 5 else shown
+    if mask.shape == stored and not file.is_turned:
+        as_image = np.asarray(turned(mask, image.orientation), np.bool_)
         if shown == stored and not np.array_equal(as_image, mask):
-            raise UnclearPlace(
-                f"{image_path} is stored turned (EXIF orientation {orientation}), and its mask {mask_path} may be "
-                "meant for either way; save the image the right way up, or its orientation in the mask as well."
+            raise InputError(
+                f"{image_path} is stored turned (EXIF orientation {image.orientation}), and its mask {mask_path} may be "
+                "meant for the picture as stored or as shown; save the image the right way up."
             )
         mask = as_image
     if mask.shape != shown:
         has, needs = (f"{width}x{height}" for height, width in (mask.shape, shown))
         raise InputError(f"the mask {mask_path} has {has} pixels, but its image {image_path} {needs}; make them equal.")
-    return levels, mask
+    return mask

@@ -10,6 +10,7 @@ from anomalib.data import Batch
 from anomalib.metrics import Evaluator
 from torch import Tensor, nn
 
+from anomalib_cops.data.rereading import Rereader
 from anomalib_cops.data.visualizer import TransferVisualizer
 from anomalib_cops.errors import InputError
 from anomalib_cops.evaluation import paper_evaluator
@@ -36,6 +37,8 @@ class PromptLearningMixin(FittingMixin):
     learning_rate: float
     seed: int | None
     betas: tuple[float, float] = ADAM_BETAS
+    # ``ZeroShotTransfer`` trains other models of anomalib on normal images only.
+    learns_from_anomalies = True
 
     def take(self, parts: Assembly, cache: CacheOptions | None = None) -> None:
         """Take over a model and its weights; the constructor's last call.
@@ -50,6 +53,7 @@ class PromptLearningMixin(FittingMixin):
             )
         self.cache_options = cache
         self.feature_cache: FeatureCache | None = None
+        self._rereader = Rereader()
         self.recipe = parts.recipe
         self.model = parts.model
         self.epochs = parts.epochs
@@ -193,6 +197,14 @@ class PromptLearningMixin(FittingMixin):
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Scores and maps of images that nothing is known about."""
         return self.validation_step(batch, batch_idx)
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Put right what anomalib's reader gets wrong, whatever data and pre-processor there are.
+
+        Raises:
+            InputError: levels are not between 0 and 1, or an image cannot be put right.
+        """
+        return self._rereader.mend(batch, self.trainer)
 
     def on_test_start(self) -> None:
         """Warn before an untrained model is tested."""
