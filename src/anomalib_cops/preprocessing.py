@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from anomalib_cops.data.images import check_images
+from anomalib_cops.data.images import as_levels, check_images
 from anomalib_cops.data.rereading import datasets
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -100,6 +100,15 @@ class ClipPreProcessor(PreProcessor):
         """
         for dataset in datasets(trainer.predict_dataloaders):
             check_images(getattr(dataset, "image_filenames", []))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Images in memory, as an exported model takes them.
+
+        Raises:
+            InputError: levels are not between 0 and 1; a graph cannot look at them.
+        """
+        levels = batch if torch.compiler.is_compiling() or torch.jit.is_tracing() else as_levels(batch)
+        return super().forward(levels)
 
     def checkpoint_config(self) -> dict[str, Any]:
         """What a checkpoint keeps: the image size; the rest is fixed."""

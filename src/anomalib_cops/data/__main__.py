@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=None,
         metavar="LEVEL",
-        help="levels of masks that are anomalous, or nonzero: for folders of your own, as mask_values of ZeroShotTransfer",
+        help="levels of masks that are anomalous, or nonzero, as mask_values of ZeroShotTransfer",
     )
     checked.set_defaults(run=_check)
     layout = commands.add_parser("layout", help="how a data set has to lie in its folder, and where to get it")

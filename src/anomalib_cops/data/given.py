@@ -45,8 +45,8 @@ class GivenSet:
                 raise InputError(f"a data set of given folders needs '{key}'; it takes {', '.join(ARGUMENTS)}.")
         if not given.get("normal_dir") and not given.get("mask_dir"):
             raise InputError(
-                f"a data set of given folders needs 'normal_dir', or 'mask_dir' to be measured by pixels alone; it takes "
-                f"{', '.join(ARGUMENTS)}."
+                "a data set of given folders needs 'normal_dir', or 'mask_dir' to be measured by pixels alone; it "
+                f"takes {', '.join(ARGUMENTS)}."
             )
         root = Path(given.get("root") or ".").expanduser()
         folders = {key: _folders(key, given.get(key), root) for key in ARGUMENTS if key.endswith("_dir")}

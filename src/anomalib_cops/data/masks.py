@@ -33,8 +33,8 @@ def read_mask(path: str | Path, above: int = MASK_ABOVE, values: MaskValues = No
             pixel is that of its brightest channel, its index in a palette, or its alpha where all else is the same.
 
     Raises:
-        InputError: As :func:`~anomalib_cops.data.images.read_image`; or without ``values`` the levels do not say what is
-            anomalous: there are some, but none above the limit; or whole regions lie on either side of it; or only
+        InputError: As :func:`~anomalib_cops.data.images.read_image`; or without ``values`` the levels do not say what
+            is anomalous: there are some, but none above the limit; or whole regions lie on either side of it; or only
             palette or alpha tell pixels apart.
     """
     with opened(path) as file:
@@ -97,7 +97,7 @@ def _layers(file: Opened, path: str | Path) -> tuple[Any, Any, str]:
         pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise ValueError("its colours of 16 bits cannot be read, save it with 8 bits")
-        pixels = turned(np.atleast_3d(pixels), file.orientation)
+        pixels = np.asarray(turned(np.atleast_3d(pixels), file.orientation), np.uint16)
         return pixels[..., :3].max(axis=2), pixels[..., 3] if pixels.shape[2] > 3 else None, " in its alpha channel"
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L")), None, ""

@@ -59,8 +59,8 @@ def laid_on(
         as_image = np.asarray(turned(mask, image.orientation), np.bool_)
         if shown == stored and not np.array_equal(as_image, mask):
             raise InputError(
-                f"{image_path} is stored turned (EXIF orientation {image.orientation}), and its mask {mask_path} may be "
-                "meant for the picture as stored or as shown; save the image the right way up."
+                f"{image_path} is stored turned (EXIF orientation {image.orientation}), and its mask {mask_path} may "
+                "be meant for the picture as stored or as shown; save the image the right way up."
             )
         mask = as_image
     if mask.shape != shown:

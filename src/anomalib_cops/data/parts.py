@@ -53,7 +53,8 @@ class Parts:
         # Names of normal and anomalous images repeat: only a path that says which is meant tells of a normal one.
         good = {image: self._mask_of(image, known, told=False) for image in self._images(self.good, listing)}
         bad = {image: self._mask_of(image, known, told=True) for image in defects}
-        bad = _with_moved_masks(bad, [mask for mask in known.values() if mask not in {*good.values(), *bad.values()}])
+        taken = {*good.values(), *bad.values()}
+        bad = _with_moved_masks(bad, [mask for mask in known.values() if mask not in taken])
         rows = [
             *(normal(image, mask) for image, mask in good.items()),
             *(anomalous(image, self._kind(image), mask) for image, mask in bad.items()),
@@ -112,12 +113,12 @@ class Parts:
 def _with_moved_masks(masks: dict[Path, Path | None], free: list[Path]) -> dict[Path, Path | None]:
     """Images without a mask get the one of their name in another sub-folder, if only one of each has that name."""
     by_stem: dict[str, list[Path]] = defaultdict(list)
-    for mask in free:
-        by_stem[mask.stem].append(mask)
+    for each in free:
+        by_stem[each.stem].append(each)
     counts = Counter(image.stem for image in masks)
     found: dict[Path, Path | None] = {}
     for image, mask in masks.items():
-        candidates = [each for ending in ENDINGS for each in by_stem.get(image.stem + ending, ())]
+        candidates = [other for ending in ENDINGS for other in by_stem.get(image.stem + ending, ())]
         is_sure = len(candidates) == 1 and counts[image.stem] == 1
         found[image] = candidates[0] if mask is None and is_sure else mask
     return found
@@ -132,7 +133,8 @@ def _content(folders: Sequence[Path]) -> str:
         for name in names
         if not name.startswith(".")
     ]
-    kinds = [f"{count} {suffix} file{'s' * (count > 1)}" for suffix, count in Counter(files).most_common()]
+    counted = sorted(Counter(files).items(), key=lambda each: (-each[1], each[0]))
+    kinds = [f"{count} {suffix} file{'s' * (count > 1)}" for suffix, count in counted]
     return f"but {first_of(kinds)}" if kinds else "as it is empty"
 
 

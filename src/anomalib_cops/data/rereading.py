@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from anomalib.data import AnomalibDataset, PredictDataset
+from lightning.pytorch import Callback
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset
 from torchvision.transforms.v2.functional import to_dtype, to_image
@@ -18,21 +19,19 @@ from anomalib_cops.data.pairs import read_pair
 from anomalib_cops.data.world import is_drawn
 from anomalib_cops.errors import InputError
 
-_LOADERS = {
-    "train": "train_dataloader",
-    "validate": "val_dataloaders",
-    "sanity_check": "val_dataloaders",
-    "test": "test_dataloaders",
-    "predict": "predict_dataloaders",
-}
 # anomalib's ways from a file to an item: its reader, then the data set's own transform.
 _BY_ANOMALIB = (AnomalibDataset.__getitem__, PredictDataset.__getitem__)
 # Of a 16-bit picture that was clipped, and of one that was not, how much is white.
 _CLIPPED, _NATURAL = 0.99, 0.5
 
 
-class Rereader:
-    """Sees to it that every batch shows what its files show, whoever read them."""
+class Rereader(Callback):
+    """Sees to it that every batch shows what its files show, whoever read them, before anything is done with it.
+
+    Where anomalib read an image, it is read again and goes through the data set's own transforms; a mask goes with it.
+    How a data set of a user's own reads is not known: an image that became white by it is refused. Images that are no
+    files have to have levels in [0, 1].
+    """
 
     def __init__(self) -> None:
         self._known: tuple[int, ...] = ()
@@ -40,29 +39,38 @@ class Rereader:
         self._is_ours = True
         self._misread: dict[str, bool] = {}
 
-    def __reduce__(self) -> tuple[type["Rereader"], tuple[()]]:
-        """A copy, also one in an exported file, knows no data."""
-        return Rereader, ()
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Looks at a batch of a training."""
+        self._mend(batch, trainer.train_dataloader)
 
-    def mend(self, batch: Any, trainer: Any) -> Any:
-        """Checks a batch before anything is done with it, and puts right what was read wrong.
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Looks at a batch of a validation."""
+        self._mend(batch, trainer.val_dataloaders)
 
-        Where anomalib read an image, it is read again and goes through the data set's own transforms; a mask goes with
-        it. How a data set of a user's own reads is not known: an image that has become white by it is refused.
+    def on_test_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Looks at a batch of a test."""
+        self._mend(batch, trainer.test_dataloaders)
 
-        Args:
-            batch: Of images with levels in [0, 1], and their paths where they come from files.
-            trainer: Whose loaders the batch comes from.
+    def on_predict_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Looks at a batch of images that nothing is known about."""
+        self._mend(batch, trainer.predict_dataloaders)
+
+    def _mend(self, batch: Any, loaders: Any) -> None:
+        """Puts right what was read wrong.
 
         Raises:
             InputError: Levels that are not between 0 and 1; a file or its mask that cannot be used; or an image that
                 was clipped to white.
         """
-        if getattr(batch, "image", None) is None:
-            return batch
         paths = [str(path) for path in batch.image_path or []]
         batch.image = as_levels(batch.image, paths or None)
-        self._look_at(trainer)
+        self._look_at(loaders)
         for row, path in enumerate(paths):
             if self._is_ours or is_drawn(path) or not self._is_misread(path):
                 continue
@@ -71,12 +79,10 @@ class Rereader:
                 _read_again(batch, row, path, owner)
             else:
                 _refuse_white(batch.image[row], path)
-        return batch
 
-    def _look_at(self, trainer: Any) -> None:
+    def _look_at(self, loaders: Any) -> None:
         """Which data set each path is from, where anomalib reads it."""
-        stage = getattr(trainer.state.stage, "value", None)
-        found = list(datasets(getattr(trainer, _LOADERS.get(stage, ""), None)))
+        found = list(datasets(loaders))
         if self._known == tuple(map(id, found)):
             return
         self._known = tuple(map(id, found))
@@ -137,7 +143,7 @@ def _replace(batch: Any, field: str, row: int, new: Tensor, path: str) -> None:
     whole = getattr(batch, field)
     if len(whole) == 1:
         # A picture that was stored turned may be alone in its batch as it was read, of any size.
-        setattr(batch, field, new[None].to(whole.dtype))
+        setattr(batch, field, new[None].to(whole))
         return
     if new.shape != whole[row].shape:
         raise InputError(
@@ -145,7 +151,7 @@ def _replace(batch: Any, field: str, row: int, new: Tensor, path: str) -> None:
             f"{tuple(new.shape[-2:])} the right way up; resize all of them, or save it the right way up."
         )
     whole = whole.clone()
-    whole[row] = new.to(whole.dtype)
+    whole[row] = new.to(whole)
     setattr(batch, field, whole)
 
 

@@ -42,7 +42,9 @@ def find_set(wanted: Wanted, *, root: str | None, synthetic: SyntheticSet) -> La
     if isinstance(wanted, Mapping):
         return GivenSet(wanted)
     if wanted in ("", PREFIX):
-        raise InputError(f"a source or target is empty ('{wanted}'); give a folder or one of the names {', '.join(NAMES)}.")
+        raise InputError(
+            f"a source or target is empty ('{wanted}'); give a folder or one of the names {', '.join(NAMES)}."
+        )
     if wanted.lower() == "synthetic":
         return synthetic
     if wanted.startswith(PREFIX):

@@ -122,8 +122,8 @@ def held_out(samples: DataFrame, fraction: float, seed: int) -> pd.Series:
     for label, kind in ((0, "normal"), (1, "anomalous")):
         if not (samples["label_index"] == label).any():
             raise InputError(
-                f"{' and '.join(samples['set'].unique())} has no {kind} images, and training needs normal and anomalous "
-                "ones; name a source beside it that has some."
+                f"{' and '.join(samples['set'].unique())} has no {kind} images, and training needs normal and "
+                "anomalous ones; name a source beside it that has some."
             )
         if not chosen[samples["label_index"] == label].any():
             raise InputError(

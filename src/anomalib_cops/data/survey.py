@@ -3,7 +3,7 @@
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from pandas import DataFrame
@@ -60,7 +60,7 @@ def _marks_nothing(row: Any) -> bool:
 
 
 # A file is opened again only after it was written to: harnesses set the same data up for every category.
-@lru_cache(maxsize=None)
+@cache
 def _is_empty(path: str, changed: int, above: int, values: MaskValues) -> bool:
     return not read_mask(path, above, values).any()
 

@@ -60,8 +60,8 @@ class ZeroShotTransfer(AnomalibDataModule):
         synthetic_size: Side of a synthetic picture in pixels.
         synthetic_level: How much synthetic defects stand out: "mixed", "easy", "medium" or "hard".
         train_augmentations: Applied to image and mask of a training sample together; none by default.
-        mask_values: The levels of masks that are anomalous, as a list, or "nonzero" for all but 0: for folders and lists
-            of your own, whose masks are not of 0 and 255. Published sets are read as published.
+        mask_values: The levels of masks that are anomalous, as a list, or "nonzero" for all but 0: for folders and
+            lists of your own, whose masks are not of 0 and 255. Published sets are read as published.
 
     Raises:
         InputError: When it is first used: unknown names, unusable folders, or the same data on both sides.

@@ -53,7 +53,6 @@ class PromptLearningMixin(FittingMixin):
             )
         self.cache_options = cache
         self.feature_cache: FeatureCache | None = None
-        self._rereader = Rereader()
         self.recipe = parts.recipe
         self.model = parts.model
         self.epochs = parts.epochs
@@ -111,6 +110,10 @@ class PromptLearningMixin(FittingMixin):
     def configure_evaluator() -> Evaluator:
         """The figures that papers report."""
         return paper_evaluator()
+
+    def configure_callbacks(self) -> Any:
+        """What anomalib's modules bring with them, after a look at what its readers made of the files."""
+        return [Rereader(), *super().configure_callbacks()]
 
     @classmethod
     def configure_visualizer(cls) -> TransferVisualizer:
@@ -197,14 +200,6 @@ class PromptLearningMixin(FittingMixin):
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Scores and maps of images that nothing is known about."""
         return self.validation_step(batch, batch_idx)
-
-    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Put right what anomalib's reader gets wrong, whatever data and pre-processor there are.
-
-        Raises:
-            InputError: levels are not between 0 and 1, or an image cannot be put right.
-        """
-        return self._rereader.mend(batch, self.trainer)
 
     def on_test_start(self) -> None:
         """Warn before an untrained model is tested."""

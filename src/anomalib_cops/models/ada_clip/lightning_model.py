@@ -133,15 +133,15 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
                 self._categories.update(zip(samples["image_path"], samples["category"], strict=True))
         # anomalib's data sets of one thing only have an empty category.
         found = self._categories.get(path or "") or getattr(getattr(self.trainer, "datamodule", None), "category", None)
-        is_named = isinstance(found, str) and bool(found.strip())
-        if not is_named and not self._has_warned:
+        name = found if isinstance(found, str) and found.strip() else None
+        if name is None and not self._has_warned:
             self._has_warned = True
             logger.warning(
                 "The data does not say what its images show, so AdaCLIP reads sentences about an '%s'; give "
                 "class_name= to name it.",
                 UNKNOWN_CLASS,
             )
-        return found if is_named else UNKNOWN_CLASS
+        return name or UNKNOWN_CLASS
 
     def _samples(self) -> Iterator[Any]:
         """Tables of the loaded data sets that have a category for every image."""
