@@ -51,7 +51,7 @@ def test_padim_learns_from_the_good_images_alone_and_is_told(tmp_path: Path, cap
     assert sorted(model.labels["test"]) == [False] * 4 + [True] * 4
     said = [message for message in caplog.messages if "learns from normal images only" in message]
     assert said == [
-        "Watched learns from normal images only, so the 3 anomalous images of the source are left out of its training; "
+        "Watched learns from normal images only, so the anomalous ones of the source (3) are left out of its training; "
         "set learns_from_anomalies = True on a model that does learn from them."
     ]
     assert data.train_data.has_anomalous

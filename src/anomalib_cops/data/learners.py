@@ -34,7 +34,7 @@ def only_normal(images: LabelledImages, model: Any) -> LabelledImages:
         raise InputError(f"{name} learns from normal images, and the source has none; choose another source.")
     if len(kept) < len(samples):
         logger.warning(
-            "%s learns from normal images only, so the %d anomalous images of the source are left out of its training; "
+            "%s learns from normal images only, so the anomalous ones of the source (%d) are left out of its training; "
             "set learns_from_anomalies = True on a model that does learn from them.",
             *(name, len(samples) - len(kept)),
         )
