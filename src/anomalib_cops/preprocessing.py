@@ -13,7 +13,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from anomalib_cops.data.images import check_images, read_image
+from anomalib_cops.data.images import as_levels, check_images
+from anomalib_cops.data.rereading import datasets
 from anomalib_cops.graph_resize import GraphResize
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -82,7 +83,6 @@ class ClipPreProcessor(PreProcessor):
         super().__init__(v2.Compose([PillowResize(image_size), normalize]))
         self.image_size = image_size
         self.export_transform = v2.Compose([GraphResize(image_size), normalize])
-        self._deep_images: set[str] = set()
 
     def resize_to(self, side: int) -> None:
         """Take another image size; data modules share the transform, so that they follow."""
@@ -97,21 +97,17 @@ class ClipPreProcessor(PreProcessor):
         Raises:
             InputError: naming the images that cannot be read.
         """
-        loaders = trainer.predict_dataloaders
-        self._deep_images = {
-            path
-            for loader in (loaders if isinstance(loaders, list) else [loaders])
-            for path in check_images(getattr(getattr(loader, "dataset", None), "image_filenames", []))
-        }
+        for dataset in datasets(trainer.predict_dataloaders):
+            check_images(getattr(dataset, "image_filenames", []))
 
-    def on_predict_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Transform a batch, 16-bit images after they have been read again: anomalib's reader clips them to white."""
-        for row, path in enumerate(batch.image_path or []):
-            if path in self._deep_images:
-                batch.image[row] = torch.from_numpy(read_image(path)).permute(2, 0, 1) / 255
-        super().on_predict_batch_start(trainer, pl_module, batch, batch_idx, dataloader_idx)
+    def forward(self, batch: Tensor) -> Tensor:
+        """Images in memory, as an exported model takes them.
+
+        Raises:
+            InputError: levels are not between 0 and 1; a graph cannot look at them.
+        """
+        levels = batch if torch.compiler.is_compiling() or torch.jit.is_tracing() else as_levels(batch)
+        return super().forward(levels)
 
     def checkpoint_config(self) -> dict[str, Any]:
         """What a checkpoint keeps: the image size; the rest is fixed."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anomalib_cops.data.__main__ import main
 from anomalib_cops.data.catalog import CATALOG
@@ -82,6 +83,50 @@ def test_every_fault_is_reported_by_the_name_of_its_file(good: Path, capsys: pyt
         assert f"1 × {kind}" in row(output, "parts")
         start = output.index(f"parts: {kind} (")
         assert file in output[start:].splitlines()[1]
+
+
+def test_masks_that_do_not_fit_and_turned_images(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bolt = good / "parts" / "bolt"
+    for number in range(3):
+        save(bolt / "mask" / f"{number}.png", spot() // 255 * (number + 1))
+    save(bolt / "mask" / "unused.png", spot())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise(99)).save(bolt / "good" / "lying.png", exif=exif)
+    Image.fromarray(noise(98)).save(bolt / "defect" / "0.png", exif=exif)
+    Image.fromarray(noise(97)[:10]).save(bolt / "defect" / "1.png", exif=exif)
+    save(bolt / "mask" / "1.png", spot()[:10])
+    code, output, _ = run(capsys, "check", good, "--only", "parts")
+    assert code == 1
+    for kind, files in {
+        "unclear mask": ["mask/0.png is a mask of 0 and 1, but", "mask/2.png is a mask of 0 and 3, but"],
+        "mask of a turned image": ["mask/1.png, of"],
+        "mask without an image": ["mask/unused.png"],
+        "turned image": ["good/lying.png", "defect/0.png", "defect/1.png"],
+    }.items():
+        assert f"{len(files)} × {kind}" in row(output, "parts")
+        assert all(file in output[output.index(f"parts: {kind} (") :] for file in files)
+    code, output, _ = run(capsys, "check", good, "--only", "parts", "--mask-values", 1, 3, 255)
+    assert code == 1 and "unclear" not in output and "mask of a turned image" in output
+    Image.fromarray(noise(97)).save(bolt / "defect" / "1.png", exif=exif)
+    save(bolt / "mask" / "1.png", spot())
+    code, output, _ = run(capsys, "check", good, "--only", "parts", "--mask-values", "nonzero")
+    assert code == 0
+    code, _, errors = run(capsys, "check", good, "--mask-values", "white")
+    assert code == 2 and "mask_values=['white'] is not understood" in errors
+
+
+def test_a_folder_of_masks_without_masks(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for mask in (good / "parts" / "bolt" / "mask").iterdir():
+        mask.rename(mask.with_suffix(".npy"))
+    code, output, _ = run(capsys, "check", good)
+    assert code == 1 and "bolt/mask holds no masks, but 3 .npy files" in output
+
+
+def test_anomalous_images_alone_are_no_fault(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(good / "parts" / "bolt" / "good")
+    code, output, _ = run(capsys, "check", good, "--only", "parts")
+    assert code == 0 and "bolt has no normal images" in output and "only anomalous images" in row(output, "parts")
 
 
 def test_long_lists_are_cut_unless_all_are_wanted(

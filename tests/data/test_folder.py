@@ -89,12 +89,14 @@ def test_missing_masks_are_named(tmp_path: Path, make_category: MakeCategory) ->
 
 @pytest.mark.parametrize(("absent", "said"), [("good", "no normal images"), ("defect", "no anomalous images")])
 def test_a_label_without_images(tmp_path: Path, make_category: MakeCategory, absent: str, said: str) -> None:
-    folder = make_category(tmp_path / "bolt")
+    folder = make_category(tmp_path / "bolt", masks=False)
+    (folder / "gut").mkdir()
     shutil.rmtree(folder / absent)
-    with pytest.raises(InputError, match=f"bolt has {said}"):
+    with pytest.raises(InputError, match=f"bolt has {said}.*its folders are [a-z]+, gut"):
         FolderSet(folder).samples("bolt")
     (folder / absent).mkdir()
     (folder / absent / "notes.txt").write_text("none yet")
+    save(folder / "mask" / "000.png", spot())
     with pytest.raises(InputError, match=f"bolt has {said}"):
         FolderSet(folder).samples("bolt")
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from anomalib.data import ImageBatch
 from torch import Tensor
+from torch.utils.data import Subset
 
 from anomalib_cops import AdaCLIP, InputError
 from anomalib_cops.models.ada_clip.official import FIRST_TEXT_PROMPT, KEYS
@@ -82,6 +83,26 @@ def test_images_that_nothing_is_known_about_are_objects_and_that_is_told_once(
         assert model.conditions(batch("c", "a")) == {"class_names": ["object", "object"]}
         model.conditions(ImageBatch(image=torch.zeros(1, 3, 8, 8)))
     assert caplog.text.count("give class_name= to name it") == 1
+
+
+@pytest.mark.parametrize("category", ["", " "])
+def test_an_empty_category_is_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, category: str
+) -> None:
+    """anomalib's Folder has one."""
+    samples = pd.DataFrame({"image_path": ["a.png"], "category": [category]})
+    loader = SimpleNamespace(dataset=SimpleNamespace(samples=samples))
+    model = lightning(monkeypatch, datamodule=SimpleNamespace(category=category), test_dataloaders=loader)
+    with caplog.at_level(logging.WARNING):
+        assert model.conditions(batch("a.png", "b.png")) == {"class_names": ["object", "object"]}
+    assert caplog.text.count("reads sentences about an 'object'") == 1
+
+
+def test_class_names_are_found_behind_a_subset(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = pd.DataFrame({"image_path": ["a.png"], "category": ["bolt"]})
+    loader = SimpleNamespace(dataset=Subset(SimpleNamespace(samples=samples), [0]))  # type: ignore[arg-type]
+    model = lightning(monkeypatch, predict_dataloaders=loader)
+    assert model.conditions(batch("a.png")) == {"class_names": ["bolt"]}
 
 
 def test_training_and_testing_read_sentences_about_each_images_category(

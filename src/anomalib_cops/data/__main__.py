@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from anomalib_cops.data.check import Finding, advice, check
 from anomalib_cops.data.describe import page, shows
 from anomalib_cops.data.download import unpack
 from anomalib_cops.data.folder import FolderSet
+from anomalib_cops.data.masks import checked_values
 from anomalib_cops.data.published_set import PublishedSet
 from anomalib_cops.data.sets import declared_as, discover
 from anomalib_cops.errors import InputError, exit_code, nearest
@@ -39,6 +41,13 @@ def parser() -> argparse.ArgumentParser:
     checked.add_argument("root", type=Path, help="the folder of all data sets")
     checked.add_argument("--only", nargs="+", default=[], help="names of data sets to look at")
     checked.add_argument("--all", action="store_true", help=f"name all files, not the first {NAMED} of a kind")
+    checked.add_argument(
+        "--mask-values",
+        nargs="+",
+        default=None,
+        metavar="LEVEL",
+        help="levels of masks that are anomalous, or nonzero, as mask_values of ZeroShotTransfer",
+    )
     checked.set_defaults(run=_check)
     layout = commands.add_parser("layout", help="how a data set has to lie in its folder, and where to get it")
     layout.add_argument("name", nargs="?", help="which; a list of all without")
@@ -51,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> int:
+    values = checked_values(options.mask_values and [_number(level) for level in options.mask_values])
     found = [_found(wanted, options.root) for wanted in discover(options.root)]
     known = [each.name for each in found]
     for name in options.only:
@@ -63,12 +73,17 @@ def _check(options: argparse.Namespace) -> int:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for each in found:
             task = progress.add_task(each.name, total=None)
-            findings.append(check(each, lambda total, task=task: progress.update(task, total=total, advance=1)))  # type: ignore[misc]
+            step = partial(progress.update, task, advance=1)
+            findings.append(check(each, lambda total, step=step: step(total=total), values))  # type: ignore[misc]
     print(_table(findings, options.root))
     for finding in findings:
         for line in advice(finding, at_most=sys.maxsize if options.all else NAMED):
             print(line)
     return 0 if all(finding.usable for finding in findings) else 1
+
+
+def _number(level: str) -> int | str:
+    return int(level) if level.isdecimal() else level
 
 
 def _found(wanted: str, root: Path) -> PublishedSet | FolderSet:

@@ -11,23 +11,32 @@ from typing import Any
 
 from pandas import DataFrame
 
+from anomalib_cops.data.decoding import Opened, opened
 from anomalib_cops.data.folder import FolderSet
-from anomalib_cops.data.images import read_image, read_mask
+from anomalib_cops.data.images import rgb
 from anomalib_cops.data.listing import Listing
+from anomalib_cops.data.masks import MaskValues, anomalous_pixels
+from anomalib_cops.data.pairs import laid_on
 from anomalib_cops.data.published_set import PublishedSet
-from anomalib_cops.data.samples import absent, without_mask
+from anomalib_cops.data.samples import absent, with_values, without_mask
+from anomalib_cops.data.survey import rule_of
 from anomalib_cops.errors import InputError
 
 # What is wrong, and what to do about it; the first ones keep a set from being used.
 UNUSABLE = {
     "incomplete": "copy what is missing, or name only categories that are there",
     "unreadable file": "replace or remove it",
+    "unclear mask": "say which levels are anomalous with mask_values=, or --mask-values here",
     "mask of another size": "save it in the size of its image",
+    "mask of a turned image": "save the image the right way up",
     "anomalous image without a mask": "add the mask, or move all masks away to use image labels only",
 }
 DOUBTFUL = {
+    "only anomalous images": "only pixels can be measured; add a folder of normal images for the rest",
     "anomalous image with an empty mask": "it stays anomalous for image metrics; draw the mask, or accept it",
     "normal image with a mask that is not empty": "it stays normal; empty the mask, or move the image",
+    "mask without an image": "give it the name of its image, or remove it",
+    "turned image": "it is stored turned (EXIF orientation) and read the right way up, with its mask; nothing to do",
     "image in two places": "remove one, if it should count once",
 }
 
@@ -70,12 +79,17 @@ class Finding:
         return "; ".join(counted) or "good"
 
 
-def check(found: PublishedSet | FolderSet, looked_at: Callable[[int], None] = lambda total: None) -> Finding:
+def check(
+    found: PublishedSet | FolderSet,
+    looked_at: Callable[[int], None] = lambda total: None,
+    values: MaskValues = None,
+) -> Finding:
     """Opens every image and mask of a data set.
 
     Args:
         found: The data set.
         looked_at: Called after each image with the number of all.
+        values: The levels of masks that are anomalous, for sets that are not read as published.
     """
     assert found.folder is not None
     declared = found.declared if isinstance(found, PublishedSet) else None
@@ -89,10 +103,13 @@ def check(found: PublishedSet | FolderSet, looked_at: Callable[[int], None] = la
             finding.problems["incomplete"].append(str(error))
             continue
         _count(finding, samples)
-        finding.problems["incomplete"] += [
-            f"{category} has no {kind} images" for kind in absent(samples, declared.labels if declared else (0, 1))
-        ]
-        rows += samples.itertuples()
+        labels = found.labels(category, samples) if isinstance(found, FolderSet) else found.declared.labels
+        finding.problems["incomplete"] += [f"{category} has no {kind} images" for kind in absent(samples, labels)]
+        if isinstance(found, FolderSet):
+            accepted = [kind for kind in absent(samples) if 0 not in labels]
+            finding.problems["only anomalous images"] += [f"{category} has no {kind} images" for kind in accepted]
+            finding.problems["mask without an image"] += found.unused_masks(category, samples)
+        rows += (samples if found.has_mask_rule else with_values(samples, values)).itertuples()
     places: dict[str, list[str]] = defaultdict(list)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for path, digest, problems in pool.map(_look, rows):
@@ -136,20 +153,40 @@ def _look(row: Any) -> tuple[str, str, list[tuple[str, str]]]:
         digest = hashlib.sha256(Path(row.image_path).read_bytes()).hexdigest()
     except OSError:
         digest = row.image_path
-    size = None
     try:
-        size = read_image(row.image_path).shape[:2]
+        with opened(row.image_path) as image:
+            rgb(image.image)
     except InputError as error:
         problems.append(("unreadable file", str(error)))
+        image = None
+    if image is not None and image.is_turned:
+        problems.append(("turned image", row.image_path))
     if row.mask_path:
-        try:
-            mask = read_mask(row.mask_path, row.mask_above)
-        except InputError as error:
-            return row.image_path, digest, [*problems, ("unreadable file", str(error))]
-        if size is not None and mask.shape != size:
-            problems.append(("mask of another size", f"{row.mask_path}, of {row.image_path}"))
-        if row.label_index and not mask.any():
-            problems.append(("anomalous image with an empty mask", f"{row.image_path}, {row.mask_path}"))
-        if not row.label_index and mask.any():
-            problems.append(("normal image with a mask that is not empty", f"{row.image_path}, {row.mask_path}"))
+        problems += _look_at_mask(row, image)
     return row.image_path, digest, problems
+
+
+def _look_at_mask(row: Any, image: Opened | None) -> list[tuple[str, str]]:
+    mask = unclear = None
+    try:
+        with opened(row.mask_path) as file:
+            try:
+                mask = anomalous_pixels(file, row.mask_path, row.mask_above, rule_of(row))
+            except InputError as error:
+                unclear = str(error)
+    except InputError as error:
+        return [("unreadable file", str(error))]
+    if mask is None:
+        return [("unclear mask", str(unclear))]
+    problems = []
+    try:
+        if image is not None:
+            laid_on(mask, file, row.mask_path, image, row.image_path)
+    except InputError:
+        kind = "mask of a turned image" if image is not None and image.is_turned else "mask of another size"
+        problems.append((kind, f"{row.mask_path}, of {row.image_path}"))
+    if row.label_index and not mask.any():
+        problems.append(("anomalous image with an empty mask", f"{row.image_path}, {row.mask_path}"))
+    if not row.label_index and mask.any():
+        problems.append(("normal image with a mask that is not empty", f"{row.image_path}, {row.mask_path}"))
+    return problems

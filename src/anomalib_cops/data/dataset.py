@@ -14,11 +14,15 @@ from torchvision.transforms.v2 import Transform
 from torchvision.transforms.v2.functional import to_dtype, to_image
 from torchvision.tv_tensors import Mask
 
-from anomalib_cops.data.images import MASK_ABOVE, read_image, read_mask
+from anomalib_cops.data.images import MASK_ABOVE, read_image
+from anomalib_cops.data.pairs import read_pair
+from anomalib_cops.data.survey import rule_of
 from anomalib_cops.data.world import draw_address, is_drawn
-from anomalib_cops.errors import InputError
 
-COLUMNS = ("image_path", "label", "label_index", "mask_path", "split", "set", "category", "masked", "mask_above")
+COLUMNS = (
+    *("image_path", "label", "label_index", "mask_path", "split", "set", "category", "masked"),
+    *("mask_above", "mask_values"),
+)
 
 
 class LabelledImages(AnomalibDataset):
@@ -27,8 +31,9 @@ class LabelledImages(AnomalibDataset):
     Args:
         samples: A row per image: ``image_path`` (a file or a synthetic address), ``label`` (``good`` or the kind of
             defect), ``label_index`` (0 normal, 1 anomalous), ``mask_path`` (empty where there is no file), ``split``,
-            ``set``, ``category``, ``masked``: whether it is known which pixels are anomalous, and ``mask_above``: the
-            grey level of masks above which they are (127 if the column is not there).
+            ``set``, ``category``, ``masked``: whether it is known which pixels are anomalous; ``mask_above``: the
+            grey level of masks above which they are (127 if the column is not there); ``mask_values``: the levels that
+            are anomalous, or "nonzero", where these were named (none if the column is not there).
         augmentations: Applied to image and mask together.
     """
 
@@ -46,6 +51,8 @@ class LabelledImages(AnomalibDataset):
     def samples(self, samples: DataFrame) -> None:
         if "mask_above" not in samples:
             samples = samples.assign(mask_above=MASK_ABOVE)
+        if "mask_values" not in samples:
+            samples = samples.assign(mask_values=None)
         self._samples = samples[list(COLUMNS)].sort_values(by="image_path", ignore_index=True)
 
     @property
@@ -59,7 +66,7 @@ class LabelledImages(AnomalibDataset):
         Images of sets without masks have no ``gt_mask``. An anomalous image may have an empty mask: it stays anomalous.
 
         Raises:
-            InputError: A file cannot be read, or image and mask differ in size.
+            InputError: A file cannot be read, a mask does not say what is anomalous, or image and mask do not fit.
         """
         row = self.samples.iloc[index]
         levels, anomalous = _read(row)
@@ -87,18 +94,10 @@ def _read(row: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_] | None
     """Levels and anomalous pixels; a normal image has none, whatever a mask says."""
     if is_drawn(row.image_path):
         return draw_address(row.image_path)
+    if row.masked and row.mask_path and row.label_index:
+        return read_pair(row.image_path, row.mask_path, int(row.mask_above), rule_of(row))
     image = read_image(row.image_path)
-    if not row.masked:
-        return image, None
-    if not row.mask_path or not row.label_index:
-        return image, np.zeros(image.shape[:2], np.bool_)
-    mask = read_mask(row.mask_path, int(row.mask_above))
-    if mask.shape != image.shape[:2]:
-        has, needs = (f"{width}x{height}" for height, width in (mask.shape, image.shape[:2]))
-        raise InputError(
-            f"the mask {row.mask_path} has {has} pixels, but its image {row.image_path} {needs}; make them equal."
-        )
-    return image, mask
+    return image, np.zeros(image.shape[:2], np.bool_) if row.masked else None
 
 
 def _collate(items: list[ImageItem]) -> ImageBatch:

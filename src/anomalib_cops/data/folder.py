@@ -2,97 +2,34 @@
 
 Three layouts are found by looking: ``<set>/<category>/{good,defect,mask}/``, the same without categories, and that of
 MVTec AD (``test/good``, ``test/<kind>``, ``ground_truth/<kind>`` in each category). Other usual words serve as well
-(``GOOD``, ``DEFECT``, ``MASK``). A mask has the stem of its image, or ends in one more word (``ENDINGS``).
+(``OK``, ``NG``, ``pass``, ``fail``). A mask has the stem of its image, or ends in one more word (``ENDINGS``).
 """
 
+import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pandas import DataFrame
 
-from anomalib_cops.data.images import MASK_ABOVE, SUFFIXES
+from anomalib_cops.data.images import SUFFIXES
 from anomalib_cops.data.index import indexed
 from anomalib_cops.data.listing import Listing
-from anomalib_cops.data.samples import ENDINGS, anomalous, complete, normal, table
+from anomalib_cops.data.parts import Parts
+from anomalib_cops.data.samples import complete, first_of
 from anomalib_cops.errors import InputError
 
-GOOD = ("good", "normal", "ok")
-DEFECT = ("defect", "defects", "defective", "bad", "anomaly", "anomalous", "abnormal", "ko")
+GOOD = ("good", "normal", "ok", "pass", "passed")
+DEFECT = (
+    *("defect", "defects", "defective", "bad", "anomaly", "anomalous", "abnormal", "ko"),
+    *("ng", "nok", "not_ok", "not_good", "fail", "failed"),
+)
+# Numbers name labels only where there are just these two.
+NUMBERS = ("0", "1")
 MASK = ("mask", "masks", "ground_truth", "groundtruth", "gt")
 
 EXPECTED = f"{', '.join(SUFFIXES[:3])} files, or the like, in folders named like 'good' and 'defect'"
 
-
-@dataclass(frozen=True)
-class Parts:
-    """Where one category keeps its images.
-
-    Attributes:
-        folder: The category.
-        good: Folders of normal images.
-        defects: Folders of anomalous images, with their sub-folders.
-        base: What the path of an image is taken relative to when its mask is looked up; by default the folder of the
-            above that it is in.
-        masks: Folders of masks.
-        mask_above: A pixel is anomalous where the brightest channel of its mask is above this.
-        suffixes: Of images and masks.
-    """
-
-    folder: Path
-    good: tuple[Path, ...]
-    defects: tuple[Path, ...]
-    masks: tuple[Path, ...]
-    base: Path | None = None
-    mask_above: int = MASK_ABOVE
-    suffixes: tuple[str, ...] = SUFFIXES
-
-    def read(self, name: str, category: str, listing: Listing) -> DataFrame:
-        """All images; an anomalous image whose mask is empty of anomalous pixels stays anomalous."""
-        known = self._known_masks(listing)
-        # Names of normal and anomalous images repeat: only a path that says which is meant tells of a normal one.
-        rows = [normal(image, self._mask_of(image, known, told=False)) for image in self._images(self.good, listing)]
-        for image in self._images(self.defects, listing):
-            rows.append(anomalous(image, self._kind(image), self._mask_of(image, known, told=True)))
-        return table(rows, name=name, category=category, masked=bool(known), mask_above=self.mask_above)
-
-    def _images(self, folders: Sequence[Path], listing: Listing) -> list[Path]:
-        inside = [image for folder in folders for image in listing.tree(folder)]
-        return [image for image in inside if image.name.lower().endswith(self.suffixes)]
-
-    def _known_masks(self, listing: Listing) -> dict[str, Path]:
-        """All masks by their path inside the mask folder, without suffix; the first by name of two with one stem."""
-        known: dict[str, Path] = {}
-        for folder in self.masks:
-            for mask in self._images([folder], listing):
-                known.setdefault(_without_suffix(_below(folder, mask)), mask)
-        return known
-
-    def _mask_of(self, image: Path, known: dict[str, Path], told: bool) -> Path | None:
-        inside = _without_suffix(self._inside(image))
-        folder, stem = os.path.split(inside)
-        # Masks may lie in a folder named like the folder of defects: ground_truth/bad beside bad.
-        stems = (*((inside,) if told or folder else ()), os.path.join(image.parent.name, stem))
-        return next((known[name] for each in stems for ending in ENDINGS if (name := each + ending) in known), None)
-
-    def _kind(self, image: Path) -> str:
-        """The defect's kind: the sub-folder it is in, or the name of the folder of defects."""
-        return Path(os.path.dirname(self._inside(image)) or image.parent.name).as_posix()
-
-    def _inside(self, image: Path) -> str:
-        bases = (self.base,) if self.base else (*self.defects, *self.good)
-        return next((inside for base in bases if (inside := _below(base, image))), image.name)
-
-
-def _below(folder: Path, image: Path) -> str:
-    """Path of an image inside a folder; empty if it is elsewhere. Path objects would take seconds for 100,000."""
-    start = f"{folder}{os.sep}"
-    return str(image)[len(start) :] if str(image).startswith(start) else ""
-
-
-def _without_suffix(path: str) -> str:
-    return os.path.splitext(path)[0]
+logger = logging.getLogger(__name__)
 
 
 class FolderSet:
@@ -105,30 +42,64 @@ class FolderSet:
         InputError: No labelled images can be found in the folder.
     """
 
+    has_mask_rule = False
+
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))
         self.name = self.folder.name
         self.identity = os.path.realpath(folder)
-        self._found = find_categories(self.folder, Listing())
+        listing = Listing()
+        self._found = find_categories(self.folder, listing)
         if not self._found:
             raise InputError(
                 f"{folder} holds no labelled images; expected are folders good and defect (and mask) in it or in each "
-                "of its sub-folders, or test/good, test/<kind> and ground_truth/<kind>."
+                f"of its sub-folders, or test/good, test/<kind> and ground_truth/<kind>, but {_children(self.folder)}; "
+                "rename them, or name them one by one: {name: ..., normal_dir: ..., abnormal_dir: ..., mask_dir: ...}."
             )
         self.categories = tuple(sorted(self._found))
+        for child in listing.look(self.folder).folders.values():
+            inside = listing.look(child).folders.values()
+            if self.name not in self._found and child.name not in self._found and any(map(_has_images, inside)):
+                logger.warning("%s is left out as no category is recognised in it: %s.", child, _children(child))
 
     def listed(self, category: str, listing: Listing) -> DataFrame:
-        """What there is of a category, complete or not."""
+        """What there is of a category, complete or not.
+
+        Raises:
+            InputError: There is a folder of masks, but no masks in it.
+        """
         return self._found[category].read(self.name, category, listing)
+
+    def labels(self, category: str, samples: DataFrame) -> tuple[int, ...]:
+        """Which labels there have to be: where pixels are labelled, normal images may be missing with their folder."""
+        return (1,) if samples["masked"].all() and not self._found[category].good else (0, 1)
+
+    def unused_masks(self, category: str, samples: DataFrame) -> list[str]:
+        """Masks of a category that belong to none of its images."""
+        return self._found[category].unused_masks(samples, Listing())
 
     def samples(self, category: str) -> DataFrame:
         """Lists one category: a row per image, as ``LabelledImages`` takes them; ``masked`` where masks exist.
+
+        Warns where normal images are missing and may be in a folder that is not recognised.
 
         Raises:
             InputError: Normal or anomalous images are missing, or masks of some anomalous images.
         """
         samples = indexed(self.folder, self.name, category, lambda listing: self.listed(category, listing))
-        return complete(samples, self._found[category].folder, expected=EXPECTED)
+        parts, labels = self._found[category], self.labels(category, samples)
+        expected = f"{EXPECTED}; {_children(parts.folder)}"
+        samples = complete(samples, parts.folder, labels=labels, expected=expected, masks=parts.describe_masks)
+        if 0 not in labels and self._others(parts):
+            logger.warning(
+                "No folder of normal images is recognised in %s, %s: only pixels can be measured.",
+                *(parts.folder, _children(parts.folder)),
+            )
+        return samples
+
+    def _others(self, parts: Parts) -> bool:
+        known = {parts.base, *parts.defects, *parts.masks}
+        return any(child not in known for child in Listing().look(parts.folder).folders.values())
 
 
 def find_categories(folder: Path, listing: Listing) -> dict[str, Parts]:
@@ -145,20 +116,30 @@ def find_categories(folder: Path, listing: Listing) -> dict[str, Parts]:
 
 def _parts(folder: Path, listing: Listing) -> Parts | None:
     children = listing.look(folder).folders
-    good, defect, mask = (_first(children, names) for names in (GOOD, DEFECT, MASK))
-    if good or defect:
-        return Parts(folder, _given(good), _given(defect), _given(mask))
-    if "test" not in children:
-        return None
-    kinds = listing.look(children["test"]).folders
-    good = _first(kinds, GOOD)
-    defects = tuple(kind for kind in kinds.values() if kind != good)
-    return Parts(folder, _given(good), defects, _given(mask), base=children["test"]) if kinds else None
+    masks = _named(children, MASK)
+    good, defects = _named(children, GOOD), _named(children, DEFECT)
+    if good or defects:
+        return Parts(folder, good, defects, masks)
+    if "test" in children:
+        kinds = listing.look(children["test"]).folders
+        normal, abnormal = _named(kinds, GOOD), tuple(kinds.values())
+        if not normal and set(kinds) == set(NUMBERS):
+            normal = (kinds["0"],)
+        abnormal = tuple(kind for kind in abnormal if kind not in normal)
+        return Parts(folder, normal, abnormal, masks, base=children["test"]) if kinds else None
+    if set(NUMBERS) == set(children) - set(MASK) and not any(_parts(children[name], listing) for name in NUMBERS):
+        return Parts(folder, (children["0"],), (children["1"],), masks)
+    return None
 
 
-def _first(children: dict[str, Path], names: tuple[str, ...]) -> Path | None:
-    return next((children[name] for name in names if name in children), None)
+def _named(children: dict[str, Path], names: tuple[str, ...]) -> tuple[Path, ...]:
+    return tuple(children[name] for name in names if name in children)
 
 
-def _given(folder: Path | None) -> tuple[Path, ...]:
-    return (folder,) if folder else ()
+def _children(folder: Path) -> str:
+    names = [child.name for child in Listing().look(folder).folders.values()]
+    return f"its folders are {first_of(names, at_most=12)}" if names else "it has no folders"
+
+
+def _has_images(folder: Path) -> bool:
+    return bool(Listing().look(folder).images)

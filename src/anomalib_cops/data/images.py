@@ -1,56 +1,43 @@
-"""Image and mask files: read them as the published protocols do, and say which ones cannot be read."""
+"""Image files: read them as the published protocols do, and say which ones cannot be read."""
 
-import os
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+import torch
+from PIL import Image
+from torch import Tensor
 
+from anomalib_cops.data.decoding import deep_levels, is_deep, opened
+from anomalib_cops.data.masks import MASK_ABOVE, read_mask
 from anomalib_cops.errors import InputError
 
+__all__ = ["MASK_ABOVE", "SUFFIXES", "as_levels", "check_images", "read_image", "read_mask"]
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-# Users' masks are often saved with loss.
-MASK_ABOVE = 127
 
 _NAMED_AT_MOST = 3
+# How far resizing may go beyond black and white; whatever was normalised or never scaled goes further.
+_OVERSHOOT = 0.25
+# Where all levels are below this, 16 bits were taken for 32.
+_LEAST = 1e-4
+_DIVISORS = {torch.uint8: 255, torch.uint16: 65535}
 
 
 def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
     """Reads any image file as RGB levels, shape (height, width, 3).
 
     Grey and palette images become RGB, an alpha channel is dropped. 16 bits are scaled to 8 by a fixed factor
-    (65535 → 255), so that a picture's levels never depend on its own brightest pixel.
+    (65535 → 255), so that a picture's levels never depend on its own brightest pixel. A picture that its file stores
+    turned (EXIF orientation) is the right way up.
 
     Raises:
-        InputError: The file is missing, empty, damaged, not an image, of floating-point levels, or too large for Pillow
-            (more than about 179 million pixels).
+        InputError: The file is missing, empty, damaged, not an image, of floating-point levels, of 16 bits that hold no
+            more than 8, or too large for Pillow (more than about 179 million pixels).
     """
-    levels, _ = _read(path)
-    return levels
-
-
-def read_mask(path: str | Path, above: int = MASK_ABOVE) -> npt.NDArray[np.bool_]:
-    """Reads a mask file, shape (height, width).
-
-    A mask without any anomalous pixel is returned as it is.
-
-    Args:
-        path: The file.
-        above: A pixel is anomalous where its brightest channel is above this, in [0, 254].
-
-    Raises:
-        InputError: As ``read_image``; or the mask is written with levels that are all too dark, which would silently
-            be empty.
-    """
-    levels = read_image(path).max(axis=2)
-    if above and levels.max() == 1:
-        raise InputError(
-            f"{path} is a mask of 0 and 1, but anomalous means brighter than {above}; save it with 0 and 255."
-        )
-    return np.asarray(levels > above, np.bool_)
+    with opened(path) as file:
+        return rgb(file.image)
 
 
 def check_images(paths: Iterable[str | Path]) -> list[str]:
@@ -66,12 +53,12 @@ def check_images(paths: Iterable[str | Path]) -> list[str]:
     for path in paths:
         count += 1
         try:
-            _, mode = _read(path)
+            with opened(path) as file:
+                rgb(file.image)
+                if is_deep(file.image.mode):
+                    deep.append(str(path))
         except InputError as error:
             bad.append(str(error).removesuffix("; remove or replace it."))
-        else:
-            if _is_deep(mode):
-                deep.append(str(path))
     if len(bad) == 1:
         raise InputError(f"{bad[0]}; remove or replace it.")
     if bad:
@@ -82,30 +69,18 @@ def check_images(paths: Iterable[str | Path]) -> list[str]:
     return deep
 
 
-def _read(path: str | Path) -> tuple[npt.NDArray[np.uint8], str]:
-    """RGB levels, and the mode of the file as Pillow names it; raises as ``read_image``."""
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns at half the size that it refuses; industrial cameras do reach that.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return _rgb(image), image.mode
-    except Exception as error:  # decoders raise errors of any kind on damaged files
-        raise InputError(f"{path} cannot be used: {_reason(path, error)}; remove or replace it.") from None
+def rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """RGB levels of an opened image, shape (height, width, 3); see ``read_image``.
 
-
-def _is_deep(mode: str) -> bool:
-    return mode.startswith("I")
-
-
-def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    Raises:
+        ValueError: Its levels are not of 8 or 16 bits.
+    """
     if image.mode == "F":
         raise ValueError("its levels are floating-point numbers, 8 or 16 bits are needed")
-    if _is_deep(image.mode):
-        # Pillow's own conversion clips at 255. Mode "I" is how 16 bits are opened from some formats.
-        levels = np.asarray(image).astype(np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise ValueError("its levels need more than 16 bits")
+    if is_deep(image.mode):
+        levels = deep_levels(image)
+        if 0 < levels.max() <= 255:
+            raise ValueError(f"its 16 bits hold levels up to {levels.max()} only, which is black; save it with 8 bits")
         return np.repeat(((levels + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
     if "transparency" in image.info:
         # Same colours, without Pillow's warning about palettes with transparent entries.
@@ -113,17 +88,33 @@ def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.array(image.convert("RGB"))
 
 
-def _reason(path: str | Path, error: BaseException) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, PermissionError):
-        return "reading it is not permitted"
-    if isinstance(error, IsADirectoryError):
-        return "it is a folder"
-    if os.path.isfile(path) and os.path.getsize(path) == 0:
-        return "the file is empty"
-    if isinstance(error, UnidentifiedImageError):
-        return "it is not an image that can be opened"
-    if isinstance(error, (Image.DecompressionBombError, MemoryError)):
-        return "it has too many pixels"
-    return f"the image is damaged or of a kind that is not supported ({error})"
+def as_levels(images: Tensor, names: Iterable[str] | None = None) -> Tensor:
+    """Images in memory with levels from 0 (black) to 1 (white), which is what models take.
+
+    Args:
+        images: Shape (batch, channels, height, width). Levels of 8 or 16 bits without a sign are scaled.
+        names: Of the images, for the message.
+
+    Raises:
+        InputError: The levels are not between 0 and 1, or so low that they were scaled by something else.
+    """
+    if images.dtype in _DIVISORS:
+        return images.to(torch.float32) / _DIVISORS[images.dtype]
+    if not images.is_floating_point():
+        raise InputError(
+            f"images of {images.dtype} do not say what is white; give levels in [0, 1], or of 8 or 16 bits as "
+            "torch.uint8 or torch.uint16."
+        )
+    rows = images.detach().flatten(1)
+    low, high = (each.float() for each in torch.aminmax(rows, dim=1))
+    beyond = (low < -_OVERSHOOT) | (high > 1 + _OVERSHOOT)
+    # What is no number is told of elsewhere, with its reason.
+    wrong = (beyond | ((high > 0) & (high < _LEAST))) & torch.isfinite(low) & torch.isfinite(high)
+    if wrong.any():
+        row = int(wrong.int().argmax())
+        name = list(names)[row] if names is not None else f"Image {row + 1} of a batch"
+        raise InputError(
+            f"{name} has levels from {low[row]:.3g} to {high[row]:.3g}, but black is 0 and white is 1; divide 8-bit "
+            "levels by 255 and 16-bit ones by 65535, and leave normalising to the model."
+        )
+    return images

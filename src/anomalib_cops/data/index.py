@@ -16,6 +16,8 @@ from anomalib_cops.data.listing import Listing
 
 # A folder may change twice within one tick of the disk's clock; what is older than this has come to rest.
 _REST_NS = 2 * 10**9
+# Another one where other files are found in the same folders than before.
+_FORMAT = "2"
 
 
 def indexed(folder: Path, name: str, category: str, build: Callable[[Listing], DataFrame]) -> DataFrame:
@@ -40,7 +42,7 @@ def indexed(folder: Path, name: str, category: str, build: Callable[[Listing], D
 
 def index_path(folder: Path, name: str, category: str) -> Path:
     """Where the index of a category is kept: beside what torch.hub downloads."""
-    key = "\n".join((__version__, os.path.realpath(folder), str(folder), name, category))
+    key = "\n".join((__version__, _FORMAT, os.path.realpath(folder), str(folder), name, category))
     digest = hashlib.sha256(key.encode()).hexdigest()[:24]
     return Path(torch.hub.get_dir()) / "anomalib_cops" / "index" / f"{digest}.json"
 

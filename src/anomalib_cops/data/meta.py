@@ -6,6 +6,7 @@ from typing import Any
 
 from pandas import DataFrame
 
+from anomalib_cops.data.images import SUFFIXES
 from anomalib_cops.data.index import indexed
 from anomalib_cops.data.listing import Listing
 from anomalib_cops.data.samples import Row, anomalous, complete, normal, table
@@ -24,6 +25,8 @@ class MetaSet:
     Raises:
         InputError: There is no such file, or it does not hold what it should.
     """
+
+    has_mask_rule = False
 
     def __init__(self, path: Path) -> None:
         path = path / "meta.json" if path.is_dir() else path
@@ -79,6 +82,8 @@ class MetaSet:
 
     def _file(self, name: str, listing: Listing) -> Path:
         path = self.path.parent / name
+        if path.is_file() and not path.name.lower().endswith(SUFFIXES):
+            raise InputError(f"{self.path} names {path}, which is no image; expected are {', '.join(SUFFIXES)} files.")
         if not path.parent.is_dir() or path.name not in listing.look(path.parent).names:
             raise InputError(f"{self.path} names {path}, which does not exist; make the list again where the data are.")
         return path

@@ -44,6 +44,11 @@ class PublishedSet:
             return (self.declared.class_name,)
         return plain_set.categories
 
+    @property
+    def has_mask_rule(self) -> bool:
+        """Whether its masks are as published; not where it lies as a user's own set does."""
+        return self._place[1] is None
+
     def fetch(self) -> None:
         """Have anomalib download the set if it is not there and can be downloaded.
 

@@ -1,18 +1,17 @@
 """One category as a table: a row per image, and what has to be true of it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from pandas import DataFrame
 
+from anomalib_cops.data.masks import MaskValues
 from anomalib_cops.errors import InputError
 
 GOOD = "good"
 # What the name of a mask adds to that of its image.
 ENDINGS = ("", "_mask", "_label", "_gt", "_segmentation", "_Segmentation")
-
-_NAMED_AT_MOST = 3
 
 
 class Row(NamedTuple):
@@ -52,10 +51,23 @@ def table(rows: Iterable[Row], *, name: str, category: str, masked: bool, mask_a
         mask_above: A pixel is anomalous where the brightest channel of its mask is above this, in [0, 254].
     """
     samples = DataFrame(list(rows), columns=list(Row._fields))
-    return samples.assign(set=name, category=category, masked=masked, mask_above=mask_above)
+    samples = samples.assign(set=name, category=category, masked=masked, mask_above=mask_above)
+    return with_values(samples, None)
 
 
-def complete(samples: DataFrame, place: Path | str, *, labels: tuple[int, ...] = (0, 1), expected: str) -> DataFrame:
+def with_values(samples: DataFrame, values: MaskValues) -> DataFrame:
+    """The same rows, whose masks are read by levels that a user has named; None leaves it to ``mask_above``."""
+    return samples.assign(mask_values=[values] * len(samples))
+
+
+def complete(
+    samples: DataFrame,
+    place: Path | str,
+    *,
+    labels: tuple[int, ...] = (0, 1),
+    expected: str,
+    masks: Callable[[], str] = str,
+) -> DataFrame:
     """Passes a category on if nothing is missing.
 
     Args:
@@ -63,20 +75,33 @@ def complete(samples: DataFrame, place: Path | str, *, labels: tuple[int, ...] =
         place: Where.
         labels: Which labels there have to be.
         expected: What was looked for, for the message.
+        masks: Says which masks there are, for the message should none belong to an image; nothing by default.
 
     Raises:
-        InputError: Images of a label are missing, or the masks of some anomalous images.
+        InputError: Images of a label are missing, or the masks of some anomalous images; or an image has both labels.
     """
     for kind in absent(samples, labels):
         raise InputError(f"{place} has no {kind} images; expected are {expected}.")
     missing = without_mask(samples)
     if missing:
-        more = f" and {len(missing) - _NAMED_AT_MOST} more" if len(missing) > _NAMED_AT_MOST else ""
+        there = f"; {masks()}" if not (samples["mask_path"] != "").any() and masks() else ""
         raise InputError(
-            f"{place} has no mask for {', '.join(missing[:_NAMED_AT_MOST])}{more}; add what is missing, or move all "
-            "masks away to use image labels only."
+            f"{place} has no mask for {first_of(missing)}{there}; add what is missing, or move all masks away to use "
+            "image labels only."
+        )
+    labelled = samples.groupby("image_path")["label_index"].nunique()
+    if (labelled > 1).any():
+        raise InputError(
+            f"{place} has {first_of(list(labelled.index[labelled > 1]))} among the normal and the anomalous images; "
+            "give each image once."
         )
     return samples
+
+
+def first_of(names: list[str], at_most: int = 3) -> str:
+    """The first few, and how many more there are."""
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    return f"{', '.join(names[:at_most])}{more}"
 
 
 def absent(samples: DataFrame, labels: tuple[int, ...] = (0, 1)) -> list[str]:

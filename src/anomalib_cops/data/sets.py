@@ -22,7 +22,8 @@ NAMES = ("synthetic", *CATALOG)
 Wanted = str | Mapping[str, Any]
 
 
-# Each has a name, an identity (equal for two that are the same data), categories, and lists the samples of one.
+# Each has a name, an identity (equal for two that are the same data), categories, and lists the samples of one. If it
+# has_mask_rule, it says itself how its masks are read.
 LabelledSet = SyntheticSet | PublishedSet | FolderSet | MetaSet | GivenSet
 
 
@@ -40,6 +41,10 @@ def find_set(wanted: Wanted, *, root: str | None, synthetic: SyntheticSet) -> La
     """
     if isinstance(wanted, Mapping):
         return GivenSet(wanted)
+    if wanted in ("", PREFIX):
+        raise InputError(
+            f"a source or target is empty ('{wanted}'); give a folder or one of the names {', '.join(NAMES)}."
+        )
     if wanted.lower() == "synthetic":
         return synthetic
     if wanted.startswith(PREFIX):

@@ -8,6 +8,8 @@ import pandas as pd
 import torch
 from pandas import DataFrame
 
+from anomalib_cops.data.masks import MaskValues
+from anomalib_cops.data.samples import with_values
 from anomalib_cops.data.sets import LabelledSet, choose
 from anomalib_cops.data.world import is_drawn
 from anomalib_cops.errors import InputError
@@ -31,9 +33,11 @@ def share_out(
     Raises:
         InputError: The same category of the same set is on both sides, or one side has nothing.
     """
-    for side, sets in (("source", sources), ("target", targets)):
+    for side, sets, named in (("source", sources, source_categories), ("target", targets, target_categories)):
         if not sets:
             raise InputError(f"{side} is an empty list; name at least one data set.")
+        if named is not None and not named:
+            raise InputError(f"{side}_categories is an empty list; name at least one, or leave it out for all.")
         names = [each.name for each in sets]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
@@ -85,15 +89,21 @@ def _warn_of_overlap(source: Part, target: Part) -> None:
         )
 
 
-def list_images(parts: Sequence[Part]) -> DataFrame:
+def list_images(parts: Sequence[Part], values: MaskValues) -> DataFrame:
     """All images of a side.
+
+    Args:
+        parts: What there is.
+        values: The levels of masks that are anomalous, for sets that do not say it themselves.
 
     Raises:
         InputError: A category is incomplete.
     """
-    return pd.concat(
-        [each.samples(category) for each, categories in parts for category in categories], ignore_index=True
-    )
+    tables = []
+    for each, categories in parts:
+        listed = [each.samples(category) for category in categories]
+        tables += listed if each.has_mask_rule or values is None else [with_values(one, values) for one in listed]
+    return pd.concat(tables, ignore_index=True)
 
 
 def held_out(samples: DataFrame, fraction: float, seed: int) -> pd.Series:
@@ -110,6 +120,11 @@ def held_out(samples: DataFrame, fraction: float, seed: int) -> pd.Series:
         count = min(max(1, round(fraction * len(group))), len(group) - 1)
         chosen[group.index[torch.randperm(len(group), generator=generator)[:count].tolist()]] = True
     for label, kind in ((0, "normal"), (1, "anomalous")):
+        if not (samples["label_index"] == label).any():
+            raise InputError(
+                f"{' and '.join(samples['set'].unique())} has no {kind} images, and training needs normal and "
+                "anomalous ones; name a source beside it that has some."
+            )
         if not chosen[samples["label_index"] == label].any():
             raise InputError(
                 f"the source needs at least two {kind} images of a category, one to hold out for validation."

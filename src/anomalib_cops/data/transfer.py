@@ -10,14 +10,18 @@ import pandas as pd
 import torch
 from anomalib.data import AnomalibDataModule
 from anomalib.data.utils import Split
+from lightning.pytorch.trainer.states import TrainerFn
 from pandas import DataFrame
 from torch.utils.data import DataLoader, RandomSampler
 from torchvision.transforms.v2 import Transform
 
 from anomalib_cops.data.dataset import LabelledImages
+from anomalib_cops.data.learners import learns_from_normal_images, only_normal
+from anomalib_cops.data.masks import checked_values
 from anomalib_cops.data.published_set import PublishedSet
 from anomalib_cops.data.sets import Wanted, find_set
 from anomalib_cops.data.sides import Part, held_out, list_images, refuse_shared_images, share_out
+from anomalib_cops.data.survey import look_at_masks
 from anomalib_cops.data.world import SyntheticSet
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import register
@@ -56,6 +60,8 @@ class ZeroShotTransfer(AnomalibDataModule):
         synthetic_size: Side of a synthetic picture in pixels.
         synthetic_level: How much synthetic defects stand out: "mixed", "easy", "medium" or "hard".
         train_augmentations: Applied to image and mask of a training sample together; none by default.
+        mask_values: The levels of masks that are anomalous, as a list, or "nonzero" for all but 0: for folders and
+            lists of your own, whose masks are not of 0 and 255. Published sets are read as published.
 
     Raises:
         InputError: When it is first used: unknown names, unusable folders, or the same data on both sides.
@@ -77,6 +83,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         synthetic_size: int = 128,
         synthetic_level: str = "mixed",
         train_augmentations: Transform | None = None,
+        mask_values: int | list[int] | str | None = None,
     ) -> None:
         super().__init__(
             train_augmentations=train_augmentations,
@@ -94,10 +101,12 @@ class ZeroShotTransfer(AnomalibDataModule):
         self.synthetic_samples = synthetic_samples
         self.synthetic_size = synthetic_size
         self.synthetic_level = synthetic_level
+        self.mask_values = mask_values
         self.train_data: LabelledImages
         self.val_data: LabelledImages
         self.test_data: LabelledImages
         self._places: dict[str, tuple[str, str, str]] | None = None
+        self._looked_at: list[LabelledImages] = []
 
     @property
     def sources(self) -> list[str]:
@@ -143,6 +152,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         single._is_setup = False
         for part in ("train_data", "val_data", "test_data"):
             single.__dict__.pop(part, None)
+        single._looked_at = []
         single.trainer = None
         single.category = target
         return single
@@ -158,14 +168,22 @@ class ZeroShotTransfer(AnomalibDataModule):
         return Path(*place, Path(image_path).name) if place else None
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled in an order that depends on the seed only, not on what else drew random numbers."""
+        """Shuffled in an order that depends on the seed only, not on what else drew random numbers.
+
+        A model that learns from normal images only gets no others, with a warning.
+
+        Raises:
+            InputError: There are none for it.
+        """
         generator = torch.Generator().manual_seed(self.seed or 0)
+        model = getattr(self.trainer, "lightning_module", None)
+        images = only_normal(self.train_data, model) if learns_from_normal_images(model) else self.train_data
         return DataLoader(
-            self.train_data,
+            images,
             batch_size=self.train_batch_size,
-            sampler=Share(RandomSampler(self.train_data, generator=generator), *place()),
+            sampler=Share(RandomSampler(images, generator=generator), *place()),
             num_workers=self.num_workers,
-            collate_fn=self.external_collate_fn or self.train_data.collate_fn,
+            collate_fn=self.external_collate_fn or images.collate_fn,
             generator=generator,
         )
 
@@ -193,6 +211,22 @@ class ZeroShotTransfer(AnomalibDataModule):
             if isinstance(each, PublishedSet):
                 each.fetch()
 
+    def setup(self, stage: str | None = None) -> None:
+        """Lists all images; for a run also looks at all masks that it needs, before hours are spent.
+
+        Raises:
+            InputError: Data sets cannot be used as they are, or masks do not say what is anomalous.
+        """
+        super().setup(stage)
+        if self.trainer is None:
+            return
+        source = [] if stage == TrainerFn.TESTING else [self.train_data, self.val_data]
+        for side in (source, [self.test_data]):
+            new = [part for part in side if part not in self._looked_at]
+            if new:
+                look_at_masks(pd.concat([part.samples for part in new], ignore_index=True))
+            self._looked_at += new
+
     # Not in the constructor: anomalib's command line buries whatever a datamodule's constructor says.
     @cached_property
     def _sides(self) -> tuple[list[Part], list[Part]]:
@@ -205,7 +239,13 @@ class ZeroShotTransfer(AnomalibDataModule):
         return share_out(sources, targets, self.source_categories, self.target_categories)
 
     def _setup(self, _stage: str | None = None) -> None:
-        source, target = (list_images(side) for side in self._sides)
+        values = checked_values(self.mask_values)
+        if values is not None and all(each.has_mask_rule for side in self._sides for each, _ in side):
+            raise InputError(
+                f"mask_values={self.mask_values} is for masks in folders or lists of your own, and all of source and "
+                "target say themselves how theirs are read; leave it out."
+            )
+        source, target = (list_images(side, values) for side in self._sides)
         if not source["masked"].all():
             without = source[~source["masked"]].iloc[0]
             raise InputError(

@@ -36,6 +36,7 @@ class SyntheticSet:
 
     name = "synthetic"
     identity = "synthetic"
+    has_mask_rule = True
     categories = synthetic.CATEGORIES
 
     def __init__(self, count: int, size: int, seed: int, level: str = "mixed") -> None:

@@ -10,6 +10,7 @@ from anomalib.data import Batch
 from anomalib.metrics import Evaluator
 from torch import Tensor, nn
 
+from anomalib_cops.data.rereading import Rereader
 from anomalib_cops.data.visualizer import TransferVisualizer
 from anomalib_cops.errors import InputError
 from anomalib_cops.evaluation import paper_evaluator
@@ -40,6 +41,8 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):
     learning_rate: float
     seed: int | None
     betas: tuple[float, float] = ADAM_BETAS
+    # ``ZeroShotTransfer`` trains other models of anomalib on normal images only.
+    learns_from_anomalies = True
 
     def take(self, parts: Assembly, cache: CacheOptions | None = None) -> None:
         """Take over a model and its weights; the constructor's last call.
@@ -116,6 +119,10 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):
     def configure_evaluator() -> Evaluator:
         """The figures that papers report."""
         return paper_evaluator()
+
+    def configure_callbacks(self) -> Any:
+        """What anomalib's modules bring with them, after a look at what its readers made of the files."""
+        return [Rereader(), *super().configure_callbacks()]
 
     @classmethod
     def configure_visualizer(cls) -> TransferVisualizer:

@@ -11,6 +11,7 @@ from anomalib.models import AnomalibModule
 from anomalib.visualization import Visualizer
 from torch import nn
 
+from anomalib_cops.data.rereading import datasets
 from anomalib_cops.feature_cache import CacheOptions
 from anomalib_cops.models.ada_clip.official import KEYS
 from anomalib_cops.models.ada_clip.settings import PRESETS, AdaCLIPSettings, check_traceable
@@ -134,24 +135,23 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         if path is not None and path not in self._categories:
             for samples in self._samples():
                 self._categories.update(zip(samples["image_path"], samples["category"], strict=True))
-        if path in self._categories:
-            return self._categories[path]
-        found = getattr(getattr(self.trainer, "datamodule", None), "category", None)
-        if not isinstance(found, str) and not self._has_warned:
+        # anomalib's data sets of one thing only have an empty category.
+        found = self._categories.get(path or "") or getattr(getattr(self.trainer, "datamodule", None), "category", None)
+        name = found if isinstance(found, str) and found.strip() else None
+        if name is None and not self._has_warned:
             self._has_warned = True
             logger.warning(
                 "The data does not say what its images show, so AdaCLIP reads sentences about an '%s'; give "
                 "class_name= to name it.",
                 UNKNOWN_CLASS,
             )
-        return found if isinstance(found, str) else UNKNOWN_CLASS
+        return name or UNKNOWN_CLASS
 
     def _samples(self) -> Iterator[Any]:
         """Tables of the loaded data sets that have a category for every image."""
         for stage in ("train_dataloader", "val_dataloaders", "test_dataloaders", "predict_dataloaders"):
-            loaders = getattr(self.trainer, stage, None)
-            for loader in loaders if isinstance(loaders, (list, tuple)) else [loaders]:
-                samples = getattr(getattr(loader, "dataset", None), "samples", None)
+            for dataset in datasets(getattr(self.trainer, stage, None)):
+                samples = getattr(dataset, "samples", None)
                 if {"image_path", "category"} <= set(getattr(samples, "columns", ())):
                     yield samples
 
