@@ -15,7 +15,7 @@ from torchvision.transforms.v2.functional import to_dtype, to_image
 from torchvision.tv_tensors import Mask
 
 from anomalib_cops.data.images import MASK_ABOVE, read_image, read_mask
-from anomalib_cops.data.world import draw_address, is_drawn
+from anomalib_cops.data.world import draw_address, is_drawn, picture_file
 from anomalib_cops.errors import InputError
 
 COLUMNS = ("image_path", "label", "label_index", "mask_path", "split", "set", "category", "masked", "mask_above")
@@ -30,10 +30,13 @@ class LabelledImages(AnomalibDataset):
             ``set``, ``category``, ``masked``: whether it is known which pixels are anomalous, and ``mask_above``: the
             grey level of masks above which they are (127 if the column is not there).
         augmentations: Applied to image and mask together.
+        home: Where given, synthetic pictures are written as files below a folder of this name, and ``image_path`` is
+            the file; otherwise it is the address.
     """
 
-    def __init__(self, samples: DataFrame, augmentations: Transform | None = None) -> None:
+    def __init__(self, samples: DataFrame, augmentations: Transform | None = None, home: str | None = None) -> None:
         super().__init__(augmentations=augmentations)
+        self.home = home
         self.samples = samples
 
     # Synthetic pictures are no files, so the base class's check that all paths exist is left out.
@@ -63,6 +66,9 @@ class LabelledImages(AnomalibDataset):
         """
         row = self.samples.iloc[index]
         levels, anomalous = _read(row)
+        path = row.image_path
+        if self.home and is_drawn(path):
+            path = picture_file(path, levels, self.home)
         image = to_dtype(to_image(levels), torch.float32, scale=True)
         mask = None if anomalous is None else Mask(torch.from_numpy(anomalous.astype(np.uint8)))
         if self.augmentations and mask is None:
@@ -73,7 +79,7 @@ class LabelledImages(AnomalibDataset):
             image=image,
             gt_mask=mask,
             gt_label=torch.tensor(int(row.label_index)),
-            image_path=row.image_path,
+            image_path=path,
             mask_path=row.mask_path,
         )
 

@@ -9,6 +9,7 @@ import torch
 from anomalib import LearningType
 from anomalib.data import Batch
 from anomalib.metrics import Evaluator
+from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from anomalib_cops.checkpoint_io import CheckedCheckpointIO
@@ -19,9 +20,12 @@ from anomalib_cops.feature_cache import CacheOptions, FeatureCache, encoder_dige
 from anomalib_cops.models.assembly import ADAM_BETAS, Assembly
 from anomalib_cops.models.trained_part import TrainedPartMixin
 from anomalib_cops.post_processing import TransferPostProcessor
+from anomalib_cops.prediction_report import PredictionReport
 from anomalib_cops.preprocessing import ClipPreProcessor
+from anomalib_cops.untrue_warning import hide_untrue_warning
 
 logger = logging.getLogger(__name__)
+hide_untrue_warning()
 
 LIGHTNING_DEFAULT_EPOCHS = 1000
 
@@ -123,6 +127,10 @@ class PromptLearningMixin(TrainedPartMixin):
     def configure_visualizer(cls) -> TransferVisualizer:
         """Result pictures as anomalib draws them, also of images that are no files."""
         return TransferVisualizer()
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """anomalib's components, and what reports on predictions."""
+        return [*super().configure_callbacks(), PredictionReport(self.visualizer)]
 
     def setup(self, stage: str) -> None:
         """Check checkpoint and data, and bound the number of epochs, before anything runs."""
