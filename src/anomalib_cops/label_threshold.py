@@ -19,7 +19,7 @@ class LabelThreshold(NamedTuple):
     calibrated: bool
 
     def __str__(self) -> str:
-        return f"{self.value:.3f}" if self.calibrated else f"{self.value:g} (not calibrated)"
+        return f"{self.value:.3g}" if self.calibrated else f"{self.value:g} (not calibrated)"
 
 
 def label_threshold(model: Any) -> LabelThreshold | None:

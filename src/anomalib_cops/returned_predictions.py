@@ -11,9 +11,10 @@ from torch import Tensor
 
 from anomalib_cops.errors import InputError
 
-# Of every image of a batch there are these; the others are a few bytes.
+# Of every image there are these; the others are a few bytes.
 _LARGE = ("image", "anomaly_map", "pred_mask")
-IN_MEMORY = 64 * 2**20
+# Not much: tensors that stay leave the memory between them in pieces, which costs several times their own size.
+IN_MEMORY = 16 * 2**20
 _CHUNK = 64 * 2**20
 _ALIGNED = 16
 
@@ -25,12 +26,12 @@ class ReturnedPredictions:
 
     Args:
         folder: Where the files are.
-        in_memory: bytes that stay in memory.
+        in_memory: bytes that stay in memory; 16 MiB if not given.
     """
 
-    def __init__(self, folder: Path, in_memory: int = IN_MEMORY) -> None:
+    def __init__(self, folder: Path, in_memory: int | None = None) -> None:
         self._folder = folder
-        self._left_in_memory = in_memory
+        self._left_in_memory = IN_MEMORY if in_memory is None else in_memory
         self._file = -1
         self._chunk = torch.empty(0, dtype=torch.uint8)
         self._used = 0
@@ -48,9 +49,9 @@ class ReturnedPredictions:
         for name, tensor in tensors.items():
             try:
                 setattr(batch, name, self._on_disk(tensor))
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # the second is torch's, of disks that cannot be mapped
                 raise InputError(
-                    f"{self._folder} cannot hold what Engine.predict returns ({error.strerror}); make room there, or "
+                    f"{self._folder} cannot hold what Engine.predict returns ({error}); make room there, or "
                     "give return_predictions=False if scores.csv and the pictures are all that is needed."
                 ) from None
 

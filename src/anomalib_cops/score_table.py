@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class ScoreTable:
             self._file.flush()
             self._count += len(scores)
         except OSError as error:
+            with suppress(OSError):  # closing tries to write once more
+                self._file.close()
             raise InputError(f"{self._file.name} cannot be written ({error.strerror}); make room there.") from None
 
     def close(self) -> Path:

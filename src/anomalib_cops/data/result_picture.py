@@ -4,8 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 from anomalib.data.dataclasses import ImageItem, NumpyImageItem
 from anomalib.visualization import ImageVisualizer, visualize_image_item
 from PIL import Image, ImageDraw, ImageFont
@@ -38,9 +40,16 @@ def result_picture(
     """
     image = _image_of(item)
     size = _fit(image.size, settings.field_size)
-    levels = np.asarray(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3))
-    # Given in memory, as anomalib's own reading of files clips 16 bits and knows nothing of synthetic pictures.
-    shown = replace(item, image_path=None, image=to_image(levels) if isinstance(item, ImageItem) else levels)
+    levels = np.array(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3))
+    # Given in memory, as anomalib's own reading of files clips 16 bits and knows nothing of synthetic pictures; maps
+    # are resized here, as anomalib does it after it has made three channels of them.
+    shown = replace(
+        item,
+        image_path=None,
+        image=to_image(levels) if isinstance(item, ImageItem) else levels,
+        anomaly_map=_resized(item.anomaly_map, size, cv2.INTER_LINEAR),
+        **{name: _resized(getattr(item, name), size, cv2.INTER_NEAREST) for name in ("pred_mask", "gt_mask")},
+    )
     picture = visualize_image_item(
         shown,
         fields=settings.fields,
@@ -86,6 +95,16 @@ def _stretched(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
         image = (image - low) / max(high - low, 1e-6)
     levels = (image * 255).round().astype(np.uint8)
     return np.repeat(levels, 3, axis=2) if levels.shape[2] == 1 else levels
+
+
+def _resized(plane: Any, size: tuple[int, int], how: int) -> Any:
+    """A map or mask of shape (height, width) or (1, height, width) in another size, of the type that it had."""
+    if plane is None:
+        return None
+    levels = np.asarray(plane).squeeze()
+    stored = levels.astype(np.uint8 if levels.dtype == np.bool_ else np.float32)
+    resized = cv2.resize(stored, size, interpolation=how).astype(levels.dtype)
+    return torch.from_numpy(resized) if isinstance(plane, torch.Tensor) else resized
 
 
 def _fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:

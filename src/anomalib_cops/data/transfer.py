@@ -229,10 +229,9 @@ class ZeroShotTransfer(AnomalibDataModule):
 
     def _needs_files(self) -> bool:
         """Whether somebody may open the paths of synthetic pictures: who predicts, or a visualizer that is not ours."""
-        if self.trainer is None:
-            return False
-        return self.trainer.predicting or any(
-            isinstance(each, Visualizer) and not isinstance(each, TransferVisualizer) for each in self.trainer.callbacks
+        return getattr(self.trainer, "predicting", False) or any(
+            isinstance(each, Visualizer) and not isinstance(each, TransferVisualizer)
+            for each in getattr(self.trainer, "callbacks", ())
         )
 
     def _need_setup(self) -> None:

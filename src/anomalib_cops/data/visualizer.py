@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,8 @@ def _write(item: ImageItem, settings: TransferVisualizer, threshold: LabelThresh
         picture.save(unfinished, format="png", compress_level=_COMPRESSION)
         os.replace(unfinished, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink()
         raise InputError(
             f"the picture {path} cannot be written ({error.strerror or error}); make room, choose another folder with "
             "default_root_dir, or draw none with visualizer=False."
