@@ -4,6 +4,7 @@ Each process has every ``n``-th image of the batch, and gradients are averaged o
 need nothing; sums over something that the processes do not have equally much of, and random numbers, do.
 """
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, distributed
 from torch.utils.data import DistributedSampler, Sampler
+
+
+def processors() -> int:
+    """Those that this process may use; torch warns of more workers than these."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def place() -> tuple[int, int]:

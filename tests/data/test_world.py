@@ -1,10 +1,14 @@
 """The synthetic world as a data set."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from anomalib_cops.data import synthetic
-from anomalib_cops.data.world import SyntheticSet, draw_address, is_drawn
+from anomalib_cops.data import LabelledImages, synthetic
+from anomalib_cops.data.world import SyntheticSet, address_of, draw_address, is_drawn, picture_file
 from anomalib_cops.errors import InputError
 
 
@@ -50,3 +54,46 @@ def test_level_is_part_of_the_address() -> None:
 def test_too_few_pictures() -> None:
     with pytest.raises(InputError, match="synthetic_samples=3 is too few"):
         SyntheticSet(count=3, size=64, seed=0)
+
+
+ADDRESS = "synthetic/48px-seed3/gear/good/000000.png"
+
+
+def test_a_picture_as_a_file_is_equal_and_leads_back_to_its_address() -> None:
+    levels, _ = draw_address(ADDRESS)
+    path = picture_file(ADDRESS, levels, "home")
+    assert Path(path).parts[-6:] == ("home", *Path(ADDRESS).parts)
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), levels)
+    assert address_of(path) == ADDRESS
+    assert not is_drawn(path)
+    before = Path(path).stat().st_mtime_ns
+    assert picture_file(ADDRESS, levels, "home") == path
+    assert Path(path).stat().st_mtime_ns == before
+    # A picture drawn otherwise, as by another version of this package, is another file.
+    assert picture_file(ADDRESS, levels + 1, "home") != path
+
+
+@pytest.mark.parametrize("path", [ADDRESS, f"/data/{ADDRESS}", "/data/gear/000000.png", "x.png"])
+def test_other_paths_lead_to_themselves(path: str) -> None:
+    assert address_of(path) == path
+
+
+def test_where_the_cache_cannot_be_written_pictures_are_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels, _ = draw_address(ADDRESS)
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("TORCH_HOME", str(file))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert Path(picture_file(ADDRESS, levels, "home")).is_relative_to(tmp_path / "anomalib_cops")
+    monkeypatch.setattr(tempfile, "tempdir", str(file))
+    with pytest.raises(InputError, match="cannot be written to .*TORCH_HOME"):
+        picture_file(ADDRESS, levels, "home")
+
+
+def test_a_data_set_with_a_home_gives_files() -> None:
+    samples = SyntheticSet(4, 40, 0).samples("gear").assign(split="test")
+    drawn, written = LabelledImages(samples)[0], LabelledImages(samples, home="home")[0]
+    assert is_drawn(drawn.image_path) and Path(written.image_path).is_file()
+    assert (drawn.image == written.image).all()

@@ -17,7 +17,7 @@ from torchvision.tv_tensors import Mask
 from anomalib_cops.data.images import MASK_ABOVE, read_image
 from anomalib_cops.data.pairs import read_pair
 from anomalib_cops.data.survey import rule_of
-from anomalib_cops.data.world import draw_address, is_drawn
+from anomalib_cops.data.world import draw_address, is_drawn, picture_file
 
 COLUMNS = (
     *("image_path", "label", "label_index", "mask_path", "split", "set", "category", "masked"),
@@ -35,10 +35,13 @@ class LabelledImages(AnomalibDataset):
             grey level of masks above which they are (127 if the column is not there); ``mask_values``: the levels that
             are anomalous, or "nonzero", where these were named (none if the column is not there).
         augmentations: Applied to image and mask together.
+        home: Where given, synthetic pictures are written as files below a folder of this name, and ``image_path`` is
+            the file; otherwise it is the address.
     """
 
-    def __init__(self, samples: DataFrame, augmentations: Transform | None = None) -> None:
+    def __init__(self, samples: DataFrame, augmentations: Transform | None = None, home: str | None = None) -> None:
         super().__init__(augmentations=augmentations)
+        self.home = home
         self.samples = samples
 
     # Synthetic pictures are no files, so the base class's check that all paths exist is left out.
@@ -70,6 +73,9 @@ class LabelledImages(AnomalibDataset):
         """
         row = self.samples.iloc[index]
         levels, anomalous = _read(row)
+        path = row.image_path
+        if self.home and is_drawn(path):
+            path = picture_file(path, levels, self.home)
         image = to_dtype(to_image(levels), torch.float32, scale=True)
         mask = None if anomalous is None else Mask(torch.from_numpy(anomalous.astype(np.uint8)))
         if self.augmentations and mask is None:
@@ -80,7 +86,7 @@ class LabelledImages(AnomalibDataset):
             image=image,
             gt_mask=mask,
             gt_label=torch.tensor(int(row.label_index)),
-            image_path=row.image_path,
+            image_path=path,
             mask_path=row.mask_path,
         )
 

@@ -1,7 +1,6 @@
 """Zero-shot transfer: train on the labelled images of one data set, test on data sets never seen."""
 
 import copy
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pandas as pd
 import torch
 from anomalib.data import AnomalibDataModule
 from anomalib.data.utils import Split
+from anomalib.visualization import Visualizer
 from lightning.pytorch.trainer.states import TrainerFn
 from pandas import DataFrame
 from torch.utils.data import DataLoader, RandomSampler
@@ -18,14 +18,16 @@ from torchvision.transforms.v2 import Transform
 from anomalib_cops.data.dataset import LabelledImages
 from anomalib_cops.data.learners import learns_from_normal_images, only_normal
 from anomalib_cops.data.masks import checked_values
+from anomalib_cops.data.picture_names import below, common_folder
 from anomalib_cops.data.published_set import PublishedSet
 from anomalib_cops.data.sets import Wanted, find_set
 from anomalib_cops.data.sides import Part, held_out, list_images, refuse_shared_images, share_out
 from anomalib_cops.data.survey import look_at_masks
-from anomalib_cops.data.world import SyntheticSet
+from anomalib_cops.data.visualizer import TransferVisualizer
+from anomalib_cops.data.world import SyntheticSet, address_of
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import register
-from anomalib_cops.processes import Share, place
+from anomalib_cops.processes import Share, place, processors
 
 _Given = str | dict[str, Any] | list[str | dict[str, Any]]
 
@@ -89,7 +91,7 @@ class ZeroShotTransfer(AnomalibDataModule):
             train_augmentations=train_augmentations,
             train_batch_size=train_batch_size,
             eval_batch_size=eval_batch_size,
-            num_workers=min(num_workers, _processors()),
+            num_workers=min(num_workers, processors()),
             seed=seed,
         )
         self.source = _several(source)
@@ -105,7 +107,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         self.train_data: LabelledImages
         self.val_data: LabelledImages
         self.test_data: LabelledImages
-        self._places: dict[str, tuple[str, str, str]] | None = None
+        self._names: dict[str, Path] | None = None
         self._looked_at: list[LabelledImages] = []
 
     @property
@@ -120,11 +122,12 @@ class ZeroShotTransfer(AnomalibDataModule):
 
     @property
     def target_datasets(self) -> dict[str, LabelledImages]:
-        """The test images by ``set/category``."""
+        """The test images by ``set/category``; their ``image_path`` is a file, also that of a synthetic picture."""
         self._need_setup()
         samples = self.test_data.samples
         keys = samples["set"] + "/" + samples["category"]
-        return {key: LabelledImages(samples[keys == key], self.test_data.augmentations) for key in self.targets}
+        augmentations = self.test_data.augmentations
+        return {key: LabelledImages(samples[keys == key], augmentations, self.name) for key in self.targets}
 
     @property
     def samples(self) -> DataFrame:
@@ -158,14 +161,17 @@ class ZeroShotTransfer(AnomalibDataModule):
         return single
 
     def picture_name(self, image_path: str) -> Path | None:
-        """A path for the picture of a test image: set, category, label and file name; nothing for other images."""
+        """A path for the picture of a test image: set, category, label, and the image's path below that label.
+
+        Nothing for other images. No two images have one path.
+        """
         self._need_setup()
-        if self._places is None:
-            samples = self.test_data.samples
-            names = zip(samples["set"], samples["category"], samples["label"], strict=True)
-            self._places = dict(zip(samples["image_path"], names, strict=True))
-        place = self._places.get(image_path)
-        return Path(*place, Path(image_path).name) if place else None
+        if self._names is None:
+            self._names = {}
+            for place, group in self.test_data.samples.groupby(["set", "category", "label"]):
+                folder = common_folder(group["image_path"])
+                self._names |= {path: Path(*place, below(folder, path)) for path in group["image_path"]}
+        return self._names.get(address_of(image_path))
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled in an order that depends on the seed only, not on what else drew random numbers.
@@ -190,9 +196,10 @@ class ZeroShotTransfer(AnomalibDataModule):
     def test_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """One loader, or two if some targets have masks and others do not: no batch mixes them."""
         samples = self.test_data.samples
+        home = self.name if self._needs_files() else None
         loaders = [
             DataLoader(
-                LabelledImages(samples[samples["masked"] == masked], self.test_data.augmentations),
+                LabelledImages(samples[samples["masked"] == masked], self.test_data.augmentations, home),
                 batch_size=self.eval_batch_size,
                 num_workers=self.num_workers,
                 collate_fn=self.external_collate_fn or self.test_data.collate_fn,
@@ -253,7 +260,7 @@ class ZeroShotTransfer(AnomalibDataModule):
                 "add a mask folder, choose other categories, or use it as a target."
             )
         refuse_shared_images(source, target)
-        self._places = None
+        self._names = None
         validation = held_out(source, self.val_fraction, self.seed or 0)
         self.train_data = LabelledImages(source[~validation].assign(split=Split.TRAIN.value))
         self.val_data = LabelledImages(source[validation].assign(split=Split.VAL.value))
@@ -265,6 +272,13 @@ class ZeroShotTransfer(AnomalibDataModule):
     def _create_val_split(self) -> None:
         """Held out in ``_setup``; the base class does not divide by category and may leave a label out."""
 
+    def _needs_files(self) -> bool:
+        """Whether somebody may open the paths of synthetic pictures: who predicts, or a visualizer that is not ours."""
+        return getattr(self.trainer, "predicting", False) or any(
+            isinstance(each, Visualizer) and not isinstance(each, TransferVisualizer)
+            for each in getattr(self.trainer, "callbacks", ())
+        )
+
     def _need_setup(self) -> None:
         if not hasattr(self, "test_data"):
             self.setup()
@@ -272,11 +286,6 @@ class ZeroShotTransfer(AnomalibDataModule):
 
 def _several(given: _Given) -> list[Wanted]:
     return [each if isinstance(each, dict) else str(each) for each in (given if isinstance(given, list) else [given])]
-
-
-def _processors() -> int:
-    """Those that this process may use; torch warns of more workers than these."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # Where this import is what loaded anomalib, its hook ran too early to see the class.

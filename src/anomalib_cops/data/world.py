@@ -1,11 +1,17 @@
 """The synthetic world as a data set: every picture has a path-like address and is drawn when it is asked for."""
 
+import os
 import re
-from pathlib import PurePosixPath
+import tempfile
+import threading
+import zlib
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pandas import DataFrame
+from PIL import Image
 
 from anomalib_cops.data import synthetic
 from anomalib_cops.errors import InputError, nearest
@@ -16,6 +22,8 @@ _ADDRESS = re.compile(
     r"/(?P<category>\w+)/(?P<kind>\w+)/(?P<index>\d+)\.png",
     re.ASCII,
 )
+
+_FILES = ("anomalib_cops", "pictures")
 
 
 class SyntheticSet:
@@ -88,3 +96,47 @@ def draw_address(path: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_
         level=match["level"] or "mixed",
     )
     return sample.image, sample.mask
+
+
+def picture_file(address: str, levels: npt.NDArray[np.uint8], home: str) -> str:
+    """Writes a synthetic picture as a PNG file, if it is not there yet, for those who open files.
+
+    Files are kept beside what torch.hub downloads, or where that cannot be written to, in the folder for temporary
+    files. Equal pictures are kept once, in a folder named by their content.
+
+    Args:
+        address: Of the picture; the file's path ends in it.
+        levels: RGB levels of shape (height, width, 3).
+        home: A folder right above the address. anomalib's own visualizer names pictures of results by what follows
+            the name of the datamodule.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: It can be written to neither place.
+    """
+    place = Path(*_FILES, f"{zlib.crc32(levels.tobytes()):08x}", home, address)
+    for cache in (torch.hub.get_dir(), tempfile.gettempdir()):
+        path = cache / place
+        unfinished = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")
+        try:
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(levels).save(unfinished, format="png")
+                os.replace(unfinished, path)
+        except OSError:
+            continue
+        return str(path)
+    raise InputError(
+        f"synthetic pictures cannot be written to {torch.hub.get_dir()}, where a visualizer would open them; set "
+        "TORCH_HOME to a folder that can be written to."
+    )
+
+
+def address_of(path: str) -> str:
+    """The address of a picture that ``picture_file`` wrote; any other path as it is."""
+    parts = PurePath(path).parts
+    length = len(PurePosixPath(_FORM).parts)
+    is_written = parts[-length - 4 : -length - 2] == _FILES
+    return PurePosixPath(*parts[-length:]).as_posix() if is_written else path

@@ -8,6 +8,7 @@ from typing import Any
 
 from anomalib.data import ImageBatch
 
+from anomalib_cops.data.world import address_of
 from anomalib_cops.errors import InputError
 from anomalib_cops.metrics.streaming import PixelCounts
 
@@ -44,7 +45,7 @@ class CategoryTally:
         """Count the images of a batch in their categories."""
         rows: dict[str, list[int]] = {}
         for row, path in enumerate(batch.image_path or ()):
-            rows.setdefault(self._places[str(path)], []).append(row)
+            rows.setdefault(self._places[address_of(str(path))], []).append(row)
         for category, chosen in rows.items():
             part = self._rows(batch, chosen)
             for metric in self._turn_to(category):

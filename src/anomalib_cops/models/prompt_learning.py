@@ -8,6 +8,7 @@ import torch
 from anomalib import LearningType
 from anomalib.data import Batch
 from anomalib.metrics import Evaluator
+from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from anomalib_cops.data.rereading import Rereader
@@ -21,9 +22,12 @@ from anomalib_cops.models.exporting import WholeExportMixin
 from anomalib_cops.models.fitting import FittingMixin, needs_anomalies
 from anomalib_cops.models.monitoring import check_precision, loss_name, provide_monitored
 from anomalib_cops.post_processing import TransferPostProcessor
+from anomalib_cops.prediction_report import PredictionReport
 from anomalib_cops.preprocessing import ClipPreProcessor
+from anomalib_cops.untrue_warning import hide_untrue_warning
 
 logger = logging.getLogger(__name__)
+hide_untrue_warning()
 
 
 class PromptLearningMixin(WholeExportMixin, FittingMixin):
@@ -120,14 +124,14 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):
         """The figures that papers report."""
         return paper_evaluator()
 
-    def configure_callbacks(self) -> Any:
-        """What anomalib's modules bring with them, after a look at what its readers made of the files."""
-        return [Rereader(), *super().configure_callbacks()]
-
     @classmethod
     def configure_visualizer(cls) -> TransferVisualizer:
         """Result pictures as anomalib draws them, also of images that are no files."""
         return TransferVisualizer()
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """What reads again what anomalib's readers clip, its own components, and what reports on predictions."""
+        return [Rereader(), *super().configure_callbacks(), PredictionReport(self.visualizer)]
 
     def setup(self, stage: str) -> None:
         """Check checkpoint and data before anything runs."""

@@ -12,6 +12,7 @@ from anomalib.visualization import Visualizer
 from torch import nn
 
 from anomalib_cops.data.rereading import datasets
+from anomalib_cops.data.world import address_of
 from anomalib_cops.feature_cache import CacheOptions
 from anomalib_cops.models.ada_clip.official import KEYS
 from anomalib_cops.models.ada_clip.settings import PRESETS, AdaCLIPSettings, check_traceable
@@ -128,7 +129,7 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
             return {}
         assert batch.image is not None
         paths = getattr(batch, "image_path", None) or [None] * len(batch.image)
-        return {"class_names": [self._category(path) for path in paths]}
+        return {"class_names": [self._category(path and address_of(path)) for path in paths]}
 
     def _category(self, path: str | None) -> str:
         """What the data says an image shows: its data set's samples by path, else the datamodule, else "object"."""
