@@ -76,12 +76,8 @@ COMMANDS: list[Run | Elsewhere] = [
     Elsewhere(r"make format", "tests/test_docs.py", "tables.main("),
     Elsewhere(r"pip (un)?install.*", "Makefile", "pip install"),
     Elsewhere(r"python -m anomalib_cops\.clip\.tiny\.train", "tests/test_tiny_training.py", "training.main("),
-    Run(
-        r"python -m anomalib_cops\.clip\.tiny\.evaluate",
-        "--pictures 2 --learned 4 --epochs 1 --seeds 1 --no-elpv",
-        (),
-        "AUROC",
-    ),
+    Elsewhere(r"python -m anomalib_cops\.clip\.tiny\.evaluate", "tests/test_tiny.py", "measure_subset("),
+    Elsewhere(r"python -m benchmark run", "tests/models/verbs.py", "cli.main("),
     Elsewhere(r"python -m benchmark speed", "tests/benchmark/test_speed.py", "speed"),
     Run(
         r"anomalib train .* --trainer.strategy ddp",

@@ -48,7 +48,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
     """Everything that commands and snippets name; the prompts were trained for a moment."""
     desk = tmp_path_factory.mktemp("desk")
     for name in ("mvtec", "visa"):
-        build(CATALOG[name], CATALOG[name].layouts[0], desk / "datasets")
+        build(CATALOG[name], CATALOG[name].layouts[-1], desk / "datasets")
     for number in range(3):
         for folder in ("my_images", "images", "folder_of_images", "ok", "my_parts/good"):
             save(desk / folder / f"{number}.png", picture(number, (60, 50)))
