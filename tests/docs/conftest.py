@@ -56,6 +56,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
             save(desk / folder / f"{number}.png", picture(10 + number, (60, 50)))
         for folder in ("masks", "my_parts/mask"):
             save(desk / folder / f"{number}.png", spot((60, 50)))
+    shutil.copytree(desk / "my_parts", desk / "few/my_parts")
     _prepare_as_official_code_does(desk)
     for block in all_blocks("yaml"):
         (desk / CONFIGURATIONS[block.page]).write_text(block.text)
