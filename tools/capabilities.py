@@ -54,7 +54,8 @@ ROWS = {
 _NO_CLUSTERS_IN_A_GRAPH = Cell(
     within=1e-4,
     settings={"fusion": False},
-    refusal="AdaCLIP clusters patches by k-means, which no exported graph can do; set fusion=False to export it.",
+    refusal="AdaCLIP clusters patches by k-means, which no exported graph can do; set fusion=False to export it to "
+    "ONNX or OpenVINO.",
 )
 OTHERWISE = {
     ("AdaCLIP", EXPORTS["onnx"]): _NO_CLUSTERS_IN_A_GRAPH,

@@ -1,5 +1,6 @@
 """Every cell of the table of capabilities is what docs/models.md says."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def subject(trained: Trained, images: Path) -> Subject:
-    return Subject(trained, next(trained.folder.rglob("*.safetensors")), images)
+def subject(trained: Trained, exported: Callable[[str], Path], images: Path) -> Subject:
+    return Subject(trained, next(trained.folder.rglob("*.safetensors")), exported, images)
 
 
 @pytest.fixture(scope="session")
