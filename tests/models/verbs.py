@@ -97,19 +97,18 @@ def resume(subject: Subject, folder: Path, settings: Settings) -> None:
 def validate(subject: Subject, folder: Path, settings: Settings) -> Tensor:
     model = subject.made(**settings)
     before = model.post_processor.image_threshold.clone()
-    run = engine(folder)
-    run.validate(model, datamodule=transfer())
+    engine(folder).validate(model, datamodule=transfer())
     assert torch.equal(model.post_processor.image_threshold, before)
-    return _joined(run.predict(model, data_path=subject.images))
+    return _joined(predict(model, folder, subject.images))
 
 
 def test(subject: Subject, folder: Path, settings: Settings, **trainer: Any) -> Tensor:
-    model, run = subject.made(**settings), engine(folder, **trainer)
-    (figures,) = run.test(model, datamodule=few() if trainer else transfer(), verbose=False)
+    model = subject.made(**settings)
+    (figures,) = engine(folder, **trainer).test(model, datamodule=few() if trainer else transfer(), verbose=False)
     assert {"image_AUROC", "pixel_AUPRO"} <= set(figures) and np.isfinite(list(figures.values())).all()
     known = {} if trainer else subject.trained.figures
     assert all(value == known[name] for name, value in figures.items() if name in known)
-    return _joined(run.predict(model, data_path=subject.images))
+    return _joined(engine(folder, **trainer).predict(model, data_path=subject.images))
 
 
 def export(subject: Subject, folder: Path, settings: Settings, kind: str) -> Tensor:
