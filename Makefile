@@ -36,7 +36,7 @@ towers: $(INSTALLED)
 $(INSTALLED): pyproject.toml $(wildcard hook/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --editable '.[benchmark,demo,dev]'
+	$(RUN) -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
 clean:

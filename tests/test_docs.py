@@ -90,7 +90,7 @@ def test_generated_tables_are_fresh(capsys):
 
 def test_a_changed_figure_makes_the_table_stale(tmp_path, monkeypatch):
     (tmp_path / "docs/results").mkdir(parents=True)
-    for page in ("benchmark.md", "speed.md", "results/speed.json"):
+    for page in ("benchmark.md", "models.md", "speed.md", "results/speed.json"):
         shutil.copy(ROOT / "docs" / page, tmp_path / "docs" / page)
     shutil.copytree(ROOT / "benchmark/results/cells", tmp_path / "benchmark/results/cells")
     source = (ROOT / "docs/results/demo.json").read_text()
@@ -104,18 +104,3 @@ def test_a_changed_figure_makes_the_table_stale(tmp_path, monkeypatch):
     (cell, *_) = (tmp_path / "benchmark/results/cells/cops").rglob("*synthetic--synthetic*.json")
     cell.write_text(re.sub(r'"I-AUROC": 0\.(\d)', r'"I-AUROC": 0.0\1', cell.read_text()))
     assert tables.main(["--check"]) == 1
-
-
-def test_readme_snippet_runs(tmp_path, monkeypatch):
-    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    exec(compile(snippet, "README.md", "exec"), names)  # noqa: S102 (our own page)
-    assert names["zero_shot"].has_trained_weights
-    assert (tmp_path / "cops.safetensors").is_file()
-
-
-def test_make_targets_of_the_readme_exist():
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"\bmake (\w+)", (ROOT / "README.md").read_text()):
-        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target

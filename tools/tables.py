@@ -2,7 +2,7 @@
 
 Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote, ``docs/results/speed.json``
 of what ``python -m benchmark speed`` wrote, ``benchmark/results`` of ``python -m benchmark run quick``. What is said of
-data sets is made from their declarations.
+data sets is made from their declarations, what methods can do from the table that a test goes through.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from benchmark.render import TINY, board_provenance, markdown_table, remarks
 from benchmark.reported import load_reported
 from benchmark.store import Store
 from benchmark.tables import ablation, overview, published
+from tools.capabilities import capability_table
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "AUPRO")
@@ -98,6 +99,7 @@ def tables() -> list[tuple[str, str, str]]:
         ("README.md", "demo", demo_table(demo)),
         ("README.md", "benchmark", benchmark_tables(board, whole=False)),
         ("README.md", "speed", speed_table.summary(speed)),
+        ("docs/models.md", "capabilities", capability_table()),
         ("docs/speed.md", "speed", speed_table.tables(speed)),
         ("docs/benchmark.md", "benchmark", benchmark_tables(board, whole=True)),
         ("docs/benchmark.md", "published", published_tables()),

@@ -1,6 +1,7 @@
 """A small encoder, models that were trained for a moment, and pictures to use them on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import jaxtyping
@@ -13,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from anomalib_cops.plugin import MODELS
-from tests.models.cases import SIDE, encoder, lightning_class
+from tests.models.cases import CASES, SIDE, encoder, lightning_class
 from tests.models.runs import Trained, engine, transfer
 
 
@@ -50,6 +51,21 @@ def train_for_a_moment(name: str, folder: Path) -> Trained:
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A model of every method, trained for one epoch on the embedded tiny CLIP."""
     return train_for_a_moment(request.param, tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The trained model as a file of some kind ("torch", "onnx", "openvino"), made once, as that takes long."""
+    weights = trained.model.save_weights(tmp_path_factory.mktemp("weights") / "w.safetensors")
+
+    @cache
+    def export(kind: str) -> Path:
+        settings = {} if kind == "torch" else CASES[trained.name].exportable
+        model = lightning_class(trained.name)(weights=str(weights), visualizer=False, **settings)
+        folder = tmp_path_factory.mktemp(kind)
+        return engine(folder).export(model, kind, export_root=folder)
+
+    return export
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,10 @@ from typing import Any
 
 from anomalib.data import ImageBatch
 from anomalib.engine import Engine
-from torch import Tensor
+from torch import Tensor, zeros
 
 from anomalib_cops import ZeroShotTransfer
+from tests.models.cases import method
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,14 @@ def transfer(**options: object) -> ZeroShotTransfer:
 
 def predict(model: Any, folder: Path, images: Path) -> list[ImageBatch]:
     return engine(folder).predict(model, data_path=images)
+
+
+def official_checkpoint(name: str, model: Any) -> dict[str, Any]:
+    """What the official code would have saved of a method's trained part."""
+    keys, state = method(name).keys, model.trained_state()
+    official: dict[str, Any] = {key: zeros(shape) for key, shape in keys.unused(state).items()}
+    for ours, value in state.items():
+        if not ours.startswith(keys.optional):
+            for index, key in enumerate(keys.names(ours)):
+                official[key] = value[index] if ours in keys.stacked else value
+    return {keys.entry: official} if keys.entry else official

@@ -13,7 +13,7 @@ from PIL import Image
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import MODELS
 from tests.models.cases import lightning_class, method
-from tests.models.runs import Trained, engine, predict, transfer
+from tests.models.runs import Trained, engine, official_checkpoint, predict, transfer
 
 
 def test_training_changes_prompts_and_not_one_bit_of_the_encoder(trained: Trained) -> None:
@@ -144,23 +144,11 @@ def test_get_model_by_name_and_by_path(name: str) -> None:
         assert isinstance(get_model({"class_path": path, "init_args": {"backbone": "tiny"}}), kind)
 
 
-def official_checkpoint(trained: Trained) -> dict[str, torch.Tensor]:
-    """What the official code would have saved."""
-    keys, state = method(trained.name).keys, trained.model.trained_state()
-    official = {name: torch.zeros(shape) for name, shape in keys.unused(state).items()}
-    for name, value in state.items():
-        if not name.startswith(keys.optional):
-            for index, key in enumerate(keys.names(name)):
-                official[key] = value[index] if name in keys.stacked else value
-    return official
-
-
 def test_official_checkpoint_loads_and_gives_the_same_scores(
     trained: Trained, image_folder: Path, tmp_path: Path
 ) -> None:
-    keys, official = method(trained.name).keys, official_checkpoint(trained)
     path = tmp_path / "epoch.pth"
-    torch.save({keys.entry: official} if keys.entry else official, path)
+    torch.save(official_checkpoint(trained.name, trained.model), path)
     restored = lightning_class(trained.name)(backbone="tiny", weights=str(path), visualizer=False)
     restored.post_processor = trained.model.post_processor
     assert restored.has_trained_weights
@@ -170,13 +158,14 @@ def test_official_checkpoint_loads_and_gives_the_same_scores(
 
 
 def test_official_keys_must_match_both_ways(trained: Trained, tmp_path: Path) -> None:
-    keys, official = method(trained.name).keys, official_checkpoint(trained)
-    kind = lightning_class(trained.name)
+    kind, entry = lightning_class(trained.name), method(trained.name).keys.entry
+    official = official_checkpoint(trained.name, trained.model)
+    official = official[entry] if entry else official
     first, second, *_ = sorted(name for name in official if official[name].ndim == 2)
     changed = {**official, "surplus": torch.zeros(2), second: torch.zeros(1, 1)}
     del changed[first]
     path = tmp_path / "epoch.pth"
-    torch.save({keys.entry: changed} if keys.entry else changed, path)
+    torch.save({entry: changed} if entry else changed, path)
     with pytest.raises(InputError) as caught:
         kind(backbone="tiny", weights=str(path))
     message = str(caught.value)

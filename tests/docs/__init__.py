@@ -1,0 +1,1 @@
+"""Whatever the docs tell a reader to type, typed."""

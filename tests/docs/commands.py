@@ -1,0 +1,147 @@
+"""How every command of the docs is run here, or which other test runs it.
+
+The first entry whose pattern fits a whole command counts. A new command of a known kind needs no entry.
+"""
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from tests.docs.pages import ROOT
+
+TINY = "--model.backbone tiny --model.epochs 1"
+FEW = "--data.synthetic_samples 4 --data.synthetic_size 64 --data.num_workers 0"
+ONE_EACH = "--data.source_categories [{}] --data.target_categories [{}]"
+TRAINED = ("results/**/weights/lightning/model.ckpt", "results/**/weights/*.safetensors")
+FIGURES = r"image_AUROC.*pixel_AUPRO"
+
+WORDS = {
+    "METHOD": "anomaly_clip",
+    "FIXTURE.npz": str(ROOT / "tests/parity/golden/{}.npz"),
+    "ROOT": "datasets",
+    "[NAME]": "mvtec",
+    "NAME": "visa",
+    "DIR": "unpacked",
+    "/data": "./datasets",
+    "…": "",
+}
+"""What is typed for a placeholder; {} is the method that the command names."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A command that is run here.
+
+    Attributes:
+        pattern: of the command.
+        add: further arguments, which make it small; of an argument that is given twice, the last counts.
+        leaves: patterns of files; it leaves at least one of each in the working folder.
+        says: regular expression of what it prints.
+        installed: run by the installed program, as a shell does; else in a process that was forked.
+    """
+
+    pattern: str
+    add: str = ""
+    leaves: tuple[str, ...] = ()
+    says: str = ""
+    installed: bool = False
+
+    def words(self, command: str) -> list[str]:
+        """What is typed."""
+        given = shlex.split(command)
+        words = [WORDS.get(word, word) for word in given]
+        method = next((word for word in words if (ROOT / f"tests/parity/golden/{word}.npz").exists()), "")
+        return [word.format(method) if "{}" in word else word for word in words if word] + shlex.split(self.add)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A command that takes too long, or that changes the environment.
+
+    Attributes:
+        pattern: of the command.
+        where: the file that runs it.
+        by: what in that file does.
+    """
+
+    pattern: str
+    where: str
+    by: str
+
+
+COMMANDS: list[Run | Elsewhere] = [
+    Elsewhere(r"make demo", "tests/test_demo.py", "demo.main("),
+    Elsewhere(r"make test", ".ci/run", "make test"),
+    Elsewhere(r"make check", ".ci/run", "make lint"),
+    Elsewhere(r"make format", "tests/test_docs.py", "tables.main("),
+    Elsewhere(r"pip (un)?install.*", "Makefile", "pip install"),
+    Elsewhere(r"python -m anomalib_cops\.clip\.tiny\.train", "tests/test_tiny_training.py", "training.main("),
+    Elsewhere(r"python -m anomalib_cops\.clip\.tiny\.evaluate", "tests/test_tiny.py", "measure_subset("),
+    Elsewhere(r"python -m benchmark run", "tests/models/verbs.py", "cli.main("),
+    Elsewhere(r"python -m benchmark speed", "tests/benchmark/test_speed.py", "speed"),
+    Run(
+        r"anomalib train .* --trainer.strategy ddp",
+        f"{TINY} {FEW} {ONE_EACH.format('leather', 'screw')}",
+        TRAINED,
+        FIGURES,
+        installed=True,
+    ),
+    Run(
+        r"anomalib train .* --data.source visa --data.target mvtec .*",
+        f"{TINY} {FEW} {ONE_EACH.format('candle', 'bottle')}",
+        TRAINED,
+        FIGURES,
+    ),
+    Run(
+        r"anomalib train .* --data.source visa .*\[mvtec, ./my_parts\].*",
+        f"{TINY} {FEW} {ONE_EACH.format('candle', 'bottle,my_parts')}",
+        TRAINED,
+        FIGURES,
+    ),
+    Run(
+        r"anomalib train .* --model.feature_cache ./features .* --data.source visa",
+        f"{TINY} {FEW} --data.root ./datasets {ONE_EACH.format('candle', 'screw')}",
+        (*TRAINED, "features/**/*.mdb"),
+        FIGURES,
+    ),
+    Run(
+        r"anomalib train .* --data.target .*", f"{TINY} {FEW} --data.source_categories [leather]", TRAINED, FIGURES
+    ),
+    Run(
+        r"(anomalib|anomalib-cops) train .*",
+        f"{TINY} --data ZeroShotTransfer {FEW} {ONE_EACH.format('leather', 'screw')}",
+        TRAINED,
+        FIGURES,
+    ),
+    Run(
+        r"anomalib test .* --data ZeroShotTransfer",
+        f"{FEW} --data.target_categories [screw]",
+        (),
+        FIGURES,
+        installed=True,
+    ),
+    Run(r"anomalib predict .* --data folder_of_images", "", ("results/**/images/**/*.png",), installed=True),
+    Run(r"anomalib predict .*", "", ("results/**/images/**/*.png",)),
+    Run(r"anomalib export .* --export_type onnx", "", ("results/**/model.onnx",), installed=True),
+    Run(r"anomalib benchmark --config experiment.yaml", "", ("runs/**/*.csv",), installed=True),
+    Run(r"python -m anomalib_cops\.data check ROOT", "", (), "mvtec"),
+    Run(r"python -m anomalib_cops\.data layout .*", "", (), "ground_truth"),
+    Run(r"python -m anomalib_cops\.data unpack A.zip DIR", "", ("unpacked/01/good/*.png",)),
+    Run(r"python -m tests\.parity", "anomaly_clip " + WORDS["FIXTURE.npz"].format("anomaly_clip"), (), "ok"),
+    Run(r"python -m tests\.parity .* FIXTURE.npz", "", (), "ok"),
+    Run(r"python -m benchmark run .* --dry-run", "", (), "cells"),
+    Run(r"python -m benchmark run (paper|my.yaml) .*|cops-benchmark run quick", "--dry-run", (), "cells"),
+    Run(
+        r"python -m benchmark run quick .*",
+        "--methods [AnomalyCLIP] --output new --root ./few",
+        ("new/cells/**/*.json", "new/trained/**/*.safetensors"),
+        "categories tested",
+    ),
+    Run(r"python -m benchmark table", "", (), "AnomalyCLIP"),
+    Run(r"python -m benchmark report", "", ("results/benchmark/report.html",)),
+]
+
+
+def entry_for(command: str) -> Run | Elsewhere | None:
+    """The entry that says how a command is run."""
+    return next((entry for entry in COMMANDS if re.fullmatch(entry.pattern, command)), None)

@@ -1,0 +1,95 @@
+"""What a reader has at hand: data sets, pictures, configurations, prompts that were trained, weights of the authors."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from anomalib_cops.data.catalog import CATALOG
+from anomalib_cops.published import PUBLISHED
+from tests.data.conftest import picture, save, spot
+from tests.data.replicas import build
+from tests.docs.pages import ROOT, all_blocks
+from tests.docs.reader import type_snippet
+from tests.models.cases import lightning_class
+from tests.models.runs import official_checkpoint
+
+CONFIGURATIONS = {"docs/benchmark.md": "my.yaml", "docs/plugin.md": "experiment.yaml"}
+"""What the configuration on a page is called in its commands."""
+TRAINING = """
+from anomalib.engine import Engine
+from anomalib_cops import CoPS, ZeroShotTransfer
+
+model = CoPS(backbone="tiny", epochs=1, visualizer=False)
+few = dict(synthetic_samples=4, synthetic_size=64, num_workers=0)
+Engine(logger=False).fit(model, datamodule=ZeroShotTransfer(source_categories=["leather"], **few))
+model.save_weights("cops.safetensors")
+"""
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reader's cache of torch, with checkpoints of the authors in the shapes of the tiny CLIP."""
+    home = tmp_path_factory.mktemp("torch")
+    folder = home / "hub/checkpoints/anomalib_cops"
+    folder.mkdir(parents=True)
+    for name, entries in PUBLISHED.items():
+        torch.save(official_checkpoint(name, lightning_class(name)(backbone="tiny", seed=0)), folder / "official.pth")
+        for published in entries:
+            shutil.copy(folder / "official.pth", folder / f"{name}_{published}.pth")
+    return home
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
+    """Everything that commands and snippets name; the prompts were trained for a moment."""
+    desk = tmp_path_factory.mktemp("desk")
+    for name in ("mvtec", "visa"):
+        build(CATALOG[name], CATALOG[name].layouts[-1], desk / "datasets")
+    for number in range(3):
+        for folder in ("my_images", "images", "folder_of_images", "ok", "my_parts/good"):
+            save(desk / folder / f"{number}.png", picture(number, (60, 50)))
+        for folder in ("nok", "my_parts/defect"):
+            save(desk / folder / f"{number}.png", picture(10 + number, (60, 50)))
+        for folder in ("masks", "my_parts/mask"):
+            save(desk / folder / f"{number}.png", spot((60, 50)))
+    shutil.copytree(desk / "my_parts", desk / "few/my_parts")
+    _prepare_as_official_code_does(desk)
+    for block in all_blocks("yaml"):
+        (desk / CONFIGURATIONS[block.page]).write_text(block.text)
+    outcome = type_snippet(TRAINING, desk, home)
+    assert outcome.sound, outcome.shown
+    shutil.rmtree(desk / "results")
+    return desk
+
+
+def _prepare_as_official_code_does(desk: Path) -> None:
+    shutil.copytree(desk / "my_parts", desk / "BTAD/01")
+    images = [(f"01/{kind}/{n}.png", kind) for kind in ("good", "defect") for n in range(3)]
+    entries = [
+        {
+            "img_path": path,
+            "mask_path": path.replace("defect", "mask") if kind == "defect" else "",
+            "cls_name": "01",
+            "specie_name": kind,
+            "anomaly": int(kind == "defect"),
+        }
+        for path, kind in images
+    ]
+    (desk / "BTAD/meta.json").write_text(json.dumps({"train": {}, "test": {"01": entries}}))
+    with zipfile.ZipFile(desk / "A.zip", "w") as archive:
+        for path, _ in images:
+            archive.write(desk / "BTAD" / path, path)
+
+
+@pytest.fixture
+def here(desk: Path, tmp_path: Path) -> Path:
+    """A folder with all of that, in which results are one's own; those of a benchmark are there."""
+    for each in desk.iterdir():
+        (tmp_path / each.name).symlink_to(each)
+    (tmp_path / "results/benchmark").mkdir(parents=True)
+    (tmp_path / "results/benchmark/cells").symlink_to(ROOT / "benchmark/results/cells")
+    return tmp_path

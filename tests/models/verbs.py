@@ -1,0 +1,198 @@
+"""Everything that can be done with a method, done once on little, for the table of capabilities."""
+
+import json
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from contextlib import chdir
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import openvino
+import pandas as pd
+import torch
+import yaml
+from anomalib.deploy import TorchInferencer
+from anomalib.pipelines import Benchmark
+from PIL import Image
+from torch import Tensor
+
+from anomalib_cops import ZeroShotTransfer
+from benchmark import cli
+from tests.models.cases import CASES, lightning_class
+from tests.models.runs import Trained, engine, predict, transfer
+from tools import capabilities as can
+
+Settings = Mapping[str, Any]
+Verb = Callable[["Subject", Path, Settings], Tensor | None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A method that has been trained for one epoch.
+
+    Attributes:
+        trained: how.
+        weights: what that left.
+        exported: it as a file of some kind, with the settings that this needs.
+        images: a folder of pictures of the model's own size.
+    """
+
+    trained: Trained
+    weights: Path
+    exported: Callable[[str], Path]
+    images: Path
+
+    def made(self, **settings: Any) -> Any:
+        """A model with the trained prompts."""
+        return lightning_class(self.trained.name)(weights=str(self.weights), visualizer=False, **settings)
+
+    def fresh(self, **settings: Any) -> Any:
+        """A model that is to be trained."""
+        return lightning_class(self.trained.name)(backbone="tiny", epochs=1, seed=0, visualizer=False, **settings)
+
+    def scores(self, folder: Path, **settings: Any) -> Tensor:
+        """What ``predict`` says of the pictures; shape (pictures,)."""
+        return _joined(predict(self.made(**settings), folder, self.images))
+
+    def pictures(self) -> np.ndarray:
+        """The pictures as exported models take them: shape (pictures, 3, height, width), in [0, 1]."""
+        levels = [np.asarray(Image.open(path)) for path in sorted(self.images.iterdir())]
+        return (np.stack(levels).transpose(0, 3, 1, 2) / 255).astype(np.float32)
+
+
+def few() -> ZeroShotTransfer:
+    """Four pictures to train and four to test."""
+    return transfer(source_categories=["leather"], synthetic_samples=4)
+
+
+def _joined(batches: Any) -> Tensor:
+    return torch.cat([batch.pred_score.flatten() for batch in batches]).float()
+
+
+def _sound(model: Any) -> None:
+    assert all(torch.isfinite(value).all() for value in model.trained_state().values())
+
+
+def train(subject: Subject, folder: Path, settings: Settings, **trainer: Any) -> None:
+    model = subject.fresh(**settings)
+    before = {name: value.clone() for name, value in model.trained_state().items()}
+    engine(folder, **trainer).fit(model, datamodule=few())
+    _sound(model)
+    assert any(not torch.equal(value, before[name]) for name, value in model.trained_state().items())
+    assert list(folder.rglob("*.safetensors"))
+
+
+def resume(subject: Subject, folder: Path, settings: Settings) -> None:
+    model, run = subject.fresh(**settings), engine(folder, max_epochs=2)
+    run.train(model, datamodule=few(), ckpt_path=subject.trained.engine.best_model_path)
+    assert run.trainer.current_epoch == 2
+    _sound(model)
+    before = subject.trained.model.trained_state()
+    assert any(not torch.equal(value, before[name]) for name, value in model.trained_state().items())
+
+
+def validate(subject: Subject, folder: Path, settings: Settings) -> Tensor:
+    model = subject.made(**settings)
+    before = model.post_processor.image_threshold.clone()
+    engine(folder).validate(model, datamodule=transfer())
+    assert torch.equal(model.post_processor.image_threshold, before)
+    return _joined(predict(model, folder, subject.images))
+
+
+def test(subject: Subject, folder: Path, settings: Settings, **trainer: Any) -> Tensor:
+    model = subject.made(**settings)
+    (figures,) = engine(folder, **trainer).test(model, datamodule=few() if trainer else transfer(), verbose=False)
+    assert {"image_AUROC", "pixel_AUPRO"} <= set(figures) and np.isfinite(list(figures.values())).all()
+    known = {} if trainer else subject.trained.figures
+    assert all(value == known[name] for name, value in figures.items() if name in known)
+    return _joined(engine(folder, **trainer).predict(model, data_path=subject.images))
+
+
+def export(subject: Subject, folder: Path, settings: Settings, kind: str) -> Tensor:
+    if settings == CASES[subject.trained.name].exportable or kind == "torch":
+        path = subject.exported(kind)
+    else:
+        path = engine(folder).export(subject.made(**settings), kind, export_root=folder)
+    return torch.from_numpy(RUNTIMES[kind](path, subject.pictures())).flatten()
+
+
+def _run_torch(path: Path, pictures: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        found = TorchInferencer(path, device="cpu").model(torch.from_numpy(pictures))
+    return found.pred_score.numpy()
+
+
+def _run_onnx(path: Path, pictures: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(path)
+    (scores,) = session.run(["pred_score"], {session.get_inputs()[0].name: pictures})
+    return scores
+
+
+def _run_openvino(path: Path, pictures: np.ndarray) -> np.ndarray:
+    model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return np.array(model(pictures)["pred_score"])
+
+
+RUNTIMES = {"torch": _run_torch, "onnx": _run_onnx, "openvino": _run_openvino}
+
+
+def host_benchmark(subject: Subject, folder: Path, settings: Settings) -> None:
+    few_pictures = {"synthetic_samples": 4, "synthetic_size": 64, "num_workers": 0}
+    some = {"source_categories": ["leather"], "target_categories": ["carpet"], **few_pictures}
+    model = {"class_path": subject.trained.name, "init_args": {"backbone": "tiny", "epochs": 1, **settings}}
+    experiment = {"seed": 0, "model": model, "data": {"class_path": "ZeroShotTransfer", "init_args": some}}
+    (folder / "experiment.yaml").write_text(yaml.safe_dump({"accelerator": "cpu", "benchmark": experiment}))
+    with chdir(folder):
+        Benchmark().run(Namespace(config="experiment.yaml"))
+    (path,) = folder.rglob("results.csv")
+    assert np.isfinite(pd.read_csv(path)[["image_AUROC", "pixel_AUPRO"]]).all(axis=None)
+
+
+def own_benchmark(subject: Subject, folder: Path, settings: Settings) -> None:
+    matrix = {
+        "backbone": "tiny",
+        "seeds": [0],
+        "data": {"synthetic_samples": 4, "synthetic_size": 64, "num_workers": 0},
+        "methods": [{"name": "it", "model": subject.trained.name, "options": {"epochs": 1, **settings}}],
+        "transfers": [
+            {
+                "source": "synthetic",
+                "source_categories": ["leather"],
+                "targets": ["synthetic"],
+                "target_categories": ["carpet"],
+            }
+        ],
+    }
+    (folder / "matrix.yaml").write_text(yaml.safe_dump(matrix))
+    assert cli.main(["run", str(folder / "matrix.yaml"), "--output", str(folder / "out")]) == 0
+    (path,) = (folder / "out/cells").rglob("*.json")
+    (category,) = json.loads(path.read_text())["categories"].values()
+    assert {"I-AUROC", "AUPRO"} <= set(category["scores"]) and np.isfinite(list(category["scores"].values())).all()
+
+
+def in_precision(verb: Callable[..., Tensor | None], precision: str) -> Verb:
+    return lambda subject, folder, settings: verb(subject, folder, settings, precision=precision)
+
+
+def to_kind(kind: str) -> Verb:
+    return lambda subject, folder, settings: export(subject, folder, settings, kind)
+
+
+VERBS: dict[str, Verb] = {
+    can.TRAIN: train,
+    can.RESUME: resume,
+    can.VALIDATE: validate,
+    can.TEST: test,
+    can.PREDICT: lambda subject, folder, settings: subject.scores(folder, **settings),
+    **{row: to_kind(kind) for kind, row in can.EXPORTS.items()},
+    can.HOST_BENCHMARK: host_benchmark,
+    can.BENCHMARK: own_benchmark,
+    can.CACHE: lambda subject, folder, settings: train(
+        subject, folder, {**settings, "feature_cache": str(folder / "features")}
+    ),
+    **{row: in_precision(train, precision) for precision, row in can.TRAIN_IN.items()},
+    **{row: in_precision(test, precision) for precision, row in can.USE_IN.items()},
+}

@@ -1,0 +1,98 @@
+"""What every method can do: printed in docs/models.md, done cell by cell in tests/models/test_capabilities.py."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from anomalib_cops.plugin import MODELS
+
+PRECISIONS = ("bf16-mixed", "16-mixed", "bf16-true", "16-true")
+"""Besides ``32-true``, the default, in which everything else is done."""
+TRAIN, RESUME, VALIDATE, TEST, PREDICT = "train", "train --ckpt_path", "validate", "test", "predict"
+EXPORTS = {kind: f"export --export_type {kind}" for kind in ("torch", "onnx", "openvino")}
+HOST_BENCHMARK, BENCHMARK, CACHE = "anomalib benchmark", "python -m benchmark run", "train --model.feature_cache"
+TRAIN_IN = {precision: f"train --trainer.precision {precision}" for precision in PRECISIONS}
+USE_IN = {precision: f"test, predict --trainer.precision {precision}" for precision in PRECISIONS}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method doing one thing.
+
+    Attributes:
+        within: how far scores, in [0, 1], may be from those of ``predict`` in float32; None where prompts change.
+        settings: it works with these only; empty if with all.
+        refusal: what is said otherwise; empty if it always works.
+    """
+
+    within: float | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    refusal: str = ""
+
+    @property
+    def works(self) -> bool:
+        """Whether it does at all."""
+        return not self.refusal or bool(self.settings)
+
+
+ROWS = {
+    TRAIN: Cell(),
+    RESUME: Cell(),
+    VALIDATE: Cell(within=0),
+    TEST: Cell(within=0),
+    PREDICT: Cell(within=0),
+    EXPORTS["torch"]: Cell(within=1e-5),
+    EXPORTS["onnx"]: Cell(within=1e-4),
+    EXPORTS["openvino"]: Cell(within=1e-4),
+    HOST_BENCHMARK: Cell(),
+    BENCHMARK: Cell(),
+    CACHE: Cell(),
+    **{row: Cell() for row in TRAIN_IN.values()},
+    **{row: Cell(within=0.05) for row in USE_IN.values()},
+}
+"""What holds for every method that is not in ``OTHERWISE``."""
+
+_NO_CLUSTERS_IN_A_GRAPH = Cell(
+    within=1e-4,
+    settings={"fusion": False},
+    refusal="AdaCLIP clusters patches by k-means, which no exported graph can do; set fusion=False to export it to "
+    "ONNX or OpenVINO.",
+)
+OTHERWISE = {
+    ("AdaCLIP", EXPORTS["onnx"]): _NO_CLUSTERS_IN_A_GRAPH,
+    ("AdaCLIP", EXPORTS["openvino"]): _NO_CLUSTERS_IN_A_GRAPH,
+    ("AdaCLIP", CACHE): Cell(
+        refusal="AdaCLIP puts prompts into the image tower, so its features change in every step and cannot be cached; "
+        "leave feature_cache out."
+    ),
+    **{
+        (name, TRAIN_IN["16-true"]): Cell(
+            refusal="precision=16-true is good for tests and predictions, but in training the gradients' squares are "
+            "too small for float16 and the prompts become NaN; train with 16-mixed, bf16-mixed or bf16-true."
+        )
+        for name in MODELS
+    },
+}
+
+
+def cell(name: str, row: str) -> Cell:
+    """What holds for a method in a row."""
+    return OTHERWISE.get((name, row), ROWS[row])
+
+
+def capability_table() -> str:
+    """Markdown: a column per method, a row per thing to do, and what is said where something is refused."""
+    table = [["", *MODELS, "scores move by"], ["---"] * (len(MODELS) + 2)]
+    for row, usual in ROWS.items():
+        moved = "" if usual.within is None else f"at most {usual.within:g}" if usual.within else "nothing"
+        table.append([f"`{row}`", *(_words(cell(name, row)) for name in MODELS), moved])
+    lines = [f"| {' | '.join(cells)} |" for cells in table]
+    refusals = dict.fromkeys(f"- {each.refusal}" for each in OTHERWISE.values())
+    return "\n".join([*lines, "", "Anything else is refused in these words:", "", *refusals])
+
+
+def _words(found: Cell) -> str:
+    if not found.works:
+        return "no"
+    if found.settings:
+        return "with " + ", ".join(f"`{name}={value}`" for name, value in found.settings.items())
+    return "yes"
