@@ -86,7 +86,7 @@ class WeightFile:
             "format_version": str(FORMAT_VERSION),
             "version": self.version,
             "method": self.method,
-            # Versions before 0.2 read these two and not the encoder's identity.
+            # Earlier versions read these two and not the identity of the encoder.
             "backbone": self.encoder.backbone,
             "image_size": str(self.encoder.image_size),
             **{name: json.dumps(value, sort_keys=True) for name, value in plain.items()},
