@@ -63,9 +63,8 @@ def ready_weights(training: Training) -> ReadyWeights | None:
         return ReadyWeights(name, f"sha256:{file_digest(path)}", file.trained_on or _stated(training), file=file)
     if not path.is_file():
         raise InputError(f"The weight file {path} does not exist; check the path given as weights.")
-    recognised = published.recognise(model, path)
-    if recognised is not None:
-        known = recognised[1]
+    known = published.recognise(model, path)
+    if known is not None:
         return ReadyWeights(name, known.digest, _sets(known.trained_on))
     return ReadyWeights(name, f"sha256:{file_digest(path)}", _stated(training))
 

@@ -6,7 +6,7 @@ numbers of the package's version: a release that changes the third computes the 
 
 import inspect
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from enum import Enum
 from functools import cache
 from importlib import metadata
@@ -16,6 +16,7 @@ from typing import Any
 from anomalib_cops import __version__
 from anomalib_cops.clip import native_image_size, tiny
 from anomalib_cops.clip.load import TINY, model_config, trained_with_quick_gelu
+from anomalib_cops.errors import InputError
 from anomalib_cops.models.assembly import (
     DEFAULT_BACKBONE,
     DEFAULT_PRESET,
@@ -30,7 +31,7 @@ from anomalib_cops.plugin import MODELS
 
 from . import models
 from .cells import Training
-from .ready import ReadyWeights
+from .ready import ReadyWeights, ready_weights
 from .store import file_digest
 
 START = tuple(each.name for each in fields(Start))
@@ -50,7 +51,7 @@ def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
     if training.model not in MODELS:
         home = cls.__module__.partition(".")[0]
         return {"settings": _arguments(cls, training.options), "versions": _versions(home)}
-    method: Method = sys.modules[cls.__module__].METHOD
+    method = _method(training.model)
     options = {name: value for name, value in training.options.items() if value is not None}
     start = Start(**{name: value for name, value in options.items() if name in START})
     chosen = {name: value for name, value in options.items() if name in method.setting_names}
@@ -68,6 +69,30 @@ def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
         return {**found, "weights": weights.record}
     learning = {name: getattr(start, name) or preset[name] for name in ("epochs", "learning_rate")}
     return {**found, "training": learning}
+
+
+def check_test_options(training: Training, test_options: dict[str, Any]) -> None:
+    """Refuse options for the test alone that are nothing to a test, before hours go into the training.
+
+    Raises:
+        InputError: The training decides on one of them, or its value is not allowed.
+    """
+    if training.model not in MODELS or not test_options:
+        return
+    settings: Any = _method(training.model).settings
+    free = settings.free_at_test
+    for name in test_options:
+        if name not in free:
+            raise InputError(
+                f"test_options has {name}, which a trained {training.model} cannot change; give it among options, or "
+                f"choose of {', '.join(sorted(free))}."
+            )
+    resolve(replace(training, options={**training.options, **test_options}), ready_weights(training))
+
+
+def _method(model: str) -> Method:
+    method: Method = sys.modules[models.model_class(model).__module__].METHOD
+    return method
 
 
 def _encoder(start: Start, settings: Any) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from .metrics import score
 from .pictures import packed_cases
 from .quiet import quiet
 from .ready import ReadyWeights, canonical, contradicted, ready_weights, refuse_seen
-from .resolved import resolve
+from .resolved import check_test_options, resolve
 from .results import Scores, TrainingRecord
 from .transfers import Transfers
 from .work import Tested, Trained
@@ -79,6 +79,7 @@ class ModelRunner:
         for cell in cells:
             training = cell.training
             models.check_options(training.model, {**training.options, **cell.test_options})
+            check_test_options(training, cell.test_options)
             if training.fingerprint not in known:
                 known[training.fingerprint] = self._resolved(training)
             training, weights = known[training.fingerprint]

@@ -208,7 +208,7 @@ def test_the_published_are_recognised_under_any_name(tmp_path: Path, monkeypatch
     (tmp_path / "mine.pth").write_bytes(CONTENT)
     entry = Published("https://nowhere", git_blob(CONTENT), trained_on=("visa",))
     publish(monkeypatch, entry)
-    assert recognise("CoPS", tmp_path / "mine.pth") == ("visa", entry)
+    assert recognise("CoPS", tmp_path / "mine.pth") == entry
     assert recognise("AdaCLIP", tmp_path / "mine.pth") is None
     publish(monkeypatch, replace(entry, digest=""))
     assert recognise("CoPS", tmp_path / "mine.pth") is None
@@ -248,9 +248,12 @@ def test_a_name_loads_the_published_tensors_and_their_preset(
     keys = method(name).keys
     torch.save(official_stand_in(name), tmp_path / "official.pth")
     server.content = (tmp_path / "official.pth").read_bytes()
-    publish(monkeypatch, Published(f"{server.address}/good", git_blob(server.content), preset="mvtec"), name)
+    entry = Published(f"{server.address}/good", git_blob(server.content), preset="mvtec", trained_on=("btad",))
+    publish(monkeypatch, entry, name)
     model = lightning_class(name)(backbone="tiny", weights="visa")
-    assert model.has_trained_weights
+    assert model.has_trained_weights and model.trained_on == [{"set": "btad", "categories": []}]
+    by_path = lightning_class(name)(backbone="tiny", weights=str(tmp_path / "official.pth"))
+    assert by_path.trained_on == model.trained_on
     loaded = {ours: v for ours, v in model.trained_state().items() if not ours.startswith(keys.optional)}
     assert loaded and all((value == 0.25).all() for value in loaded.values())
     preset = method(name).presets["mvtec"]

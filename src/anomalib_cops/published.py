@@ -149,17 +149,15 @@ def cached_path(method: str, name: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / "anomalib_cops" / f"{method}_{name}.pth"
 
 
-def recognise(method: str, path: Path) -> tuple[str, Published] | None:
-    """The published checkpoint that a file is, whatever it is called, with its name; None if it is none.
+def recognise(method: str, path: Path) -> Published | None:
+    """The published checkpoint that a file is, whatever it is called; None if it is none.
 
     Args:
         method: name of the model class.
         path: a file that exists.
     """
-    for name, published in PUBLISHED.get(method, {}).items():
-        if published.digest and not _problem(path, published):
-            return name, published
-    return None
+    known = PUBLISHED.get(method, {}).values()
+    return next((each for each in known if each.digest and not _problem(path, each)), None)
 
 
 def fetch(method: str, name: str) -> Path:

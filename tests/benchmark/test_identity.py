@@ -93,6 +93,20 @@ def test_values_that_are_not_allowed_are_refused_before_anything_runs(options):
         prepared(options)
 
 
+@pytest.mark.parametrize(
+    ("test_options", "words"),
+    [
+        ({"n_prototypes": 4}, "test_options has n_prototypes, which a trained CoPS cannot change"),
+        ({"epochs": 1}, "test_options has epochs"),
+        ({"weights": "visa"}, "test_options has weights"),
+        ({"n_samples": 0}, "n_samples"),
+    ],
+)
+def test_options_that_are_nothing_to_a_test_are_refused_before_anything_runs(test_options, words):
+    with pytest.raises(ValueError, match=words):
+        prepared(test_options=test_options)
+
+
 def test_results_of_the_first_version_are_read_and_made_again(tmp_path, capsys):
     folder = tmp_path / "results"
     assert schedule(folder).run().failures == []

@@ -161,6 +161,7 @@ def assemble(method: Method, start: Start, given: Mapping[str, Any]) -> Assembly
     official = path is not None and path.suffix in SUFFIXES
     file = read_weights(path, method.name) if path is not None and not official else None
     tensors = read_official(path, method.keys, method.name) if path is not None and official else {}
+    seen = known or (published.recognise(method.name, path) if path is not None and official else None)
     if known is not None:
         check_published_encoder(start)
     preset = method.preset(start.preset or (known.preset if known else DEFAULT_PRESET))
@@ -179,7 +180,7 @@ def assemble(method: Method, start: Start, given: Mapping[str, Any]) -> Assembly
         learning_rate=start.learning_rate or preset["learning_rate"],
         file=file,
         official=from_official(tensors, trained, method.keys, str(path)) if tensors else {},
-        trained_on=[{"set": name, "categories": []} for name in known.trained_on] if known else None,
+        trained_on=[{"set": name, "categories": []} for name in seen.trained_on] if seen else None,
     )
 
 
