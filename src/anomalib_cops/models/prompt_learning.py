@@ -122,7 +122,8 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):
 
     def configure_callbacks(self) -> Any:
         """What anomalib's modules bring with them, after a look at what its readers made of the files."""
-        return [Rereader(), *super().configure_callbacks()]
+        callbacks: Any = super().configure_callbacks()
+        return [Rereader(), *callbacks]
 
     @classmethod
     def configure_visualizer(cls) -> TransferVisualizer:
