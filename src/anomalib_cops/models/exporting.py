@@ -7,6 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from anomalib_cops.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,6 +64,12 @@ class WholeExportMixin(_Base):
         self.check_traceable()
         _need("onnx", "onnxscript", "openvino")
         return _whole(super().to_openvino, export_root, model_file_name, *args, **kwargs)
+
+
+def tracing() -> bool:
+    """Whether operations are recorded for a graph that will run without Python."""
+    exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+    return bool(torch.jit.is_tracing() or exporting())
 
 
 def _need(*packages: str) -> None:

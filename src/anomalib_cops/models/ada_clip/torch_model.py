@@ -15,6 +15,7 @@ from anomalib_cops.models.ada_clip import fusion
 from anomalib_cops.models.ada_clip.prompters import PromptGenerator, Prompts
 from anomalib_cops.models.ada_clip.sentences import TextCache, Tokens, ensemble, tokenize
 from anomalib_cops.models.ada_clip.settings import AdaCLIPSettings, check_encoder, check_traceable, four_layers
+from anomalib_cops.models.exporting import tracing
 from anomalib_cops.precision import in_full_precision
 
 TEMPERATURE = 0.01
@@ -295,9 +296,3 @@ class AdaCLIPModel(nn.Module):
             "dice_anomalous": torch.stack([dice_loss(each, target) for each in anomalous]),
             "dice_normal": torch.stack([dice_loss(each, 1 - target) for each in normal]),
         }
-
-
-def tracing() -> bool:
-    """Whether operations are recorded for a graph that will run without Python."""
-    exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
-    return bool(torch.jit.is_tracing() or exporting())
