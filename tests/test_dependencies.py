@@ -13,7 +13,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"anomalib_cops", "anomalib_cops_benchmark", "benchmark", "tests", "tools", "typecheck"}
-PARTS = {"src/anomalib_cops": ("cache", "demo"), "benchmark": ("benchmark", "ray"), "tests": ("dev",), "tools": ("dev",)}
+PARTS = {
+    "src/anomalib_cops": ("cache", "demo"),
+    "benchmark": ("benchmark", "ray"),
+    "tests": ("dev",),
+    "tools": ("dev",),
+}
 """Folders, and the extras without which some of their modules cannot be imported."""
 
 

@@ -104,9 +104,7 @@ COMMANDS: list[Run | Elsewhere] = [
         (*TRAINED, "features/**/*.mdb"),
         FIGURES,
     ),
-    Run(
-        r"anomalib train .* --data.target .*", f"{TINY} {FEW} --data.source_categories [leather]", TRAINED, FIGURES
-    ),
+    Run(r"anomalib train .* --data.target .*", f"{TINY} {FEW} --data.source_categories [leather]", TRAINED, FIGURES),
     Run(
         r"(anomalib|anomalib-cops) train .*",
         f"{TINY} --data ZeroShotTransfer {FEW} {ONE_EACH.format('leather', 'screw')}",

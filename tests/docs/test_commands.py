@@ -23,7 +23,9 @@ def test_no_entry_is_left_over() -> None:
     assert not [entry.pattern for entry in COMMANDS if entry not in used]
 
 
-@pytest.mark.parametrize("entry", [entry for entry in COMMANDS if isinstance(entry, Elsewhere)], ids=lambda e: e.pattern)
+@pytest.mark.parametrize(
+    "entry", [entry for entry in COMMANDS if isinstance(entry, Elsewhere)], ids=lambda e: e.pattern
+)
 def test_what_another_test_runs_is_run_there(entry: Elsewhere) -> None:
     assert entry.by in (ROOT / entry.where).read_text()
 
