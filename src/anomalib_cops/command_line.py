@@ -13,7 +13,7 @@ def checkpoint_aware(cli: type[Any]) -> type[Any]:
     if getattr(cli, "is_checkpoint_aware", False):
         return cli
 
-    class CheckpointAwareCLI(cli):  # type: ignore[misc]
+    class CheckpointAwareCLI(cli):
         is_checkpoint_aware = True
 
         def before_instantiate_classes(self) -> None:

@@ -66,7 +66,7 @@ def pillow_weights(length: int, size: int, device: torch.device) -> Int[Tensor, 
     """
     new = torch.arange(size, dtype=torch.int32, device=device).unsqueeze(1)
     old = torch.arange(length, dtype=torch.int32, device=device)
-    pixel = 2 * torch.sym_max(length, size)
+    pixel: int = 2 * torch.sym_max(length, size)  # type: ignore[assignment] # in a graph it is a symbol
     distance = STEPS * ((2 * old + 1) * size - (2 * new + 1) * length).abs().clamp(max=2 * pixel)
     steps, left = _divide(distance, pixel)
     beyond = left / pixel

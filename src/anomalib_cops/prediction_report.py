@@ -37,8 +37,8 @@ class PredictionReport(Callback):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the folder, and warn once where the labels stand for nothing."""
-        folder = new_folder(Path(trainer.default_root_dir)) if trainer.is_global_zero else None
-        folder = trainer.strategy.broadcast(folder)
+        made = new_folder(Path(trainer.default_root_dir)) if trainer.is_global_zero else None
+        folder = Path(trainer.strategy.broadcast(made))  # type: ignore[arg-type] # all have the first one's now
         self._table = ScoreTable(folder, trainer.global_rank)
         if self._visualizer is not None and self._visualizer.output_dir is None:
             self._chose_pictures = True
@@ -114,5 +114,6 @@ def new_folder(root: Path) -> Path:
 def _discards_predictions(trainer: Trainer) -> bool:
     """Whether this is ``anomalib predict``: only its configuration, which a callback saves, has such a setting."""
     return any(
-        isinstance(each, SaveConfigCallback) and "return_predictions" in each.config for each in trainer.callbacks
+        isinstance(each, SaveConfigCallback) and "return_predictions" in each.config
+        for each in trainer.callbacks  # type: ignore[attr-defined]
     )

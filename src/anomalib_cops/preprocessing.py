@@ -79,17 +79,19 @@ class ClipPreProcessor(PreProcessor):
     """
 
     def __init__(self, image_size: tuple[int, int]) -> None:
-        normalize = v2.Normalize(CLIP_MEAN, CLIP_STD)
-        super().__init__(v2.Compose([PillowResize(image_size), normalize]))
+        super().__init__(v2.Compose([PillowResize(image_size), v2.Normalize(CLIP_MEAN, CLIP_STD)]))
         self.image_size = image_size
-        self.export_transform = v2.Compose([GraphResize(image_size), normalize])
+        self.export_transform = self._in_graphs()
+
+    def _in_graphs(self) -> v2.Compose:
+        return v2.Compose([GraphResize(self.image_size), v2.Normalize(CLIP_MEAN, CLIP_STD)])
 
     def resize_to(self, side: int) -> None:
         """Take another image size; data modules share the transform, so that they follow."""
         self.image_size = (side, side)
         for resize in extract_transforms_by_type(self.transform, v2.Resize):
             resize.size = [side, side]
-        self.export_transform.transforms[0].size = self.image_size
+        self.export_transform = self._in_graphs()
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at all images before hours are spent on the first of them.

@@ -70,7 +70,7 @@ class ReturnedPredictions:
         self._used = start + levels.nbytes
         # Not through the mapping: what is written there counts as this process's memory, and a full disk would kill it.
         os.lseek(self._file, start, os.SEEK_SET)
-        view = memoryview(levels).cast("B")
+        view = memoryview(levels.data).cast("B")
         while view:
             view = view[os.write(self._file, view) :]
         return self._chunk[start : self._used].view(tensor.dtype).reshape(tensor.shape)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from anomalib_cops import AdaCLIP, AnomalyCLIP, CoPS, ZeroShotTransfer
 from anomalib_cops.clip.identity import weights_digest
 from anomalib_cops.clip.load import load_clip
+from anomalib_cops.data.seen import training_sources
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import MODELS
 from anomalib_cops.weights import CHECKPOINT_KEY, check_encoder, read_weights
@@ -188,12 +189,26 @@ def test_a_test_on_what_was_trained_on_is_refused(narrow: Any, tmp_path: Path, k
         engine(tmp_path / "run").test(CoPS(weights=seen, visualizer=False), datamodule=data)
 
 
+def test_other_images_of_the_same_names_and_sizes_are_not_taken_for_seen(tmp_path: Path) -> None:
+    from PIL import Image
+
+    found = []
+    for level in (10, 20):
+        for part in ("good", "defect", "mask"):
+            (tmp_path / str(level) / part).mkdir(parents=True)
+            for index in range(2):
+                shown = 255 if part == "mask" else level + index
+                Image.new("L", (8, 8), shown).save(tmp_path / str(level) / part / f"{index}.bmp")
+        data = ZeroShotTransfer(source=str(tmp_path / str(level)), num_workers=0)
+        data.setup()
+        found += training_sources(data)
+    assert found[0]["fingerprints"]["10"] != found[1]["fingerprints"]["20"]
+
+
 def _seen_weights(kind: str, path: Path, folder: Path) -> str:
     if kind == "anomalib's name":
         seen = [{"set": "mvtec", "categories": ["bottle"]}]
     elif kind == "copied folder":
-        from anomalib_cops.data.seen import training_sources
-
         first = ZeroShotTransfer(source=str(folder / "first"), num_workers=0)
         first.setup()
         seen = training_sources(first)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path, PurePath
+from typing import Any
 
 
 def common_folder(paths: Iterable[str]) -> str | None:
@@ -32,7 +33,7 @@ def listed_images(loaders: object) -> list[str]:
     paths: list[str] = []
     for loader in loaders if isinstance(loaders, (list, tuple)) else [loaders]:
         dataset = getattr(loader, "dataset", None)
-        samples = getattr(dataset, "samples", None)
+        samples: Any = getattr(dataset, "samples", None)
         if "image_path" in getattr(samples, "columns", ()):
             paths += map(str, samples["image_path"])
         else:

@@ -102,7 +102,7 @@ def _resized(plane: Any, size: tuple[int, int], how: int) -> Any:
     if plane is None:
         return None
     levels = np.asarray(plane).squeeze()
-    stored = levels.astype(np.uint8 if levels.dtype == np.bool_ else np.float32)
+    stored: Any = levels.astype(np.uint8 if levels.dtype == np.bool_ else np.float32)
     resized = cv2.resize(stored, size, interpolation=how).astype(levels.dtype)
     return torch.from_numpy(resized) if isinstance(plane, torch.Tensor) else resized
 

@@ -39,7 +39,7 @@ class Method:
     """
 
     name: str
-    settings: Callable[..., Any]
+    settings: Any
     build: Callable[[FrozenCLIP, Any], Any]
     presets: Mapping[str, Mapping[str, Any]]
     keys: KeyMap
@@ -49,7 +49,7 @@ class Method:
     @property
     def setting_names(self) -> frozenset[str]:
         """Names of all settings."""
-        return frozenset(each.name for each in fields(self.settings))  # type: ignore[arg-type]
+        return frozenset(each.name for each in fields(self.settings))
 
     def make_settings(self, values: Mapping[str, Any], file: WeightFile | None = None) -> Any:
         """Settings of plain values, of which those that ``file`` brought may be of another version.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomalib_cops.clip.load import TINY
 from anomalib_cops.errors import InputError
-from anomalib_cops.weights import WeightFile, check_encoder
+from anomalib_cops.weights import EncoderIdentity, WeightFile, check_encoder
 
 if TYPE_CHECKING:
     from anomalib_cops.models.assembly import Method, Recipe, Start
@@ -26,10 +26,9 @@ def check_consistent(recipe: "Recipe", file: WeightFile, preset: Mapping[str, An
         InputError: naming both values.
     """
     start, chosen, theirs = recipe.start, recipe.chosen, file.encoder
-    given = {"backbone": start.backbone, "image_size": start.image_size}
-    if any(value not in (None, getattr(theirs, name)) for name, value in given.items()):
-        asked = {name: value or getattr(theirs, name) for name, value in given.items()}
-        check_encoder(file, type(theirs)(**asked))
+    # Before anything is loaded; what is loaded then is compared once more, weights included.
+    asked = EncoderIdentity(start.backbone or theirs.backbone, start.image_size or theirs.image_size)
+    check_encoder(file, asked)
     check_learned(recipe.method, chosen, file)
     for name, value in preset.items():
         if name not in chosen and name in file.settings and _plain(value) != file.settings[name]:

@@ -157,7 +157,7 @@ class FittingMixin(TrainedPartMixin):
             InputError: no step was made, as the checkpoint has been trained for long enough.
         """
         name, trainer = type(self).__name__, self.trainer
-        if trainer.max_epochs == 0 or trainer.fast_dev_run:
+        if trainer.max_epochs == 0 or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return None
         self._resumed_from = str(trainer.ckpt_path) if trainer.ckpt_path else None
         if not self._steps_made:
@@ -194,7 +194,7 @@ def given_to_engine() -> dict[str, Any]:
     """
     frame = sys._getframe(1)
     while frame is not None:
-        asking = frame.f_locals.get("self")
+        asking: Any = frame.f_locals.get("self")
         if hasattr(asking, "requires_update") and isinstance(getattr(asking, "args", None), dict):
             return dict(asking.args)
         frame = frame.f_back  # type: ignore[assignment]

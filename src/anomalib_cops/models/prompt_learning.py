@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 hide_untrue_warning()
 
 
-class PromptLearningMixin(WholeExportMixin, FittingMixin):
+class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc] # to_onnx is the host's
     """Training on an auxiliary set, zero-shot use elsewhere, and files that hold only what was trained.
 
     A class that mixes this in front of ``AnomalibModule`` calls :meth:`take` at the end of its constructor, with a
@@ -40,6 +40,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):
     """
 
     pre_processor: Any
+    visualizer: Any
     evaluator: Any
     epochs: int
     learning_rate: float
