@@ -9,6 +9,7 @@ from anomalib.data import Batch
 from anomalib.metrics import Evaluator
 from anomalib.models import AnomalibModule
 from anomalib.visualization import Visualizer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 
 from anomalib_cops.data.rereading import datasets
@@ -23,6 +24,13 @@ from anomalib_cops.plugin import register
 
 METHOD = Method("AdaCLIP", AdaCLIPSettings, AdaCLIPModel, PRESETS, KEYS, position_resize="bicubic")
 WEIGHT_DECAY = 0.01
+LOADERS = {
+    TrainerFn.FITTING: ("train_dataloader", "val_dataloaders"),
+    TrainerFn.VALIDATING: ("val_dataloaders",),
+    TrainerFn.TESTING: ("test_dataloaders",),
+    TrainerFn.PREDICTING: ("predict_dataloaders",),
+}
+"""Of the trainer, by what it does."""
 
 logger = logging.getLogger(__name__)
 
@@ -131,30 +139,47 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         paths = getattr(batch, "image_path", None) or [None] * len(batch.image)
         return {"class_names": [self._category(path and address_of(path)) for path in paths]}
 
+    def setup(self, stage: str) -> None:
+        """Forget what an earlier run's data said."""
+        super().setup(stage)
+        self._categories.clear()
+        self._has_warned = False
+
     def _category(self, path: str | None) -> str:
-        """What the data says an image shows: its data set's samples by path, else the datamodule, else "object"."""
+        """What the data says an image shows: its data set's samples by path, else the data set, else "object"."""
         if path is not None and path not in self._categories:
             for samples in self._samples():
                 self._categories.update(zip(samples["image_path"], samples["category"], strict=True))
         # anomalib's data sets of one thing only have an empty category.
-        found = self._categories.get(path or "") or getattr(getattr(self.trainer, "datamodule", None), "category", None)
-        name = found if isinstance(found, str) and found.strip() else None
-        if name is None and not self._has_warned:
+        found = self._categories.get(path or "") or self._common_category()
+        if not found and not self._has_warned:
             self._has_warned = True
             logger.warning(
                 "The data does not say what its images show, so AdaCLIP reads sentences about an '%s'; give "
                 "class_name= to name it.",
                 UNKNOWN_CLASS,
             )
-        return name or UNKNOWN_CLASS
+        return found or UNKNOWN_CLASS
+
+    def _common_category(self) -> str | None:
+        """What anomalib's data sets are of as a whole; a datamodule of an earlier run does not count in a prediction."""
+        whole: list[Any] = list(self._datasets())
+        if self.trainer.state.fn != TrainerFn.PREDICTING:
+            whole.append(getattr(self.trainer, "datamodule", None))
+        names = [getattr(each, "category", None) for each in whole]
+        return next((name for name in names if isinstance(name, str) and name.strip()), None)
 
     def _samples(self) -> Iterator[Any]:
-        """Tables of the loaded data sets that have a category for every image."""
-        for stage in ("train_dataloader", "val_dataloaders", "test_dataloaders", "predict_dataloaders"):
-            for dataset in datasets(getattr(self.trainer, stage, None)):
-                samples = getattr(dataset, "samples", None)
-                if {"image_path", "category"} <= set(getattr(samples, "columns", ())):
-                    yield samples
+        """Tables of the data sets of this run that have a category for every image."""
+        for dataset in self._datasets():
+            samples = getattr(dataset, "samples", None)
+            if {"image_path", "category"} <= set(getattr(samples, "columns", ())):
+                yield samples
+
+    def _datasets(self) -> Iterator[Any]:
+        """What this run reads; the trainer keeps the loaders of earlier ones."""
+        for name in LOADERS.get(self.trainer.state.fn, ()):
+            yield from datasets(getattr(self.trainer, name, None))
 
 
 # Where this import is what loaded anomalib, its hook ran too early to see the class.
