@@ -162,7 +162,7 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
         return found or UNKNOWN_CLASS
 
     def _common_category(self) -> str | None:
-        """What anomalib's data sets are of as a whole; a datamodule of an earlier run does not count in a prediction."""
+        """What anomalib's data sets are of as a whole; in a prediction the trainer may keep an earlier datamodule."""
         whole: list[Any] = list(self._datasets())
         if self.trainer.state.fn != TrainerFn.PREDICTING:
             whole.append(getattr(self.trainer, "datamodule", None))
@@ -178,7 +178,8 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
 
     def _datasets(self) -> Iterator[Any]:
         """What this run reads; the trainer keeps the loaders of earlier ones."""
-        for name in LOADERS.get(self.trainer.state.fn, ()):
+        fn = self.trainer.state.fn
+        for name in LOADERS[fn] if fn is not None else ():
             yield from datasets(getattr(self.trainer, name, None))
 
 
