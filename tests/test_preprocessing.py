@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torchvision.tv_tensors import Mask
 
+from anomalib_cops.graph_resize import GraphResize
 from anomalib_cops.preprocessing import CLIP_MEAN, CLIP_STD, ClipPreProcessor, PillowResize
 
 MEAN, STD = (np.array(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
@@ -42,8 +43,14 @@ def test_resizing_twice_is_resizing_once_and_batches_are_images_in_turn() -> Non
     assert torch.equal(batch[1], resize(images[1]))
 
 
-def test_exported_graph_sees_torch_operations_only_and_is_close() -> None:
-    processor = ClipPreProcessor((42, 42))
-    smooth = torch.linspace(0, 1, 60).expand(1, 3, 60, 60)
-    difference = processor.export_transform(smooth) - processor.transform(smooth)
-    assert difference.abs().max() < 0.1
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 100), (97, 131), (1, 1), (2160, 384), (42, 200)])
+@pytest.mark.parametrize("size", [42, 120])
+def test_what_is_exported_resizes_to_the_same_levels_as_pillow(size: int, height: int, width: int) -> None:
+    processor = ClipPreProcessor((size, size))
+    images = torch.from_numpy(levels(height, width)).permute(2, 0, 1)[None] / 255
+    torch.testing.assert_close(processor(images), processor.transform(images), atol=1e-4, rtol=0)
+
+
+def test_what_is_exported_leaves_images_of_the_right_size_alone() -> None:
+    images = torch.rand(2, 3, 42, 42)
+    assert torch.equal(GraphResize((42, 42))(images), images)
