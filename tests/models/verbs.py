@@ -120,9 +120,10 @@ def export(subject: Subject, folder: Path, settings: Settings, kind: str) -> Ten
 
 
 def _run_torch(path: Path, pictures: np.ndarray) -> np.ndarray:
+    model = TorchInferencer(path, device="cpu").model
+    # One by one, as in a prediction: AdaCLIP's k-means may turn the rounding of larger batches into another cluster.
     with torch.no_grad():
-        found = TorchInferencer(path, device="cpu").model(torch.from_numpy(pictures))
-    return found.pred_score.numpy()
+        return np.concatenate([model(torch.from_numpy(each)).pred_score.numpy() for each in pictures[:, None]])
 
 
 def _run_onnx(path: Path, pictures: np.ndarray) -> np.ndarray:
