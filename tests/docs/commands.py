@@ -69,10 +69,13 @@ class Elsewhere:
     by: str
 
 
+PREDICTED = ("results/**/images/**/*.png", "results/**/scores.csv")
 COMMANDS: list[Run | Elsewhere] = [
     Elsewhere(r"make demo", "tests/test_demo.py", "demo.main("),
     Elsewhere(r"make test", ".ci/run", "make test"),
     Elsewhere(r"make check", ".ci/run", "make lint"),
+    Elsewhere(r"make towers", ".ci/open_clip", "tests/clip"),
+    Elsewhere(r"python -m benchmark run published .*", "tests/benchmark/test_ready.py", '"published"'),
     Elsewhere(r"make format", "tests/test_docs.py", "tables.main("),
     Elsewhere(r"pip (un)?install.*", "Makefile", "pip install"),
     Elsewhere(r"python -m anomalib_cops\.clip\.tiny\.train", "tests/test_tiny_training.py", "training.main("),
@@ -118,8 +121,8 @@ COMMANDS: list[Run | Elsewhere] = [
         FIGURES,
         installed=True,
     ),
-    Run(r"anomalib predict .* --data folder_of_images", "", ("results/**/images/**/*.png",), installed=True),
-    Run(r"anomalib predict .*", "", ("results/**/images/**/*.png",)),
+    Run(r"anomalib predict .* --data folder_of_images", "", PREDICTED, r"Scores of \d+ image", installed=True),
+    Run(r"anomalib predict .*", "", PREDICTED, r"Scores of \d+ image"),
     Run(r"anomalib export .* --export_type onnx", "", ("results/**/model.onnx",), installed=True),
     Run(r"anomalib benchmark --config experiment.yaml", "", ("runs/**/*.csv",), installed=True),
     Run(r"python -m anomalib_cops\.data check ROOT", "", (), "mvtec"),

@@ -82,6 +82,7 @@ def test_anomalibs_inferencers_give_the_scores_of_a_prediction(
     model: Any, exported: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
+    monkeypatch.chdir(tmp_path)  # where OpenVINO's reader keeps a cache
     levels = (pictures(LARGE, 1)[0].transpose(1, 2, 0) * 255).round().astype(np.uint8)
     path = tmp_path / "picture.png"
     Image.fromarray(levels).save(path)

@@ -52,7 +52,7 @@ def test_scores_and_pictures_of_every_image_are_left_and_where_is_said(
 ) -> None:
     run = engine(tmp_path / "results")
     predictions = run.predict(CoPS(weights=str(weights)), data_path=pictures)
-    folder = Path(run.trainer.default_root_dir) / "predictions"
+    folder = (Path(run.trainer.default_root_dir) / "predictions").resolve()
     assert drawn(folder / "images") == {"line1/2024/1.png", "line2/2024/1.png", "line2/2024/1.jpg.png"}
     with Image.open(folder / "images/line1/2024/1.png") as shown:
         assert shown.width == 3 * 512
