@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from anomalib.data import ImageBatch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import Subset
 
@@ -49,9 +50,9 @@ def test_the_activation_is_officials_exact_one_unless_told_otherwise(tmp_path: A
     assert activation(AdaCLIP(weights=str(quick.save_weights(tmp_path / "w.safetensors")))) == "QuickGELU"
 
 
-def lightning(monkeypatch: pytest.MonkeyPatch, **trainer: Any) -> AdaCLIP:
+def lightning(monkeypatch: pytest.MonkeyPatch, fn: TrainerFn = TrainerFn.TESTING, **trainer: Any) -> AdaCLIP:
     model = AdaCLIP(backbone="tiny")
-    monkeypatch.setattr(AdaCLIP, "trainer", SimpleNamespace(**trainer))
+    monkeypatch.setattr(AdaCLIP, "trainer", SimpleNamespace(state=SimpleNamespace(fn=fn), **trainer))
     return model
 
 
@@ -64,7 +65,11 @@ def test_class_names_come_from_the_samples_of_the_data(monkeypatch: pytest.Monke
         samples = pd.DataFrame({"image_path": list(categories), "category": list(categories.values())})
         return SimpleNamespace(dataset=SimpleNamespace(samples=samples))
 
-    model = lightning(monkeypatch, train_dataloader=loader(a="nut"), test_dataloaders=[loader(b="bolt"), loader(c="x")])
+    model = lightning(
+        monkeypatch,
+        train_dataloader=loader(a="of a run before"),
+        test_dataloaders=[loader(a="nut", b="bolt"), loader(c="x")],
+    )
     assert model.conditions(batch("c", "a", "b")) == {"class_names": ["x", "nut", "bolt"]}
     model.model.settings = AdaCLIPSettings(class_name="washer")
     assert model.conditions(batch("c")) == {}
@@ -73,6 +78,11 @@ def test_class_names_come_from_the_samples_of_the_data(monkeypatch: pytest.Monke
 def test_class_names_come_from_a_datamodule_of_one_category(monkeypatch: pytest.MonkeyPatch) -> None:
     model = lightning(monkeypatch, datamodule=SimpleNamespace(category="metal_nut"))
     assert model.conditions(batch("c", "a")) == {"class_names": ["metal_nut", "metal_nut"]}
+
+
+def test_a_prediction_does_not_ask_the_datamodule_of_a_test_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lightning(monkeypatch, TrainerFn.PREDICTING, datamodule=SimpleNamespace(category="metal_nut"))
+    assert model.conditions(batch("c")) == {"class_names": ["object"]}
 
 
 def test_images_that_nothing_is_known_about_are_objects_and_that_is_told_once(
@@ -101,7 +111,7 @@ def test_an_empty_category_is_none(
 def test_class_names_are_found_behind_a_subset(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = pd.DataFrame({"image_path": ["a.png"], "category": ["bolt"]})
     loader = SimpleNamespace(dataset=Subset(SimpleNamespace(samples=samples), [0]))  # type: ignore[arg-type]
-    model = lightning(monkeypatch, predict_dataloaders=loader)
+    model = lightning(monkeypatch, TrainerFn.PREDICTING, predict_dataloaders=loader)
     assert model.conditions(batch("a.png")) == {"class_names": ["bolt"]}
 
 

@@ -151,7 +151,7 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule):  # type: ignore[misc] # the 
             for samples in self._samples():
                 self._categories.update(zip(samples["image_path"], samples["category"], strict=True))
         # anomalib's data sets of one thing only have an empty category.
-        found = self._categories.get(path or "") or self._common_category()
+        found = self._categories.get(path or "", "").strip() or self._common_category()
         if not found and not self._has_warned:
             self._has_warned = True
             logger.warning(
