@@ -18,7 +18,8 @@ from tests.models.cases import CASES, lightning_class
 from tests.models.runs import Trained, engine, predict
 
 SMALL, SIDE, LARGE = (64, 100), (120, 120), (700, 1100)
-OUTPUTS = {"pred_score": 1e-5, "anomaly_map": 1e-4}
+# AdaCLIP's logits are a hundred times the cosine, and so is their rounding.
+OUTPUTS = {"pred_score": 1e-4, "anomaly_map": 2e-4}
 HINTS: dict[str, dict[str, str]] = {"float32": {"INFERENCE_PRECISION_HINT": "f32"}, "automatic": {}}
 
 
