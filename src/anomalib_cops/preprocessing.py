@@ -26,10 +26,18 @@ def pillow_resize(
 ) -> Float[Tensor, "channels new_height new_width"]:
     """Resize channels in [0, 1] through 8 bits with Pillow, as the official code does to files.
 
-    torchvision's own filter neither rounds between its two passes nor clips what overshoots at edges.
+    torchvision's own filter neither rounds between its two passes nor clips what overshoots at edges. Width comes
+    first, then height, whatever the image: Pillow 13 turns the order round for tall images, and scores must not change
+    with its version.
     """
     levels = (image.detach().cpu() * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-    resized = [np.asarray(PILImage.fromarray(channel).resize(size[::-1], resample)) for channel in levels]
+    height, width = size
+    resized = [
+        np.asarray(
+            PILImage.fromarray(channel).resize((width, channel.shape[0]), resample).resize((width, height), resample)
+        )
+        for channel in levels
+    ]
     return torch.from_numpy(np.stack(resized)).to(image.device, torch.float32) / 255
 
 
