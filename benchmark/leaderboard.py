@@ -204,7 +204,7 @@ def _trained_on(result: Result) -> list[tuple[str, set[str]]]:
         return [(each["set"], set(each["categories"])) for each in known["trained_on"]]
     if weights and result.model in MODELS:
         # Of a version that did not keep what they were trained on.
-        from anomalib_cops.published import PUBLISHED
+        from anomalib_cops.weights.published import PUBLISHED
 
         published = PUBLISHED[result.model].get(str(weights))
         return [(name, set()) for name in published.trained_on] if published else []

@@ -11,7 +11,7 @@ from anomalib.models import AnomalibModule
 
 import anomalib_cops
 from anomalib_cops.errors import InputError, nearest
-from anomalib_cops.models.prompt_learning import PromptLearningMixin
+from anomalib_cops.host.prompt_learning import PromptLearningMixin
 from anomalib_cops.plugin import MODELS
 
 # Thresholds, figures and pictures of anomalib's are left out, so that scores stay raw.

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anomalib_cops import published
-from anomalib_cops.clip.download import is_cached
-from anomalib_cops.clip.load import TINY, find_weights
 from anomalib_cops.data.seen import Seen, shared_categories
-from anomalib_cops.data.sets import declared_as
+from anomalib_cops.data.sets.find import declared_as
+from anomalib_cops.encoder.download import is_cached
+from anomalib_cops.encoder.load import TINY, find_weights
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.assembly import DEFAULT_BACKBONE, DEFAULT_PRETRAINED
-from anomalib_cops.official import SUFFIXES
 from anomalib_cops.plugin import MODELS
-from anomalib_cops.weights import WeightFile, read_weights
+from anomalib_cops.weights import published
+from anomalib_cops.weights.format import WeightFile, read_weights
+from anomalib_cops.weights.official import SUFFIXES
 
 from .cells import Cell, Training, last_name
 from .store import file_digest

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from anomalib_cops import __version__
-from anomalib_cops.clip import native_image_size, tiny
-from anomalib_cops.clip.load import TINY, model_config, trained_with_quick_gelu
+from anomalib_cops.encoder import native_image_size, tiny
+from anomalib_cops.encoder.load import TINY, model_config, trained_with_quick_gelu
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.assembly import (
     DEFAULT_BACKBONE,

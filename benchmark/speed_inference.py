@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from anomalib_cops.alignment import gaussian_smooth
-from anomalib_cops.clip import FrozenCLIP
-from anomalib_cops.clip.load import build, model_config, native_image_size
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder.load import build, model_config, native_image_size
 from anomalib_cops.models.cops.settings import CoPSSettings
 from anomalib_cops.models.cops.torch_model import CoPSModel
 from anomalib_cops.plugin import MODELS

@@ -25,7 +25,7 @@ def memory(backbone: str, precisions: Sequence[str]) -> dict[str, Any]:
     """
     import torch
 
-    from anomalib_cops.clip.load import build, model_config
+    from anomalib_cops.encoder.load import build, model_config
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.pt"

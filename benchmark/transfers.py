@@ -7,8 +7,8 @@ from pandas import DataFrame
 
 from anomalib_cops import ZeroShotTransfer
 from anomalib_cops.data import LabelledImages
-from anomalib_cops.data.sets import choose, find_set
-from anomalib_cops.data.world import SyntheticSet
+from anomalib_cops.data.sets.find import choose, find_set
+from anomalib_cops.data.sets.synthetic_set import SyntheticSet
 from anomalib_cops.errors import InputError
 
 from .cells import Cell, Training

@@ -10,9 +10,9 @@ from anomalib.data import ImageBatch
 from torch import Tensor, nn
 
 from anomalib_cops import alignment, losses
-from anomalib_cops.evaluation import AUROC, paper_evaluator
+from anomalib_cops.host.evaluator import AUROC, paper_evaluator
+from anomalib_cops.host.post_processing import TransferPostProcessor
 from anomalib_cops.metrics import streaming
-from anomalib_cops.post_processing import TransferPostProcessor
 from anomalib_cops.precision import in_full_precision
 
 CHANGES: dict[str, Callable[[nn.Module], nn.Module]] = {

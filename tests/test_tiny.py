@@ -12,20 +12,20 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from anomalib_cops.clip import tiny
-from anomalib_cops.clip.encoder import FrozenCLIP
-from anomalib_cops.clip.load import load_clip
-from anomalib_cops.clip.tiny.captions import tokenize, vocabulary
-from anomalib_cops.clip.tiny.card import with_evaluation
-from anomalib_cops.clip.tiny.evaluate import measure_subset
-from anomalib_cops.clip.tiny.handwritten import Pictures
-from anomalib_cops.clip.tiny.learned import TESTED, TRAINED, VARIANTS, Seen, finder, learn, linear, transfer
-from anomalib_cops.clip.tiny.photographs import judge, photographs
-from anomalib_cops.clip.tiny.pool import normalise
 from anomalib_cops.data.synthetic import LEVELS, draw
+from anomalib_cops.encoder import tiny
+from anomalib_cops.encoder.frozen_clip import FrozenCLIP
+from anomalib_cops.encoder.load import load_clip
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.cops.settings import CoPSSettings
 from anomalib_cops.models.cops.torch_model import CoPSModel
+from tools.tiny_clip.captions import tokenize, vocabulary
+from tools.tiny_clip.card import with_evaluation
+from tools.tiny_clip.evaluate import measure_subset
+from tools.tiny_clip.handwritten import Pictures
+from tools.tiny_clip.learned import TESTED, TRAINED, VARIANTS, Seen, finder, learn, linear, transfer
+from tools.tiny_clip.photographs import judge, photographs
+from tools.tiny_clip.pool import normalise
 
 WEIGHTS = Path(str(files(tiny).joinpath("weights.safetensors")))
 EVALUATION = json.loads(WEIGHTS.with_name("evaluation.json").read_text())

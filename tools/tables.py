@@ -11,8 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from anomalib_cops.data.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICAL
 from anomalib_cops.data.describe import catalogue, layouts
+from anomalib_cops.data.sets.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICAL
 from benchmark import speed_table
 from benchmark.leaderboard import Board, boards
 from benchmark.render import TINY, board_provenance, markdown_table, remarks

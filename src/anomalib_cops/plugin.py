@@ -36,7 +36,7 @@ def register() -> None:
             _provide(models, name, home)
     command_line = sys.modules.get("anomalib.cli.cli")
     if command_line is not None and hasattr(command_line, "main"):
-        from anomalib_cops.command_line import checkpoint_aware
+        from anomalib_cops.host.command_line import checkpoint_aware
 
         command_line.AnomalibCLI = checkpoint_aware(command_line.AnomalibCLI)  # type: ignore[attr-defined]
         show_sentences()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anomalib_cops.clip import tiny
+from anomalib_cops.encoder import tiny
 from anomalib_cops.models.cops.settings import PRESETS
 from benchmark import resolved
 from benchmark.matrix import Matrix, Method, Transfer

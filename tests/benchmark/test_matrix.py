@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from anomalib_cops.data.catalog import CATALOG
+from anomalib_cops.data.sets.catalog import CATALOG
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import MODELS
-from anomalib_cops.published import PUBLISHED
+from anomalib_cops.weights.published import PUBLISHED
 from benchmark import matrix as module
 from benchmark.cells import DataSettings
 from benchmark.cli import COMMANDS, main

@@ -8,11 +8,12 @@ import pytest
 import torch
 from huggingface_hub import constants as hub
 
-from anomalib_cops import CoPS, published
+from anomalib_cops import CoPS
 from anomalib_cops.data.seen import described
 from anomalib_cops.data.synthetic import CATEGORIES
 from anomalib_cops.plugin import MODELS
-from anomalib_cops.published import PUBLISHED, cached_path
+from anomalib_cops.weights import published
+from anomalib_cops.weights.published import PUBLISHED, cached_path
 from benchmark import matrix as configurations
 from benchmark.cli import main
 from benchmark.matrix import Matrix, Method, Transfer

@@ -8,9 +8,9 @@ from string import Formatter
 
 import numpy as np
 
-from anomalib_cops.data.catalog import CATALOG
-from anomalib_cops.data.declaration import DataSet
-from anomalib_cops.data.layouts import AnyLayout, Layout, Reader, Table
+from anomalib_cops.data.sets.catalog import CATALOG
+from anomalib_cops.data.sets.declaration import DataSet
+from anomalib_cops.data.sets.layouts import AnyLayout, Layout, Reader, Table
 from tests.data.conftest import picture, save, spot
 
 EACH = 2

@@ -8,11 +8,11 @@ from anomalib.engine import Engine
 
 from anomalib_cops import CoPS
 from anomalib_cops.data import ZeroShotTransfer, discover
-from anomalib_cops.data.catalog import CATALOG
-from anomalib_cops.data.declaration import DataSet
-from anomalib_cops.data.layouts import AnyLayout
-from anomalib_cops.data.published_set import PublishedSet
-from anomalib_cops.data.sets import declared_as
+from anomalib_cops.data.sets.catalog import CATALOG
+from anomalib_cops.data.sets.declaration import DataSet
+from anomalib_cops.data.sets.find import declared_as
+from anomalib_cops.data.sets.layouts import AnyLayout
+from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, picture, save, spot
 from tests.data.replicas import EACH, LAYOUTS, NAMES, build

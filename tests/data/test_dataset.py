@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Resize
 
 from anomalib_cops.data.dataset import LabelledImages
-from anomalib_cops.data.folder import FolderSet
-from anomalib_cops.data.world import SyntheticSet
+from anomalib_cops.data.sets.folder import FolderSet
+from anomalib_cops.data.sets.synthetic_set import SyntheticSet
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, picture, save, spot
 

@@ -14,7 +14,7 @@ from anomalib.data import MVTecAD
 from anomalib.data.utils import DownloadInfo
 
 from anomalib_cops.data import ZeroShotTransfer
-from anomalib_cops.data.catalog import CATALOG
+from anomalib_cops.data.sets.catalog import CATALOG
 from anomalib_cops.errors import InputError
 from tests.data.replicas import build
 

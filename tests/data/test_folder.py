@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pandas import DataFrame
 
-from anomalib_cops.data.folder import FolderSet
+from anomalib_cops.data.sets.folder import FolderSet
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, picture, save, spot
 
@@ -143,6 +143,6 @@ def test_a_folder_without_permission_is_named(
             raise PermissionError(13, "Permission denied", str(place))
         return scandir(place)
 
-    monkeypatch.setattr("anomalib_cops.data.listing.os.scandir", look)
+    monkeypatch.setattr("anomalib_cops.data.sets.listing.os.scandir", look)
     with pytest.raises(InputError, match=r"the folder \S*bolt/defect cannot be listed \(Permission denied\)"):
         FolderSet(folder).samples("bolt")

@@ -7,7 +7,7 @@ import yaml
 from anomalib.data import AnomalibDataModule
 
 from anomalib_cops.data import ZeroShotTransfer
-from anomalib_cops.data.given import GivenSet
+from anomalib_cops.data.sets.given import GivenSet
 from anomalib_cops.errors import InputError
 from tests.data.conftest import picture, save, spot
 

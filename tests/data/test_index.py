@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from anomalib_cops.data import ZeroShotTransfer
-from anomalib_cops.data.folder import FolderSet
-from anomalib_cops.data.index import index_path
+from anomalib_cops.data.sets.folder import FolderSet
+from anomalib_cops.data.sets.index import index_path
 from tests.data.conftest import MakeCategory, picture, save
 
 
@@ -37,7 +37,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(Path(folder).name)
         return scandir(folder)
 
-    monkeypatch.setattr("anomalib_cops.data.listing.os.scandir", look)
+    monkeypatch.setattr("anomalib_cops.data.sets.listing.os.scandir", look)
     return seen
 
 

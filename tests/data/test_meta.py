@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from anomalib_cops.data import ZeroShotTransfer
-from anomalib_cops.data.meta import MetaSet
+from anomalib_cops.data.sets.meta import MetaSet
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, save, spot
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from anomalib_cops.data import ZeroShotTransfer
-from anomalib_cops.data.folder import FolderSet
-from anomalib_cops.data.given import GivenSet
-from anomalib_cops.data.meta import MetaSet
+from anomalib_cops.data.sets.folder import FolderSet
+from anomalib_cops.data.sets.given import GivenSet
+from anomalib_cops.data.sets.meta import MetaSet
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, picture, save, spot
 

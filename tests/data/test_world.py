@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from anomalib_cops.data import LabelledImages, synthetic
-from anomalib_cops.data.world import SyntheticSet, address_of, draw_address, is_drawn, picture_file
+from anomalib_cops.data.sets.synthetic_set import SyntheticSet, address_of, draw_address, is_drawn, picture_file
 from anomalib_cops.errors import InputError
 
 

@@ -78,7 +78,7 @@ COMMANDS: list[Run | Elsewhere] = [
     Elsewhere(r"python -m benchmark run published .*", "tests/benchmark/test_ready.py", '"published"'),
     Elsewhere(r"make format", "tests/test_docs.py", "tables.main("),
     Elsewhere(r"pip (un)?install.*", "Makefile", "pip install"),
-    Elsewhere(r"python -m anomalib_cops\.clip\.tiny\.train", "tests/test_tiny_training.py", "training.main("),
+    Elsewhere(r"python -m anomalib_cops\.clip\.tiny\.train", "tests/tools/test_tiny_clip.py", "training.main("),
     Elsewhere(r"python -m anomalib_cops\.clip\.tiny\.evaluate", "tests/test_tiny.py", "measure_subset("),
     Elsewhere(r"python -m benchmark run", "tests/models/verbs.py", "cli.main("),
     Elsewhere(r"python -m benchmark speed", "tests/benchmark/test_speed.py", "speed"),

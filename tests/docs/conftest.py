@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from anomalib_cops.data.catalog import CATALOG
-from anomalib_cops.published import PUBLISHED
+from anomalib_cops.data.sets.catalog import CATALOG
+from anomalib_cops.weights.published import PUBLISHED
 from tests.data.conftest import picture, save, spot
 from tests.data.replicas import build
 from tests.docs.pages import ROOT, all_blocks

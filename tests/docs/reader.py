@@ -90,8 +90,8 @@ def _at_the_keyboard(run: Callable[..., object], arguments: tuple, folder: Path,
 
 def _use_tiny_models() -> None:
     """The stand-in wherever no backbone is named, and published checkpoints that fit it."""
-    from anomalib_cops import published
     from anomalib_cops.models import assembly
+    from anomalib_cops.weights.format import published
 
     assembly.DEFAULT_BACKBONE = "tiny"
     for entries in published.PUBLISHED.values():

@@ -8,8 +8,8 @@ import open_clip
 import torch
 
 import anomalib_cops
-from anomalib_cops.clip import FrozenCLIP
-from anomalib_cops.clip.load import build
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder.load import build
 from anomalib_cops.models.assembly import Method
 from anomalib_cops.plugin import MODELS
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from anomalib_cops import InputError
-from anomalib_cops.clip import FrozenCLIP
-from anomalib_cops.clip.load import build
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder.load import build
 from anomalib_cops.models.ada_clip import fusion
 from anomalib_cops.models.ada_clip.official import FIRST_TEXT_PROMPT, KEYS
 from anomalib_cops.models.ada_clip.prompters import Prompts
 from anomalib_cops.models.ada_clip.sentences import N_NORMAL, sentences
 from anomalib_cops.models.ada_clip.settings import AdaCLIPSettings, four_layers
 from anomalib_cops.models.ada_clip.torch_model import AdaCLIPModel
-from anomalib_cops.official import from_official
+from anomalib_cops.weights.official import from_official
 from tests.models.cases import CONFIG, SIDE, make
 
 NAMES = ["metal_nut", "pipe fryum", "x"]

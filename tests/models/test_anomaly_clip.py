@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from anomalib_cops import AnomalyCLIP, InputError
-from anomalib_cops.clip import FrozenCLIP
-from anomalib_cops.clip.load import build
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder.load import build
 from anomalib_cops.models.anomaly_clip.official import KEYS
 from anomalib_cops.models.anomaly_clip.settings import AnomalyCLIPSettings
 from anomalib_cops.models.anomaly_clip.torch_model import AnomalyCLIPModel

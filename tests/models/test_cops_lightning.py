@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from anomalib_cops import CoPS, InputError
-from anomalib_cops.post_processing import TransferPostProcessor
+from anomalib_cops.host.post_processing import TransferPostProcessor
 from tests.models.cases import method
 from tests.models.runs import engine, predict, transfer
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from anomalib_cops.clip import FrozenCLIP
-from anomalib_cops.clip.load import build
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder.load import build
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
 from anomalib_cops.models.cops.torch_model import CoPSModel

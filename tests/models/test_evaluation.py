@@ -14,7 +14,7 @@ from anomalib.metrics import Evaluator
 
 from anomalib_cops import ZeroShotTransfer
 from anomalib_cops.errors import InputError
-from anomalib_cops.evaluation import category_table, paper_evaluator
+from anomalib_cops.host.evaluator import category_table, paper_evaluator
 from anomalib_cops.metrics.by_category import CategoryTally, categories_by_path, mean_figures
 from tests.models.runs import Trained, engine, transfer
 

@@ -14,8 +14,9 @@ from anomalib.visualization import ImageVisualizer
 from lightning.pytorch import Callback
 from PIL import Image
 
-from anomalib_cops import AdaCLIP, CoPS, returned_predictions
-from anomalib_cops.untrue_warning import hide_untrue_warning
+from anomalib_cops import AdaCLIP, CoPS
+from anomalib_cops.host import returned_predictions
+from anomalib_cops.host.untrue_warning import hide_untrue_warning
 from tests.models.runs import Trained, engine, transfer
 
 ENGINE = "anomalib.engine.engine"

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from anomalib_cops import VCPCLIP, InputError
-from anomalib_cops.clip import FrozenCLIP
-from anomalib_cops.clip.load import build
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder.load import build
 from anomalib_cops.models.vcp_clip.official import KEYS
 from anomalib_cops.models.vcp_clip.settings import PRESETS, VCPCLIPSettings
 from anomalib_cops.models.vcp_clip.torch_model import VCPCLIPModel, quarters

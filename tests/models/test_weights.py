@@ -14,12 +14,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from anomalib_cops import AdaCLIP, AnomalyCLIP, CoPS, ZeroShotTransfer
-from anomalib_cops.clip.identity import weights_digest
-from anomalib_cops.clip.load import load_clip
 from anomalib_cops.data.seen import training_sources
+from anomalib_cops.encoder.identity import weights_digest
+from anomalib_cops.encoder.load import load_clip
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import MODELS
-from anomalib_cops.weights import CHECKPOINT_KEY, check_encoder, read_weights
+from anomalib_cops.weights.format import CHECKPOINT_KEY, check_encoder, read_weights
 from tests.models.cases import lightning_class, make
 from tests.models.runs import Trained, engine, transfer
 
@@ -135,7 +135,7 @@ def test_another_activation_is_told() -> None:
 
 @pytest.mark.parametrize("backbone", ["ViT-B-16", "ViT-L-14"])
 def test_published_prompts_never_meet_another_encoder(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anomalib_cops.published.fetch", lambda *_: Path("visa.pth"))
+    monkeypatch.setattr("anomalib_cops.weights.published.fetch", lambda *_: Path("visa.pth"))
     monkeypatch.setattr("anomalib_cops.models.assembly.read_official", lambda *_: {})
     with pytest.raises(InputError, match=f"trained on 'ViT-L-14-336' .* backbone='{backbone}' was given"):
         CoPS(weights="visa", backbone=backbone)

@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 
 from anomalib_cops.alignment import gaussian_smooth
-from anomalib_cops.clip.vision import walk as walk_vision
+from anomalib_cops.encoder.image import walk as walk_vision
+from anomalib_cops.host.pre_processing import ClipPreProcessor, resize_mask
 from anomalib_cops.models.ada_clip import fusion
 from anomalib_cops.models.ada_clip.official import FIRST_TEXT_PROMPT
 from anomalib_cops.models.ada_clip.sentences import N_NORMAL, sentences
 from anomalib_cops.models.ada_clip.torch_model import AdaCLIPModel
-from anomalib_cops.preprocessing import ClipPreProcessor, resize_mask
 from tests.parity.ada_clip_fixture import EXACT, ROUNDED, AdaCLIPFixture, Stages
 from tests.parity.ada_clip_training import check_batch, check_training
 from tests.parity.compare import Comparison

@@ -11,7 +11,7 @@ from torch import Tensor
 from anomalib_cops.models.ada_clip.official import KEYS
 from anomalib_cops.models.ada_clip.settings import AdaCLIPSettings
 from anomalib_cops.models.ada_clip.torch_model import AdaCLIPModel
-from anomalib_cops.official import from_official
+from anomalib_cops.weights.official import from_official
 from tests.parity.fixture import Fixture
 
 

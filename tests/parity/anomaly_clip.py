@@ -6,16 +6,16 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
-from anomalib_cops.clip.text import walk as walk_text
-from anomalib_cops.clip.vision import walk as walk_vision
+from anomalib_cops.encoder.image import walk as walk_vision
+from anomalib_cops.encoder.text import walk as walk_text
+from anomalib_cops.host.pre_processing import ClipPreProcessor, resize_mask
+from anomalib_cops.host.prompt_learning import PromptLearningMixin
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.metrics import sampled_aupro
 from anomalib_cops.models.anomaly_clip.official import KEYS
 from anomalib_cops.models.anomaly_clip.settings import PRESETS, AnomalyCLIPSettings
 from anomalib_cops.models.anomaly_clip.torch_model import AnomalyCLIPModel
-from anomalib_cops.models.prompt_learning import PromptLearningMixin
-from anomalib_cops.official import from_official
-from anomalib_cops.preprocessing import ClipPreProcessor, resize_mask
+from anomalib_cops.weights.official import from_official
 from tests.parity.compare import Comparison
 from tests.parity.fixture import Fixture
 from tests.parity.gradients import Named

@@ -9,17 +9,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import cosine, enlarge, gaussian_smooth, to_grid
-from anomalib_cops.clip.text import walk as walk_text
-from anomalib_cops.clip.vision import walk as walk_vision
+from anomalib_cops.encoder.image import walk as walk_vision
+from anomalib_cops.encoder.text import walk as walk_text
+from anomalib_cops.host.pre_processing import ClipPreProcessor, resize_mask
+from anomalib_cops.host.prompt_learning import PromptLearningMixin
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.cops.category_vae import reparametrize
 from anomalib_cops.models.cops.official import KEYS
 from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
 from anomalib_cops.models.cops.spatial import min_max
 from anomalib_cops.models.cops.torch_model import CoPSModel
-from anomalib_cops.models.prompt_learning import PromptLearningMixin
-from anomalib_cops.official import from_official
-from anomalib_cops.preprocessing import ClipPreProcessor, resize_mask
+from anomalib_cops.weights.official import from_official
 from tests.parity.compare import Comparison
 from tests.parity.fixture import Fixture
 from tests.parity.gradients import Named, check_first_step, check_gradients

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalib_cops.clip import FrozenCLIP
-from anomalib_cops.clip.load import build
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder.load import build
 
 
 class Fixture:

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from anomalib_cops.alignment import to_grid
-from anomalib_cops.clip.vision import walk as walk_vision
+from anomalib_cops.encoder.image import walk as walk_vision
+from anomalib_cops.host.pre_processing import ClipPreProcessor, resize_mask
+from anomalib_cops.host.prompt_learning import PromptLearningMixin
 from anomalib_cops.losses import dice_loss, focal_loss
-from anomalib_cops.models.prompt_learning import PromptLearningMixin
 from anomalib_cops.models.vcp_clip.official import KEYS
 from anomalib_cops.models.vcp_clip.settings import PRESETS, TEMPERATURE_RATE, VCPCLIPSettings
 from anomalib_cops.models.vcp_clip.torch_model import VCPCLIPModel
-from anomalib_cops.official import from_official
-from anomalib_cops.preprocessing import ClipPreProcessor, resize_mask
+from anomalib_cops.weights.official import from_official
 from tests.parity.compare import Comparison
 from tests.parity.fixture import Fixture
 

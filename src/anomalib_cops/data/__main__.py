@@ -10,14 +10,14 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import Progress
 
-from anomalib_cops.data.catalog import CATALOG
 from anomalib_cops.data.check import Finding, advice, check
 from anomalib_cops.data.describe import page, shows
-from anomalib_cops.data.download import unpack
-from anomalib_cops.data.folder import FolderSet
 from anomalib_cops.data.masks import checked_values
-from anomalib_cops.data.published_set import PublishedSet
-from anomalib_cops.data.sets import declared_as, discover
+from anomalib_cops.data.sets.catalog import CATALOG
+from anomalib_cops.data.sets.download import unpack
+from anomalib_cops.data.sets.find import declared_as, discover
+from anomalib_cops.data.sets.folder import FolderSet
+from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.errors import InputError, exit_code, nearest
 
 NAMED = 20

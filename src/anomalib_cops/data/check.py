@@ -12,13 +12,13 @@ from typing import Any
 from pandas import DataFrame
 
 from anomalib_cops.data.decoding import Opened, opened
-from anomalib_cops.data.folder import FolderSet
 from anomalib_cops.data.images import rgb
-from anomalib_cops.data.listing import Listing
 from anomalib_cops.data.masks import MaskValues, anomalous_pixels
 from anomalib_cops.data.pairs import laid_on
-from anomalib_cops.data.published_set import PublishedSet
-from anomalib_cops.data.samples import absent, with_values, without_mask
+from anomalib_cops.data.sets.folder import FolderSet
+from anomalib_cops.data.sets.listing import Listing
+from anomalib_cops.data.sets.published_set import PublishedSet
+from anomalib_cops.data.sets.samples import absent, with_values, without_mask
 from anomalib_cops.data.survey import rule_of
 from anomalib_cops.errors import InputError
 

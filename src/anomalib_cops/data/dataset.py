@@ -16,8 +16,8 @@ from torchvision.tv_tensors import Mask
 
 from anomalib_cops.data.images import MASK_ABOVE, read_image
 from anomalib_cops.data.pairs import read_pair
+from anomalib_cops.data.sets.synthetic_set import draw_address, is_drawn, picture_file
 from anomalib_cops.data.survey import rule_of
-from anomalib_cops.data.world import draw_address, is_drawn, picture_file
 
 COLUMNS = (
     *("image_path", "label", "label_index", "mask_path", "split", "set", "category", "masked"),

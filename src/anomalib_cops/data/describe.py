@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from anomalib_cops.data.declaration import DataSet
-from anomalib_cops.data.layouts import AnyLayout, Reader, Table
+from anomalib_cops.data.sets.declaration import DataSet
+from anomalib_cops.data.sets.layouts import AnyLayout, Reader, Table
 
 _COUNT = "…"
 

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame
 
-from anomalib_cops.data.sets import declared_as
-from anomalib_cops.data.world import is_drawn
+from anomalib_cops.data.sets.find import declared_as
+from anomalib_cops.data.sets.synthetic_set import is_drawn
 from anomalib_cops.errors import InputError
 
 logger = logging.getLogger(__name__)

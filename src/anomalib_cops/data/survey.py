@@ -9,7 +9,7 @@ from typing import Any
 from pandas import DataFrame
 
 from anomalib_cops.data.masks import MaskValues, read_mask
-from anomalib_cops.data.samples import first_of
+from anomalib_cops.data.sets.samples import first_of
 from anomalib_cops.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -19,15 +19,15 @@ from anomalib_cops.data.dataset import LabelledImages
 from anomalib_cops.data.learners import learns_from_normal_images, only_normal
 from anomalib_cops.data.masks import checked_values
 from anomalib_cops.data.picture_names import below, common_folder
-from anomalib_cops.data.published_set import PublishedSet
-from anomalib_cops.data.sets import Wanted, find_set
-from anomalib_cops.data.sides import Part, held_out, list_images, refuse_shared_images, share_out
+from anomalib_cops.data.sets.find import Wanted, find_set
+from anomalib_cops.data.sets.published_set import PublishedSet
+from anomalib_cops.data.sets.synthetic_set import SyntheticSet, address_of
+from anomalib_cops.data.splits import Part, held_out, list_images, refuse_shared_images, share_out
 from anomalib_cops.data.survey import look_at_masks
-from anomalib_cops.data.visualizer import TransferVisualizer
-from anomalib_cops.data.world import SyntheticSet, address_of
+from anomalib_cops.distributed import Share, place, processors
 from anomalib_cops.errors import InputError
+from anomalib_cops.host.visualizer import TransferVisualizer
 from anomalib_cops.plugin import register
-from anomalib_cops.processes import Share, place, processors
 
 _Given = str | dict[str, Any] | list[str | dict[str, Any]]
 

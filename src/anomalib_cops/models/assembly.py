@@ -9,12 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from anomalib_cops import published
-from anomalib_cops.clip import FrozenCLIP, load_clip
+from anomalib_cops.encoder import FrozenCLIP, load_clip
 from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.models.consistency import check_consistent, check_published_encoder
-from anomalib_cops.official import SUFFIXES, KeyMap, from_official, read_official
-from anomalib_cops.weights import EncoderIdentity, WeightFile, check_encoder, read_weights
+from anomalib_cops.weights import published
+from anomalib_cops.weights.format import EncoderIdentity, WeightFile, check_encoder, read_weights
+from anomalib_cops.weights.official import SUFFIXES, KeyMap, from_official, read_official
 
 DEFAULT_BACKBONE = "ViT-L-14-336"
 DEFAULT_PRETRAINED = "openai"

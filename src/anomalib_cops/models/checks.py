@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from anomalib_cops.clip import FrozenCLIP
+from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.errors import InputError
 
 Rules = Mapping[str, tuple[bool, str]]

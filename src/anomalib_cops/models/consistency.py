@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from anomalib_cops.clip.load import TINY
+from anomalib_cops.encoder.load import TINY
 from anomalib_cops.errors import InputError
-from anomalib_cops.weights import EncoderIdentity, WeightFile, check_encoder
+from anomalib_cops.weights.format import EncoderIdentity, WeightFile, check_encoder
 
 if TYPE_CHECKING:
     from anomalib_cops.models.assembly import Method, Recipe, Start

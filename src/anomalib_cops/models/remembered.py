@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from anomalib_cops.clip import FrozenCLIP
+from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.prompts.deep import DeepPrompts
 
 

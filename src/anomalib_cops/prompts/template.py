@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from anomalib_cops.clip import FrozenCLIP, end_of_text
+from anomalib_cops.encoder import FrozenCLIP, end_of_text
 from anomalib_cops.errors import InputError
 
 

@@ -12,14 +12,14 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 
-from anomalib_cops.data.rereading import datasets
-from anomalib_cops.data.world import address_of
-from anomalib_cops.feature_cache import CacheOptions
+from anomalib_cops.data.sets.synthetic_set import address_of
+from anomalib_cops.host.feature_cache import CacheOptions
+from anomalib_cops.host.prompt_learning import PromptLearningMixin
+from anomalib_cops.host.rereading import datasets
 from anomalib_cops.models.ada_clip.official import KEYS
 from anomalib_cops.models.ada_clip.settings import PRESETS, AdaCLIPSettings, check_traceable
 from anomalib_cops.models.ada_clip.torch_model import UNKNOWN_CLASS, AdaCLIPModel
 from anomalib_cops.models.assembly import Method, Start, assemble
-from anomalib_cops.models.prompt_learning import PromptLearningMixin
 from anomalib_cops.plugin import register
 
 METHOD = Method("AdaCLIP", AdaCLIPSettings, AdaCLIPModel, PRESETS, KEYS, position_resize="bicubic")

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from anomalib_cops.clip import vision
-from anomalib_cops.clip.blocks import OpenClipModule
-from anomalib_cops.clip.text import DeepPlacement
+from anomalib_cops.encoder import image as vision
+from anomalib_cops.encoder.blocks import OpenClipModule
+from anomalib_cops.encoder.text import DeepPlacement
 
 
 class PromptGenerator(nn.Module):

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from anomalib_cops.clip import FrozenCLIP, end_of_text
+from anomalib_cops.encoder import FrozenCLIP, end_of_text
 from anomalib_cops.models.remembered import WeightsMark
 
 NORMAL_STATES = (

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from anomalib_cops.clip import FrozenCLIP
+from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.checks import check_values
 

@@ -8,14 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, to_grid, unit
-from anomalib_cops.clip import FrozenCLIP, ImageFeatures, ImageTokens
+from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, ImageTokens
 from anomalib_cops.errors import InputError
+from anomalib_cops.host.exporting import tracing
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.ada_clip import fusion
 from anomalib_cops.models.ada_clip.prompters import PromptGenerator, Prompts
 from anomalib_cops.models.ada_clip.sentences import TextCache, Tokens, ensemble, tokenize
 from anomalib_cops.models.ada_clip.settings import AdaCLIPSettings, check_encoder, check_traceable, four_layers
-from anomalib_cops.models.exporting import tracing
 from anomalib_cops.precision import in_full_precision
 
 TEMPERATURE = 0.01

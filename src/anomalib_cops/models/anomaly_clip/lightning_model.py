@@ -7,12 +7,12 @@ from anomalib.models import AnomalibModule
 from anomalib.visualization import Visualizer
 from torch import nn
 
-from anomalib_cops.feature_cache import CacheOptions
+from anomalib_cops.host.feature_cache import CacheOptions
+from anomalib_cops.host.prompt_learning import PromptLearningMixin
 from anomalib_cops.models.anomaly_clip.official import KEYS
 from anomalib_cops.models.anomaly_clip.settings import PRESETS, AnomalyCLIPSettings
 from anomalib_cops.models.anomaly_clip.torch_model import AnomalyCLIPModel
 from anomalib_cops.models.assembly import Method, Start, assemble
-from anomalib_cops.models.prompt_learning import PromptLearningMixin
 from anomalib_cops.plugin import register
 
 METHOD = Method("AnomalyCLIP", AnomalyCLIPSettings, AnomalyCLIPModel, PRESETS, KEYS)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from anomalib_cops.official import KeyMap, Shapes
+from anomalib_cops.weights.official import KeyMap, Shapes
 
 CONTEXT_LENGTH = 77
 PROJECTION_WIDTH = 896

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import TEMPERATURE, cosine, enlarge_smoothly, gaussian_smooth, probabilities, to_grid
-from anomalib_cops.clip import FrozenCLIP, ImageFeatures
-from anomalib_cops.clip.blocks import OpenClipModule, attend, feed_forward, project_qkv
-from anomalib_cops.clip.vision import Paths, walk
+from anomalib_cops.encoder import FrozenCLIP, ImageFeatures
+from anomalib_cops.encoder.blocks import OpenClipModule, attend, feed_forward, project_qkv
+from anomalib_cops.encoder.image import Paths, walk
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.anomaly_clip.settings import AnomalyCLIPSettings

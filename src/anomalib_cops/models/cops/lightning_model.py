@@ -8,12 +8,12 @@ from anomalib.visualization import Visualizer
 from torch import nn
 
 from anomalib_cops.errors import InputError
-from anomalib_cops.feature_cache import CacheOptions
+from anomalib_cops.host.feature_cache import CacheOptions
+from anomalib_cops.host.prompt_learning import PromptLearningMixin
 from anomalib_cops.models.assembly import Method, Start, assemble
 from anomalib_cops.models.cops.official import KEYS
 from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
 from anomalib_cops.models.cops.torch_model import CoPSModel
-from anomalib_cops.models.prompt_learning import PromptLearningMixin
 from anomalib_cops.plugin import register
 
 METHOD = Method("CoPS", CoPSSettings, CoPSModel, PRESETS, KEYS)

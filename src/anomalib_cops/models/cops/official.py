@@ -1,6 +1,6 @@
 """Names of the official CoPS checkpoint (28 tensors) and where each goes here."""
 
-from anomalib_cops.official import KeyMap
+from anomalib_cops.weights.official import KeyMap
 
 KEYS = KeyMap(
     entry="prompt_learner",

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import to_grid
+from anomalib_cops.distributed import mean_count
 from anomalib_cops.precision import in_full_precision
-from anomalib_cops.processes import mean_count
 
 PAPER_HEADS = 12
 HEAD_WIDTH = 64

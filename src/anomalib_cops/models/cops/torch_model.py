@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import TEMPERATURE, cosine, enlarge, gaussian_smooth, probabilities, to_grid
-from anomalib_cops.clip import Beginning, FrozenCLIP, ImageFeatures
+from anomalib_cops.distributed import draw_rows
+from anomalib_cops.encoder import Beginning, FrozenCLIP, ImageFeatures
 from anomalib_cops.losses import binary_cross_entropy, dice_loss, focal_loss, kl_to_standard_normal
 from anomalib_cops.models.cops.category_vae import CategoryVAE, reconstruction_loss, reparametrize
 from anomalib_cops.models.cops.prototypes import (
@@ -21,7 +22,6 @@ from anomalib_cops.models.cops.prototypes import (
 from anomalib_cops.models.cops.settings import CoPSSettings, check_encoder
 from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min_max
 from anomalib_cops.models.remembered import PromptMemory
-from anomalib_cops.processes import draw_rows
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
 

@@ -9,9 +9,9 @@ from anomalib.visualization import Visualizer
 from torch import nn
 
 from anomalib_cops.errors import InputError
-from anomalib_cops.feature_cache import CacheOptions
+from anomalib_cops.host.feature_cache import CacheOptions
+from anomalib_cops.host.prompt_learning import PromptLearningMixin
 from anomalib_cops.models.assembly import Method, Start, assemble
-from anomalib_cops.models.prompt_learning import PromptLearningMixin
 from anomalib_cops.models.vcp_clip.official import KEYS
 from anomalib_cops.models.vcp_clip.settings import PRESETS, TEMPERATURE_RATE, VCPCLIPSettings
 from anomalib_cops.models.vcp_clip.torch_model import VCPCLIPModel

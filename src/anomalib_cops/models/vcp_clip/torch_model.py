@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, stretch, to_grid
-from anomalib_cops.clip import FrozenCLIP, ImageTokens
+from anomalib_cops.encoder import FrozenCLIP, ImageTokens
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.checks import check_words_take_features

@@ -1,0 +1,1 @@
+"""What touches Lightning or anomalib: training, checkpoints, images in, scores and pictures out."""

@@ -1,0 +1,215 @@
+"""When a training may start, how long it runs, and what it leaves: where the host would go on in silence."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from anomalib.utils.path import create_versioned_dir
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from anomalib_cops.data.seen import Seen, refuse_seen, training_sources
+from anomalib_cops.errors import InputError
+from anomalib_cops.host.checkpoint_io import CheckedCheckpointIO
+from anomalib_cops.host.post_processing import TransferPostProcessor
+from anomalib_cops.host.trained_part import TrainedPartMixin
+from anomalib_cops.weights.format import WEIGHT_SUFFIX, WeightFile, read_checkpoint, read_weights
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule as _Base
+else:
+    _Base = object
+
+logger = logging.getLogger(__name__)
+
+
+class FittingMixin(TrainedPartMixin):
+    """What a training, a resumed training and a test after it need besides the steps.
+
+    Attributes:
+        epochs: length of a training for which anomalib's Engine is given none.
+    """
+
+    epochs: int
+    # Plain numbers, as the whole module is pickled by an export to torch.
+    _trained_in: int | None = None
+    _resumed_from: str | None = None
+    _steps_made: int = 0
+
+    @property
+    def trainer_arguments(self) -> dict[str, Any]:
+        """No sanity check, which would validate an untrained model; and ``epochs``, unless the user gave a length.
+
+        anomalib's Engine asks for this at the beginning of each of its verbs.
+        """
+        self._resumed_from = None
+        arguments: dict[str, Any] = {"num_sanity_val_steps": 0}
+        given = given_to_engine()
+        if all(given.get(name) in (None, -1) for name in ("max_epochs", "max_steps", "max_time")):
+            arguments["max_epochs"] = self.epochs
+        return arguments
+
+    def configure_callbacks(self) -> Any:
+        """See to a result folder of its own before the host's callbacks write into it.
+
+        A test before the first training would make a folder called ``latest``, where a training wants to put a link.
+        """
+        folder = Path(self.trainer.default_root_dir)
+        if folder.name == "latest" and not folder.exists() and self.trainer.is_global_zero:
+            create_versioned_dir(folder.parent)
+        return super().configure_callbacks()
+
+    def watch_checkpoints(self) -> None:
+        """Look into checkpoints before the trainer loads them; a second model looks for itself."""
+        strategy = self.trainer.strategy
+        if isinstance(strategy.checkpoint_io, CheckedCheckpointIO):
+            strategy.checkpoint_io.prepare = self.prepare_for
+        else:
+            strategy.checkpoint_io = CheckedCheckpointIO(strategy.checkpoint_io, self.prepare_for)
+
+    def prepare_for(self, path: Path) -> WeightFile:
+        """Become the model that a checkpoint or weight file needs.
+
+        Raises:
+            InputError: the file cannot be used, contradicts the constructor's arguments, or has nothing to go on from.
+        """
+        name, fitting = type(self).__name__, self.trainer.state.fn == TrainerFn.FITTING
+        if path.suffix == WEIGHT_SUFFIX:
+            if fitting:
+                raise InputError(
+                    f"A training cannot be resumed from the weight file {path}, which has no state of the optimiser; "
+                    "give it as weights= to go on from its prompts."
+                )
+            file = read_weights(path, name)
+        else:
+            file = read_checkpoint(path, name)
+        if not self._keeps_its_weights(path):
+            self.adopt(file)
+        return file if isinstance(self.post_processor, TransferPostProcessor) else file.without_thresholds()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Load what was trained, save for the test that ends ``Engine.train(ckpt_path=...)``.
+
+        The host loads the checkpoint that the training went on from once more, and would report its figures.
+        """
+        if self._keeps_its_weights(self.trainer.ckpt_path if self._trainer else None):
+            logger.info("The test uses what the training has just reached, not the checkpoint that it went on from.")
+            checkpoint["state_dict"] = self.state_dict()
+            checkpoint.pop("callbacks", None)  # the post-processor's thresholds are among these as well
+            return
+        super().on_load_checkpoint(checkpoint)
+
+    def _keeps_its_weights(self, path: Any) -> bool:
+        if self._trainer is None or self.trainer.state.fn != TrainerFn.TESTING:
+            return False
+        return self._resumed_from is not None and str(path or self._resumed_from) == self._resumed_from
+
+    def check_data(self, stage: str) -> None:
+        """Look at a datamodule before hours are spent on it.
+
+        Raises:
+            InputError: the model has seen what it is to be tested on, or has nothing to learn from.
+        """
+        datamodule = getattr(self.trainer, "datamodule", None)
+        name = type(self).__name__
+        if stage in ("fit", "test"):
+            refuse_seen(self.trained_on or [], datamodule, f"The model {name}")
+        train_data = getattr(datamodule, "train_data", None)
+        if stage != "fit" or getattr(train_data, "has_anomalous", True):
+            return
+        if not self.has_trained_weights:
+            raise InputError(needs_anomalies(name))
+        # anomalib's benchmark fits every model before it tests it.
+        self.trainer.fit_loop.max_epochs = 0
+        logger.warning(
+            "%s keeps its weights: it learns from anomalies, and %s has normal images only to train on.",
+            name,
+            type(datamodule).__name__,
+        )
+
+    def begin_training(self) -> None:
+        """Note where the training begins.
+
+        Raises:
+            InputError: the Engine has trained before, so that its Trainer would do nothing.
+        """
+        name, trainer = type(self).__name__, self.trainer
+        self._steps_made = 0
+        done = trainer.fit_loop.epoch_progress.current.completed
+        if done and not trainer.ckpt_path:
+            limit = trainer.max_epochs
+            if self._trained_in != id(trainer) or (limit not in (None, -1) and done >= limit):
+                raise InputError(
+                    f"This Engine has trained for {done} epochs already and would not train {name} any more; make a "
+                    "new Engine() for every training."
+                )
+        self._trained_in = id(trainer)
+
+    def end_training(self) -> Path | None:
+        """Write what was trained beside anomalib's checkpoint.
+
+        Returns:
+            The weight file; none where nothing was to be trained.
+
+        Raises:
+            InputError: no step was made, as the checkpoint has been trained for long enough.
+        """
+        name, trainer = type(self).__name__, self.trainer
+        if trainer.max_epochs == 0 or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return None
+        self._resumed_from = str(trainer.ckpt_path) if trainer.ckpt_path else None
+        if not self._steps_made:
+            raise InputError(
+                f"{trainer.ckpt_path or name} has been trained for {trainer.current_epoch} epochs, and max_epochs is "
+                f"{trainer.max_epochs}, so nothing was trained; raise --trainer.max_epochs."
+            )
+        self.trained_on = merged(self.trained_on, training_sources(getattr(trainer, "datamodule", None)))
+        self.has_trained_weights = True
+        if not trainer.is_global_zero:
+            return None
+        return self.save_weights(Path(trainer.default_root_dir) / "weights" / f"{name.lower()}{WEIGHT_SUFFIX}")
+
+    def count_step(self, loss: Tensor, batch_idx: int) -> None:
+        """Note that a step is made, and stop a training that has diverged; no weights are written.
+
+        Raises:
+            InputError: naming epoch and batch.
+        """
+        self._steps_made += 1
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"The training of {type(self).__name__} has diverged: the loss is {loss.item()} in epoch "
+                f"{self.trainer.current_epoch + 1}, batch {batch_idx + 1}; lower learning_rate. No weights were "
+                "written."
+            )
+
+
+def given_to_engine() -> dict[str, Any]:
+    """Arguments of the Trainer that the user gave to the Engine that asks for a model's own ones; empty without one.
+
+    The Engine overwrites the user's by the model's and hands neither on, and a Trainer does not tell its default of
+    1000 epochs from 1000 that were asked for. So they are looked up where the Engine keeps them, in its frame.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        asking: Any = frame.f_locals.get("self")
+        if hasattr(asking, "requires_update") and isinstance(getattr(asking, "args", None), dict):
+            return dict(asking.args)
+        frame = frame.f_back  # type: ignore[assignment]
+    return {}
+
+
+def merged(before: list[Seen] | None, now: list[Seen]) -> list[Seen]:
+    """Data sets of an earlier training and of this one, each once."""
+    return [*(each for each in before or [] if each not in now), *now]
+
+
+def needs_anomalies(model: str) -> str:
+    """What to say where there is nothing to learn from."""
+    return (
+        f"{model} learns from normal and anomalous images with masks of an auxiliary data set (never the target's): "
+        "train it with --data ZeroShotTransfer --data.source SET --data.target SETS, or give trained weights with "
+        "--model.weights FILE."
+    )

@@ -1,0 +1,78 @@
+"""What is asked of a training, looked at before hours go into it: its precision, and what callbacks watch."""
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from anomalib.metrics import Evaluator
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from anomalib_cops.errors import InputError
+from anomalib_cops.host.evaluator import CategoryEvaluator
+
+COUNTERS = {"epoch", "step"}
+"""What checkpoints may also be chosen by."""
+
+ORIGINS = {"lightning", "pytorch_lightning", "anomalib", "anomalib_cops"}
+"""Packages whose callbacks log nothing of their own."""
+
+
+def loss_name(term: str) -> str:
+    """Under which a term of the loss is logged."""
+    return "train_loss" if term == "loss" else f"train_{term}_loss"
+
+
+def check_precision(trainer: Trainer) -> None:
+    """Refuse a precision in which prompts become NaN.
+
+    Raises:
+        InputError: it is "16-true": in float16 the squares of gradients, by which Adam divides, become 0.
+    """
+    if trainer.precision == "16-true":
+        raise InputError(
+            "precision=16-true is good for tests and predictions, but in training the gradients' squares are too small "
+            "for float16 and the prompts become NaN; train with 16-mixed, bf16-mixed or bf16-true."
+        )
+
+
+def provide_monitored(trainer: Trainer, terms: Iterable[str], evaluator: Any) -> None:
+    """Let early stopping and checkpoints watch losses, and figures of the evaluator on the held-out part.
+
+    A figure that nobody watches is not computed. What is trained does not depend on it.
+
+    Args:
+        trainer: whose callbacks may have a ``monitor``.
+        terms: of the loss, besides their sum.
+        evaluator: the model's, or none. Of a ``CategoryEvaluator`` all test metrics may be watched, of another one the
+            metrics that it has for the validation.
+
+    Raises:
+        InputError: a callback watches what will not be there, or takes a smaller figure for a better one.
+    """
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    there, possible = _figures(evaluator) if trainer.limit_val_batches else ({}, {})
+    known = [*map(loss_name, ("loss", *terms)), *dict.fromkeys([*there, *possible])]
+    foreign = any(type(each).__module__.split(".")[0] not in ORIGINS for each in callbacks)
+    for callback in callbacks:
+        name = getattr(callback, "monitor", None)
+        if not isinstance(name, str) or (name in COUNTERS and isinstance(callback, Checkpoint)):
+            continue
+        if name not in known and not foreign:
+            raise InputError(
+                f"{type(callback).__name__} watches '{name}', which this training does not give; it gives "
+                f"{', '.join(known)}."
+            )
+        if name in possible and getattr(callback, "mode", "max") != "max":
+            raise InputError(f"{type(callback).__name__} takes a smaller {name} for a better one; give it mode='max'.")
+        if name in possible and name not in there:
+            there[name] = copy.deepcopy(possible[name])
+            there[name].reset()
+            evaluator.val_metrics.append(there[name])
+
+
+def _figures(evaluator: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """By name, metrics that the evaluator has for the validation, and those that it could have."""
+    there: Any = evaluator.val_metrics if isinstance(evaluator, Evaluator) else ()
+    possible: Any = evaluator.test_metrics if isinstance(evaluator, CategoryEvaluator) else ()
+    return {metric.name: metric for metric in there}, {metric.name: metric for metric in possible}

@@ -1,0 +1,127 @@
+"""Raw image → model input: Pillow's resizing, CLIP's normalisation."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from anomalib.data.transforms.utils import extract_transforms_by_type
+from anomalib.pre_processing import PreProcessor
+from jaxtyping import Float, Shaped
+from lightning.pytorch import LightningModule, Trainer
+from PIL import Image as PILImage
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from anomalib_cops.data.images import as_levels, check_images
+from anomalib_cops.host.graph_resize import GraphResize
+from anomalib_cops.host.rereading import datasets
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def pillow_resize(
+    image: Float[Tensor, "channels height width"], size: tuple[int, int], resample: PILImage.Resampling
+) -> Float[Tensor, "channels new_height new_width"]:
+    """Resize channels in [0, 1] through 8 bits with Pillow, as the official code does to files.
+
+    torchvision's own filter neither rounds between its two passes nor clips what overshoots at edges. Width comes
+    first, then height, whatever the image: Pillow 13 turns the order round for tall images, and scores must not change
+    with its version.
+    """
+    levels = (image.detach().cpu() * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    height, width = size
+    resized = [
+        np.asarray(
+            PILImage.fromarray(channel).resize((width, channel.shape[0]), resample).resize((width, height), resample)
+        )
+        for channel in levels
+    ]
+    return torch.from_numpy(np.stack(resized)).to(image.device, torch.float32) / 255
+
+
+def resize_mask(
+    mask: Shaped[Tensor, "channels height width"], size: tuple[int, int]
+) -> Float[Tensor, "channels new_height new_width"]:
+    """Shrink or enlarge a mask smoothly; the result in [0, 1] is thresholded at one half by the caller."""
+    return pillow_resize((mask > 0).float(), size, PILImage.Resampling.BILINEAR)
+
+
+class PillowResize(v2.Resize):
+    """Bicubic resizing to a fixed size, equal to Pillow's; masks are resized smoothly, then cut at one half.
+
+    Inputs of the right size pass unchanged, so it can run per image in a data set and again on the batch.
+
+    Args:
+        size: height and width in pixels; the aspect ratio is not kept.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__(size, interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Resize one tensor (or leave anything else as it is)."""
+        size = (self.size[0], self.size[-1])
+        if not isinstance(inpt, Tensor) or tuple(inpt.shape[-2:]) == size:
+            return inpt
+        flat = inpt.reshape(-1, *inpt.shape[-2:])
+        if isinstance(inpt, tv_tensors.Mask):
+            resized: Tensor = (resize_mask(flat, size) > 0.5).to(inpt.dtype)
+        else:
+            resized = pillow_resize(flat, size, PILImage.Resampling.BICUBIC).to(inpt.dtype)
+        return (
+            tv_tensors.wrap(resized.reshape(*inpt.shape[:-2], *size), like=inpt)
+            if isinstance(inpt, tv_tensors.TVTensor)
+            else resized.reshape(*inpt.shape[:-2], *size)
+        )
+
+
+class ClipPreProcessor(PreProcessor):
+    """Resize to the encoder's image size and normalise as CLIP was trained.
+
+    An exported model does the same inside its graph.
+
+    Args:
+        image_size: height and width in pixels.
+    """
+
+    def __init__(self, image_size: tuple[int, int]) -> None:
+        super().__init__(v2.Compose([PillowResize(image_size), v2.Normalize(CLIP_MEAN, CLIP_STD)]))
+        self.image_size = image_size
+        self.export_transform = self._in_graphs()
+
+    def _in_graphs(self) -> v2.Compose:
+        return v2.Compose([GraphResize(self.image_size), v2.Normalize(CLIP_MEAN, CLIP_STD)])
+
+    def resize_to(self, side: int) -> None:
+        """Take another image size; data modules share the transform, so that they follow."""
+        self.image_size = (side, side)
+        for resize in extract_transforms_by_type(self.transform, v2.Resize):
+            resize.size = [side, side]
+        self.export_transform = self._in_graphs()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at all images before hours are spent on the first of them.
+
+        Raises:
+            InputError: naming the images that cannot be read.
+        """
+        for dataset in datasets(trainer.predict_dataloaders):
+            check_images(getattr(dataset, "image_filenames", []))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Images in memory, as an exported model takes them.
+
+        Raises:
+            InputError: levels are not between 0 and 1; a graph cannot look at them.
+        """
+        levels = batch if torch.compiler.is_compiling() or torch.jit.is_tracing() else as_levels(batch)
+        return super().forward(levels)
+
+    def checkpoint_config(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the image size; the rest is fixed."""
+        return {"image_size": list(self.image_size)}
+
+    def load_checkpoint_config(self, config: dict[str, Any]) -> None:
+        """Nothing to restore: the image size is the encoder's, which the model's own arguments fix."""

@@ -1,0 +1,119 @@
+"""What a prediction leaves behind: a folder of its own with scores and pictures, and a line that says where."""
+
+import logging
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+from anomalib.visualization import ImageVisualizer
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+
+from anomalib_cops.host.label_threshold import LabelThreshold, label_threshold
+from anomalib_cops.host.returned_predictions import ReturnedPredictions
+from anomalib_cops.host.score_table import ScoreTable
+
+logger = logging.getLogger(__name__)
+
+
+class PredictionReport(Callback):
+    """Writes ``scores.csv``, gives the pictures a folder beside it, and says at the end where everything is.
+
+    Every prediction has a new folder, so that none mixes with another. Memory does not grow with the number of images:
+    the command line, which throws predictions away, does not collect them, and others find the large ones on the disk.
+
+    It comes after the post-processor and the visualizer, as it reads what the one made and moves what the other shows.
+
+    Args:
+        visualizer: The model's visualizer.
+    """
+
+    def __init__(self, visualizer: Callback | None) -> None:
+        self._visualizer = visualizer if isinstance(visualizer, ImageVisualizer) else None
+        self._chose_pictures = False
+        self._threshold: LabelThreshold | None = None
+        self._table: ScoreTable | None = None
+        self._returned: ReturnedPredictions | None = None
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the folder, and warn once where the labels stand for nothing."""
+        made = new_folder(Path(trainer.default_root_dir)) if trainer.is_global_zero else None
+        folder = Path(trainer.strategy.broadcast(made))  # type: ignore[arg-type] # all have the first one's now
+        self._table = ScoreTable(folder, trainer.global_rank)
+        if self._visualizer is not None and self._visualizer.output_dir is None:
+            self._chose_pictures = True
+            self._visualizer.output_dir = folder / "images"
+        if _discards_predictions(trainer):
+            trainer.predict_loop.return_predictions = False
+        self._returned = ReturnedPredictions(folder) if trainer.predict_loop.return_predictions else None
+        self._threshold = label_threshold(pl_module)
+        if self._threshold is not None and not self._threshold.calibrated and trainer.is_global_zero:
+            logger.warning(
+                "These weights come without a threshold, so a label only says that the score is above %g: train on an "
+                "auxiliary set (--data ZeroShotTransfer), which finds thresholds, or choose one by scores.csv "
+                "and give post_processor=TransferPostProcessor(image_sensitivity=1 - threshold).",
+                self._threshold.value,
+            )
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write the scores of a batch, and free the memory of what the pictures already show."""
+        assert self._table is not None
+        self._table.add(outputs, self._threshold)
+        if self._returned is not None:
+            self._returned.keep(outputs)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Complete the table and say where it is."""
+        assert self._table is not None
+        table = self._table
+        pictures = None if self._visualizer is None else self._visualizer.output_dir
+        self._close()
+        trainer.strategy.barrier("scores")
+        if trainer.is_global_zero:
+            images = table.complete(trainer.world_size)
+            shown = "no pictures (the visualizer is off)" if pictures is None else f"pictures in {pictures}"
+            print(f"Scores of {images} image{'s' * (images != 1)} in {table.path}, {shown}")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Say where the scores are that there were time for."""
+        if self._table is not None:
+            logger.warning("Prediction stopped early; the scores so far are in %s.", self._close())
+
+    def _close(self) -> Path | None:
+        """End everything but the table's name; the path of what was written of it."""
+        part = self._table.close() if self._table is not None else None
+        self._table = None
+        if self._returned is not None:
+            self._returned.close()
+            self._returned = None
+        if self._visualizer is not None and self._chose_pictures:
+            self._visualizer.output_dir = None
+            self._chose_pictures = False
+        return part
+
+
+def new_folder(root: Path) -> Path:
+    """Make the first of ``predictions``, ``predictions-2``, … that is not there yet; other runs are left alone."""
+    for name in chain(["predictions"], (f"predictions-{number}" for number in count(2))):
+        try:
+            (root / name).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return (root / name).resolve()
+    raise AssertionError("there is always another number")
+
+
+def _discards_predictions(trainer: Trainer) -> bool:
+    """Whether this is ``anomalib predict``: only its configuration, which a callback saves, has such a setting."""
+    return any(
+        isinstance(each, SaveConfigCallback) and "return_predictions" in each.config
+        for each in trainer.callbacks  # type: ignore[attr-defined]
+    )

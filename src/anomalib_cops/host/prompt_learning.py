@@ -1,0 +1,249 @@
+"""What the Lightning modules of all prompt-learning methods share."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from anomalib import LearningType
+from anomalib.data import Batch
+from anomalib.metrics import Evaluator
+from lightning.pytorch import Callback
+from torch import Tensor, nn
+
+from anomalib_cops.errors import InputError
+from anomalib_cops.host.evaluator import paper_evaluator
+from anomalib_cops.host.exporting import WholeExportMixin
+from anomalib_cops.host.feature_cache import CacheOptions, FeatureCache, encoder_digest, paths_of_files
+from anomalib_cops.host.fitting import FittingMixin, needs_anomalies
+from anomalib_cops.host.monitoring import check_precision, loss_name, provide_monitored
+from anomalib_cops.host.post_processing import TransferPostProcessor
+from anomalib_cops.host.pre_processing import ClipPreProcessor
+from anomalib_cops.host.prediction_report import PredictionReport
+from anomalib_cops.host.rereading import Rereader
+from anomalib_cops.host.untrue_warning import hide_untrue_warning
+from anomalib_cops.host.visualizer import TransferVisualizer
+from anomalib_cops.metrics.states import without_counts
+from anomalib_cops.models.assembly import ADAM_BETAS, Assembly
+
+logger = logging.getLogger(__name__)
+hide_untrue_warning()
+
+
+class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc] # to_onnx is the host's
+    """Training on an auxiliary set, zero-shot use elsewhere, and files that hold only what was trained.
+
+    A class that mixes this in front of ``AnomalibModule`` calls :meth:`take` at the end of its constructor, with a
+    torch model that has a frozen ``clip``, ``settings``, a ``forward(images)`` that returns an ``InferenceBatch`` and
+    a ``loss(images, masks, labels)`` that returns ``loss_terms`` and their sum by name. A method that also depends on
+    something else than the images overrides :meth:`conditions`.
+    """
+
+    pre_processor: Any
+    visualizer: Any
+    evaluator: Any
+    epochs: int
+    learning_rate: float
+    seed: int | None
+    betas: tuple[float, float] = ADAM_BETAS
+    # ``ZeroShotTransfer`` trains other models of anomalib on normal images only.
+    learns_from_anomalies = True
+
+    def take(self, parts: Assembly, cache: CacheOptions | None = None) -> None:
+        """Take over a model and its weights; the constructor's last call.
+
+        Raises:
+            InputError: features are to be cached that are not the same in every step.
+        """
+        if cache and parts.model.frozen_features is None:
+            raise InputError(
+                f"{type(self).__name__} puts prompts into the image tower, so its features change in every step and "
+                "cannot be cached; leave feature_cache out."
+            )
+        self.cache_options = cache
+        self.feature_cache: FeatureCache | None = None
+        self.recipe = parts.recipe
+        self.model = parts.model
+        self.epochs = parts.epochs
+        self.learning_rate = parts.learning_rate
+        self.seed = parts.recipe.start.seed
+        self.has_trained_weights = False
+        self.trained_on = parts.trained_on
+        self.hparams.update(epochs=self.epochs, learning_rate=self.learning_rate)
+        self.remember_arguments()
+        if parts.file is not None:
+            self.load_weights(parts.file)
+        if parts.official:
+            self.model.load_state_dict(parts.official, strict=False)
+            self.has_trained_weights = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied, pickled and exported: nothing of what metrics have counted."""
+        state: dict[str, Any] = super().__getstate__()
+        return {**state, "_modules": without_counts(state["_modules"])}
+
+    def conditions(self, batch: Batch) -> dict[str, Any]:
+        """What the model is told besides the images; nothing for most methods."""
+        return {}
+
+    def known(self, batch: Any) -> dict[str, Any]:
+        """Features of the images where training keeps them; nothing without a cache."""
+        if self.feature_cache is None:
+            return {}
+        return {"features": self.feature_cache(batch.image, batch.image_path)}
+
+    @property
+    def learning_type(self) -> LearningType:
+        """ONE_CLASS, the one type that anomalib's Engine trains; it would only validate a ZERO_SHOT model in ``fit``.
+
+        ``has_trained_weights`` tells whether the model is zero-shot.
+        """
+        return LearningType.ONE_CLASS
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam on the trained parameters."""
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        return torch.optim.Adam(trained, lr=self.learning_rate, betas=self.betas)
+
+    def configure_post_processor(self) -> TransferPostProcessor:
+        """Order-preserving scores, thresholds from the auxiliary set."""
+        return TransferPostProcessor()
+
+    @staticmethod
+    def configure_pre_processor(image_size: tuple[int, int] | None = None) -> ClipPreProcessor:
+        """CLIP's input: bicubic resizing as Pillow does it, CLIP's mean and standard deviation."""
+        return ClipPreProcessor(image_size or (518, 518))
+
+    @classmethod
+    def pre_processor_for(cls, parts: Assembly, pre_processor: nn.Module | bool) -> nn.Module | bool:
+        """The user's pre-processor, or for True the one that gives the encoder its image size."""
+        size = parts.model.clip.image_size
+        return cls.configure_pre_processor((size, size)) if pre_processor is True else pre_processor
+
+    @staticmethod
+    def configure_evaluator() -> Evaluator:
+        """The figures that papers report."""
+        return paper_evaluator()
+
+    @classmethod
+    def configure_visualizer(cls) -> TransferVisualizer:
+        """Result pictures as anomalib draws them, also of images that are no files."""
+        return TransferVisualizer()
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """What reads again what anomalib's readers clip, its own components, and what reports on predictions."""
+        return [Rereader(), *super().configure_callbacks(), PredictionReport(self.visualizer)]
+
+    def setup(self, stage: str) -> None:
+        """Check checkpoint and data before anything runs."""
+        super().setup(stage)
+        self.watch_checkpoints()
+        self.check_data(stage)
+        if stage == "fit":
+            check_precision(self.trainer)
+            provide_monitored(self.trainer, self.model.loss_terms, self.evaluator)
+
+    def train_dataloader(self) -> Any:
+        """Say what to train on when no data was given.
+
+        Raises:
+            InputError: always; a datamodule's loader takes precedence over this one.
+        """
+        raise InputError(needs_anomalies(type(self).__name__))
+
+    def val_dataloader(self) -> Sequence[Any]:
+        """Nothing: anomalib validates zero-shot models before prediction, also when there is no data to do it on."""
+        return []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One batch of the auxiliary set."""
+        if batch.gt_mask is None or batch.gt_label is None:
+            raise InputError(needs_anomalies(type(self).__name__))
+        check_levels(batch)
+        masks, labels = batch.gt_mask.float(), batch.gt_label.float()
+        terms = self.model.loss(batch.image, masks, labels, **self.conditions(batch), **self.known(batch))
+        self.count_step(terms["loss"], batch_idx)
+        size = int(batch.gt_label.shape[0])
+        for name, value in terms.items():
+            self.log(
+                loss_name(name), value.detach(), on_step=False, on_epoch=True, prog_bar=name == "loss", batch_size=size
+            )
+        return terms["loss"]
+
+    def on_fit_start(self) -> None:
+        """Begin with the seed that was given; the same in every process, as they share out what they draw."""
+        super().on_fit_start()
+        self.begin_training()
+        self.clip.widen_text()
+        if self.seed is not None:
+            torch.manual_seed(self.seed)
+
+    def on_train_start(self) -> None:
+        """Open the feature cache, if there is to be one.
+
+        Raises:
+            InputError: images are augmented, or do not say where they come from; or the cache cannot be used.
+        """
+        if self.cache_options is None:
+            return
+        self.feature_cache = FeatureCache(
+            self.cache_options,
+            self.model.encode,
+            self.model.frozen_features,
+            # A pre-processor of the user's own makes other images of the same files.
+            f"{encoder_digest(self.clip)} {self.model.taps} {self.trainer.precision} {self.pre_processor}",
+            paths_of_files([self.trainer.train_dataloader, self.trainer.val_dataloaders]),
+            self.clip.positions.dtype,
+        )
+
+    def on_train_end(self) -> None:
+        """Close the feature cache."""
+        if self.feature_cache is not None:
+            self.feature_cache.close()
+            self.feature_cache = None
+
+    def on_fit_end(self) -> None:
+        """Leave the trained part beside anomalib's checkpoint, ready for ``weights``."""
+        if path := self.end_training():
+            logger.info("The trained prompts are in %s.", path)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Any:
+        """Scores and maps of held-out images; the post-processor takes its thresholds from them."""
+        check_levels(batch)
+        return batch.update(**self.model(batch.image, **self.conditions(batch), **self.known(batch))._asdict())
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
+        """Scores and maps of a target's images; anomalib's own step would leave the conditions out."""
+        return self.validation_step(batch, batch_idx)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
+        """Scores and maps of images that nothing is known about."""
+        return self.validation_step(batch, batch_idx)
+
+    def on_test_start(self) -> None:
+        """Warn before an untrained model is tested."""
+        self._warn_if_untrained()
+
+    def on_predict_start(self) -> None:
+        """Warn before an untrained model predicts."""
+        self._warn_if_untrained()
+
+    def _warn_if_untrained(self) -> None:
+        if not self.has_trained_weights:
+            logger.warning(
+                "%s has no trained weights, so its scores mean nothing: train it, or give weights= or ckpt_path.",
+                type(self).__name__,
+            )
+
+
+def check_levels(batch: Any) -> None:
+    """Refuse images with NaN or infinite levels, which would spoil the prompts or give scores without meaning.
+
+    Raises:
+        InputError: naming the file.
+    """
+    sound = torch.isfinite(batch.image).flatten(1).all(dim=1)
+    if not sound.all():
+        row = int(sound.int().argmin())
+        name = batch.image_path[row] if batch.image_path else f"Image {row + 1} of a batch"
+        raise InputError(f"{name} holds NaN or infinite levels; remove or replace it.")

@@ -1,0 +1,163 @@
+"""Images that anomalib's own reader gets wrong, read again: 16 bits, which it clips to white, and turned pictures."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from anomalib.data import AnomalibDataset, PredictDataset
+from lightning.pytorch import Callback
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Subset
+from torchvision.transforms.v2.functional import to_dtype, to_image
+from torchvision.tv_tensors import Mask
+
+from anomalib_cops.data.dataset import LabelledImages
+from anomalib_cops.data.decoding import is_deep, peek
+from anomalib_cops.data.images import as_levels, read_image
+from anomalib_cops.data.pairs import read_pair
+from anomalib_cops.data.sets.synthetic_set import is_drawn
+from anomalib_cops.errors import InputError
+
+# anomalib's ways from a file to an item: its reader, then the data set's own transform.
+_BY_ANOMALIB = (AnomalibDataset.__getitem__, PredictDataset.__getitem__)
+# Of a 16-bit picture that was clipped, and of one that was not, how much is white.
+_CLIPPED, _NATURAL = 0.99, 0.5
+
+
+class Rereader(Callback):
+    """Sees to it that every batch shows what its files show, whoever read them, before anything is done with it.
+
+    Where anomalib read an image, it is read again and goes through the data set's own transforms; a mask goes with it.
+    How a data set of a user's own reads is not known: an image that became white by it is refused. Images that are no
+    files have to have levels in [0, 1].
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[int, ...] = ()
+        self._owners: dict[str, Any] = {}
+        self._is_ours = True
+        self._misread: dict[str, bool] = {}
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Looks at a batch of a training."""
+        self._mend(batch, trainer.train_dataloader)
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Looks at a batch of a validation."""
+        self._mend(batch, trainer.val_dataloaders)
+
+    def on_test_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Looks at a batch of a test."""
+        self._mend(batch, trainer.test_dataloaders)
+
+    def on_predict_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Looks at a batch of images that nothing is known about."""
+        self._mend(batch, trainer.predict_dataloaders)
+
+    def _mend(self, batch: Any, loaders: Any) -> None:
+        """Puts right what was read wrong.
+
+        Raises:
+            InputError: Levels that are not between 0 and 1; a file or its mask that cannot be used; or an image that
+                was clipped to white.
+        """
+        paths = [str(path) for path in batch.image_path or []]
+        batch.image = as_levels(batch.image, paths or None)
+        self._look_at(loaders)
+        for row, path in enumerate(paths):
+            if self._is_ours or is_drawn(path) or not self._is_misread(path):
+                continue
+            owner = self._owners.get(path)
+            if owner is not None:
+                _read_again(batch, row, path, owner)
+            else:
+                _refuse_white(batch.image[row], path)
+
+    def _look_at(self, loaders: Any) -> None:
+        """Which data set each path is from, where anomalib reads it."""
+        found = list(datasets(loaders))
+        if self._known == tuple(map(id, found)):
+            return
+        self._known = tuple(map(id, found))
+        self._is_ours = bool(found) and all(isinstance(each, LabelledImages) for each in found)
+        self._owners = {
+            str(path): each for each in found if type(each).__getitem__ in _BY_ANOMALIB for path in _paths(each)
+        }
+
+    def _is_misread(self, path: str) -> bool:
+        if path not in self._misread:
+            try:
+                mode, orientation = peek(path)
+            except InputError:  # a name that somebody gave to a picture in memory, or a file that only he can read
+                mode, orientation = "", 1
+            self._misread[path] = is_deep(mode) or mode == "F" or orientation != 1
+        return self._misread[path]
+
+
+def datasets(loaders: Any) -> Iterator[Any]:
+    """The data sets behind loaders, through torch's subsets and concatenations."""
+    for each in loaders if isinstance(loaders, (list, tuple)) else [loaders]:
+        pending = [getattr(each, "dataset", None)]
+        while pending:
+            found = pending.pop(0)
+            if isinstance(found, Subset):
+                pending.append(found.dataset)
+            elif isinstance(found, ConcatDataset):
+                pending += found.datasets
+            elif found is not None:
+                yield found
+
+
+def _paths(dataset: Any) -> list[Any]:
+    return list(dataset.samples["image_path"] if isinstance(dataset, AnomalibDataset) else dataset.image_filenames)
+
+
+def _read_again(batch: Any, row: int, path: str, owner: Any) -> None:
+    """As anomalib's data sets make an item of a file, but for the reader."""
+    is_anomalous = batch.gt_label is not None and bool(batch.gt_label[row])
+    if batch.gt_mask is not None and is_anomalous:
+        levels, anomalous = read_pair(path, str(batch.mask_path[row]), above=0)
+        mask = Mask(torch.from_numpy(anomalous.astype(np.uint8)))
+    else:
+        levels = read_image(path)
+        mask = None if batch.gt_mask is None else Mask(torch.zeros(levels.shape[:2], dtype=torch.uint8))
+    image = to_dtype(to_image(levels), torch.float32, scale=True)
+    transform = owner.transform if isinstance(owner, PredictDataset) else owner.augmentations
+    if transform and mask is not None:
+        image, mask = transform(image, mask)
+    elif transform:
+        image = transform(image)
+    _replace(batch, "image", row, image, path)
+    if mask is not None:
+        _replace(batch, "gt_mask", row, mask, path)
+
+
+def _replace(batch: Any, field: str, row: int, new: Tensor, path: str) -> None:
+    whole = getattr(batch, field)
+    if len(whole) == 1:
+        # A picture that was stored turned may be alone in its batch as it was read, of any size.
+        setattr(batch, field, new[None].to(whole))
+        return
+    if new.shape != whole[row].shape:
+        raise InputError(
+            f"{path} is stored turned (EXIF orientation), and among images of {tuple(whole.shape[-2:])} pixels has "
+            f"{tuple(new.shape[-2:])} the right way up; resize all of them, or save it the right way up."
+        )
+    whole = whole.clone()
+    whole[row] = new.to(whole)
+    setattr(batch, field, whole)
+
+
+def _refuse_white(image: Tensor, path: str) -> None:
+    if (image == 1).float().mean() > _CLIPPED and (read_image(path) == 255).mean() < _NATURAL:
+        raise InputError(
+            f"{path} has 16 bits and came as white from its data set; let that read it with "
+            "anomalib_cops.data.read_image, which gives 8 bits."
+        )

@@ -1,0 +1,187 @@
+"""Files that hold what was trained and nothing else: checkpoints and weight files of the Lightning modules."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from anomalib_cops import __version__
+from anomalib_cops.data.seen import Seen
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.host.post_processing import TransferPostProcessor
+from anomalib_cops.host.pre_processing import ClipPreProcessor
+from anomalib_cops.models.assembly import DEFAULT_PRESET, Recipe, load_encoder, plain, resolve_settings
+from anomalib_cops.models.consistency import check_learned
+from anomalib_cops.weights.format import (
+    CHECKPOINT_KEY,
+    MODEL,
+    THRESHOLDS,
+    WEIGHT_SUFFIX,
+    WeightFile,
+    check_encoder,
+    check_finite,
+    check_fits,
+    read_checkpoint,
+    read_identity,
+    write_weights,
+)
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule as _Base
+else:
+    _Base = object
+
+ENCODER = "model.clip."
+
+
+class TrainedPartMixin(_Base):
+    """Saving and loading a torch model's trained part with what it needs to be used again.
+
+    Attributes:
+        model: has a frozen ``clip`` and ``settings``.
+        recipe: what it was put together from.
+        has_trained_weights: whether it was trained or given weights.
+        trained_on: data sets that its weights were trained on; None where they do not say.
+    """
+
+    # Typed for what is asked of them; the host declares them as any module or nothing.
+    model: Any
+    pre_processor: Any
+    post_processor: Any
+    recipe: Recipe
+    has_trained_weights: bool
+    trained_on: list[Seen] | None
+
+    @property
+    def clip(self) -> FrozenCLIP:
+        """The frozen encoder."""
+        return self.model.clip
+
+    @property
+    def settings_data(self) -> dict[str, Any]:
+        """The model's settings as plain data, for weight files and checkpoints."""
+        return plain(self.model.settings)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The parameters that are trained, by name."""
+        return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the frozen encoder out and say what it was.
+
+        Raises:
+            InputError: the training has diverged; nothing is written.
+        """
+        super().on_save_checkpoint(checkpoint)
+        check_finite(self.trained_state(), "The trained part", advice="no checkpoint was written; lower learning_rate.")
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: value for name, value in state.items() if not name.startswith(ENCODER)}
+        checkpoint[CHECKPOINT_KEY] = self.weight_file("checkpoint").metadata()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse checkpoints of another method or encoder, or with missing or broken tensors."""
+        name, source = type(self).__name__, "The checkpoint"
+        identity = read_identity(checkpoint.get(CHECKPOINT_KEY, {}), name, source)
+        check_encoder(identity, self.clip.identity)
+        check_learned(self.recipe.method, self.settings_data, identity)
+        state = checkpoint["state_dict"]
+        found = {name.removeprefix(MODEL): value for name, value in state.items() if name.startswith(MODEL)}
+        check_fits(found, self.trained_state(), source)
+        check_finite(found, source)
+        super().on_load_checkpoint(checkpoint)
+        # What the file leaves out stays as it is; without it, loading would list hundreds of missing names.
+        checkpoint["state_dict"] = {**self.state_dict(), **state}
+        self.trained_on = identity.trained_on
+        self.has_trained_weights = True
+
+    def adopt(self, file: WeightFile) -> None:
+        """Become the model that a checkpoint holds the trained part of: its encoder, its settings.
+
+        Raises:
+            InputError: what the constructor was given contradicts the checkpoint.
+        """
+        method, start = self.recipe.method, self.recipe.start
+        preset = method.preset(start.preset or DEFAULT_PRESET)
+        settings = resolve_settings(self.recipe, file, preset)
+        ours, theirs = self.clip.identity, file.encoder
+        same = (ours.backbone, ours.image_size) == (theirs.backbone, theirs.image_size)
+        same = same and theirs.digest in ("", ours.digest) and theirs.quick_gelu in (None, ours.quick_gelu)
+        if same and settings == self.model.settings:
+            return
+        self.model = method.build(self.clip if same else load_encoder(self.recipe, settings, file), settings)
+        if isinstance(self.pre_processor, ClipPreProcessor):
+            self.pre_processor.resize_to(self.clip.image_size)
+        self.remember_arguments()
+
+    def remember_arguments(self) -> None:
+        """Let checkpoints carry the values that were used, so that they need no other file."""
+        self.hparams.update(self.settings_data, backbone=self.clip.name, image_size=self.clip.image_size, weights=None)
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint after looking into it; see ``AnomalibModule.load_from_checkpoint``.
+
+        A weight file is taken as well.
+
+        Raises:
+            InputError: missing, corrupted, with pickled code, or of another model.
+        """
+        if isinstance(checkpoint_path, (str, Path)):
+            path = Path(checkpoint_path).expanduser()
+            if path.suffix == WEIGHT_SUFFIX:
+                return cls(weights=str(path), **kwargs)
+            read_checkpoint(path, cls.__name__)
+            checkpoint_path = path
+        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+
+    def weight_file(self, path: str | Path) -> WeightFile:
+        """The trained part with its identity and thresholds."""
+        thresholds = {
+            name: getattr(self.post_processor, attribute)
+            for name, attribute in THRESHOLDS.items()
+            if isinstance(self.post_processor, TransferPostProcessor)
+        }
+        known = {name: value for name, value in thresholds.items() if not torch.isnan(value)}
+        return WeightFile(
+            source=str(path),
+            tensors={**self.trained_state(), **known},
+            method=type(self).__name__,
+            encoder=self.clip.identity,
+            settings=self.settings_data,
+            trained_on=self.trained_on,
+            version=__version__,
+        )
+
+    def save_weights(self, path: str | Path) -> Path:
+        """Write the trained part (a few MB) as safetensors; give it to the constructor as ``weights``.
+
+        Args:
+            path: the file, ``*.safetensors``.
+
+        Returns:
+            The file.
+
+        Raises:
+            InputError: another ending, weights that are not finite, or a place that is not writable.
+        """
+        return write_weights(self.weight_file(path))
+
+    def load_weights(self, file: WeightFile) -> None:
+        """Take over the content of a weight file.
+
+        Raises:
+            InputError: it belongs to another encoder, or names and shapes do not fit.
+        """
+        check_encoder(file, self.clip.identity)
+        check_fits(file.trained, self.trained_state(), file.source)
+        self.model.load_state_dict(file.trained, strict=False)
+        self.take_thresholds(file)
+        self.trained_on = file.trained_on
+        self.has_trained_weights = True
+
+    def take_thresholds(self, file: WeightFile) -> None:
+        """Label as the weight file says; thresholds that it does not have stay as they are."""
+        for name, attribute in THRESHOLDS.items():
+            if name in file.tensors and isinstance(self.post_processor, TransferPostProcessor):
+                getattr(self.post_processor, attribute).copy_(file.tensors[name])

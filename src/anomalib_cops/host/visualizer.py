@@ -1,0 +1,142 @@
+"""anomalib's result pictures: in the image's shape, with the score, and no two of them in one place."""
+
+import os
+import threading
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from anomalib.data.dataclasses import ImageBatch, ImageItem, NumpyImageBatch, NumpyImageItem
+from anomalib.visualization import ImageVisualizer
+from lightning.fabric.utilities.apply_func import move_data_to_device
+from PIL.Image import Image
+
+from anomalib_cops.data.picture_names import below, common_folder, listed_images
+from anomalib_cops.data.sets.synthetic_set import address_of
+from anomalib_cops.errors import InputError
+from anomalib_cops.host.drawing_pool import DrawingPool
+from anomalib_cops.host.label_threshold import LabelThreshold, label_threshold
+from anomalib_cops.host.result_picture import describe, result_picture
+
+# Half the time of drawing goes into compression; more of it makes files a tenth smaller and takes three times longer.
+_COMPRESSION = 1
+
+
+class TransferVisualizer(ImageVisualizer):
+    """Draws what ``ImageVisualizer`` draws, with these differences.
+
+    Pictures keep the image's aspect ratio, and say score, threshold and label. Synthetic pictures are drawn again
+    instead of being opened; 16-bit images are shown right. Pictures of a ``ZeroShotTransfer`` are named by data set,
+    category and label, others by the path of their image below the folder that all images are in; so no picture falls
+    on another. They are drawn in threads while the model goes on, and are complete when the run ends.
+
+    Args:
+        fields: What is shown by itself; ``["image", "gt_mask"]`` if not given.
+        overlay_fields: What is shown on what; the map on the image and the predicted mask on the image if not given.
+        field_size: Width and height in pixels into which every field is made to fit.
+        fields_config: Options of fields by name.
+        overlay_fields_config: Options of overlaid fields by name.
+        text_config: Options of texts; ``{"enable": False}`` for none.
+        output_dir: Where the pictures go; ``images`` in the run's folder if not given.
+    """
+
+    def __init__(
+        self,
+        fields: list[str] | None = None,
+        overlay_fields: list[tuple[str, list[str]]] | None = None,
+        field_size: tuple[int, int] = (512, 512),
+        fields_config: dict[str, dict[str, Any]] | None = None,
+        overlay_fields_config: dict[str, dict[str, Any]] | None = None,
+        text_config: dict[str, Any] | None = None,
+        output_dir: str | Path | None = None,
+    ) -> None:
+        text = {"size": 20, **(text_config or {})}
+        super().__init__(fields, overlay_fields, field_size, fields_config, overlay_fields_config, text, output_dir)
+        self._run: _Run | None = None
+
+    def visualize(
+        self, predictions: ImageItem | NumpyImageItem | ImageBatch | NumpyImageBatch
+    ) -> Image | list[Image | None] | None:
+        """One picture of an item or a batch of one, else a list of pictures; none where there is nothing to show."""
+        if isinstance(predictions, (ImageItem, NumpyImageItem)):
+            return result_picture(predictions, self)
+        pictures = [result_picture(item, self) for item in predictions]
+        return pictures[0] if len(pictures) == 1 else pictures
+
+    def on_test_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Begins one picture per image of the batch.
+
+        Raises:
+            InputError: An earlier picture could not be written.
+        """
+        if self._run is None:
+            self._run = _Run(self, trainer)
+        threshold = label_threshold(pl_module)
+        for item in move_data_to_device(batch, "cpu"):
+            self._run.begin(item, threshold)
+
+    def on_test_end(self, trainer: Any, pl_module: Any) -> None:
+        """Waits for all pictures.
+
+        Raises:
+            InputError: One could not be written.
+        """
+        if self._run is not None:
+            run, self._run = self._run, None
+            run.pool.finish()
+
+    def on_predict_end(self, trainer: Any, pl_module: Any) -> None:
+        """Waits for all pictures; raises as ``on_test_end``."""
+        self.on_test_end(trainer, pl_module)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Lets go of pictures that were not begun."""
+        if self._run is not None:
+            run, self._run = self._run, None
+            run.pool.abandon()
+
+
+class _Run:
+    """The pictures of one test or prediction."""
+
+    def __init__(self, settings: TransferVisualizer, trainer: Any) -> None:
+        self.pool = DrawingPool()
+        self._settings = settings
+        self._folder = Path(settings.output_dir or Path(trainer.default_root_dir) / "images")
+        self._datamodule = getattr(trainer, "datamodule", None)
+        predicting = getattr(trainer, "predicting", False)
+        self._common = common_folder(
+            listed_images(getattr(trainer, "predict_dataloaders" if predicting else "test_dataloaders", None))
+        )
+        self._numbers = count(getattr(trainer, "global_rank", 0), getattr(trainer, "world_size", 1))
+
+    def begin(self, item: ImageItem, threshold: LabelThreshold | None) -> None:
+        """Draw and write a picture in a thread."""
+        self.pool.submit(_write, item, self._settings, threshold, self._folder / self._name(item.image_path))
+
+    def _name(self, image_path: str | None) -> Path:
+        if image_path is None:
+            return Path(f"{next(self._numbers):06d}.png")
+        name: Path | None = getattr(self._datamodule, "picture_name", lambda _: None)(image_path)
+        return name or below(self._common, address_of(image_path))
+
+
+def _write(item: ImageItem, settings: TransferVisualizer, threshold: LabelThreshold | None, path: Path) -> None:
+    picture = result_picture(item, settings, describe(item, threshold))
+    if picture is None:
+        return
+    unfinished = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(unfinished, format="png", compress_level=_COMPRESSION)
+        os.replace(unfinished, path)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise InputError(
+            f"the picture {path} cannot be written ({error.strerror or error}); make room, choose another folder with "
+            "default_root_dir, or draw none with visualizer=False."
+        ) from None

@@ -1,0 +1,1 @@
+"""Weight files: our own format, and the checkpoints that the authors published."""

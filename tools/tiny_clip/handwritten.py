@@ -1,0 +1,106 @@
+"""How much the tiny CLIP knows without any learned prompt: hand-written sentences on synthetic pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics.functional.classification import binary_auroc
+
+from anomalib_cops.data.synthetic import CATEGORIES, draw
+from anomalib_cops.encoder.frozen_clip import FrozenCLIP
+from anomalib_cops.prompts.wording import TEMPLATES, noun, sentences
+from tools.tiny_clip.pool import normalise
+
+TEMPERATURE = 0.07
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A labelled set.
+
+    Attributes:
+        images: RGB levels.
+        masks: Anomalous pixels.
+        labels: Whether the picture shows a defect.
+        categories: Index into ``CATEGORIES``.
+    """
+
+    images: UInt8[Tensor, "batch height width 3"]
+    masks: Bool[Tensor, "batch height width"]
+    labels: Bool[Tensor, " batch"]
+    categories: Int[Tensor, " batch"]
+
+    @classmethod
+    def draw(
+        cls, per_category: int, *, seed: int, size: int, level: str = "mixed", categories: Sequence[str] = CATEGORIES
+    ) -> "Pictures":
+        """Draws ``per_category`` good and as many anomalous pictures of every category, no two of the same product."""
+        drawn = [
+            draw(category, 2 * index + anomalous, seed=seed, anomalous=bool(anomalous), size=size, level=level)
+            for category in categories
+            for index in range(per_category)
+            for anomalous in (0, 1)
+        ]
+        return cls(
+            images=torch.from_numpy(np.stack([sample.image for sample in drawn])),
+            masks=torch.from_numpy(np.stack([sample.mask for sample in drawn])),
+            labels=torch.tensor([sample.defect != "good" for sample in drawn]),
+            categories=torch.tensor([CATEGORIES.index(sample.category) for sample in drawn]),
+        )
+
+
+@torch.no_grad()
+def state_features(clip: FrozenCLIP, category: str) -> Float[Tensor, "2 dim"]:
+    """Unit features of the normal and the anomalous state: the mean over all hand-written sentences."""
+    both = [
+        F.normalize(clip.encode_sentences(sentences(category, state)), dim=-1).mean(0)
+        for state in ("normal", "anomalous")
+    ]
+    return F.normalize(torch.stack(both), dim=-1)
+
+
+@torch.no_grad()
+def anomaly(
+    clip: FrozenCLIP, images: Float[Tensor, "batch 3 height width"], states: Float[Tensor, "2 dim"]
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch grid grid"], Float[Tensor, "batch dim"]]:
+    """Scores of pictures of one category: the whole picture's, every patch's, and the unit class feature."""
+    features = clip.encode_image(images, layers=[clip.depth], path="local")
+    cls = F.normalize(features.cls, dim=-1)
+    patches = F.normalize(features.patches[0], dim=-1)
+    score = (cls @ states.T / TEMPERATURE).softmax(-1)[:, 1]
+    grid = (patches @ states.T / TEMPERATURE).softmax(-1)[..., 1]
+    return score, grid.unflatten(1, (clip.grid, clip.grid)), cls
+
+
+@torch.no_grad()
+def measure(clip: FrozenCLIP, pictures: Pictures) -> dict[str, float]:
+    """Category accuracy, and AUROCs averaged over categories.
+
+    Returns:
+        ``category_accuracy``; ``image_auroc_global`` (class feature), ``image_auroc_patch`` (patch maximum),
+        ``image_auroc`` (their sum) and ``pixel_auroc`` (patch map enlarged bilinearly).
+    """
+    nouns = [[template.format(noun(category)) for template in TEMPLATES] for category in CATEGORIES]
+    bare = torch.stack([F.normalize(clip.encode_sentences(lines), dim=-1).mean(0) for lines in nouns])
+    bare = F.normalize(bare, dim=-1)
+    found: dict[str, list[float]] = {}
+    for index in pictures.categories.unique().tolist():
+        rows = pictures.categories == index
+        labels, masks = pictures.labels[rows].int(), pictures.masks[rows]
+        score, grid, cls = anomaly(clip, normalise(pictures.images[rows]), state_features(clip, CATEGORIES[index]))
+        maps = F.interpolate(grid[:, None], size=masks.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+        peak = grid.flatten(1).amax(1)
+        measured = {
+            "category_accuracy": ((cls @ bare.T).argmax(1) == index).float().mean(),
+            "image_auroc_global": binary_auroc(score, labels),
+            "image_auroc_patch": binary_auroc(peak, labels),
+            "image_auroc": binary_auroc((score + peak) / 2, labels),
+            "pixel_auroc": binary_auroc(maps.flatten(), masks.flatten().int()),
+        }
+        for name, value in measured.items():
+            found.setdefault(name, []).append(float(value))
+    return {name: sum(values) / len(values) for name, values in found.items()}

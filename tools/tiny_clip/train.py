@@ -1,0 +1,253 @@
+"""Trains the tiny CLIP: ``python -m tools.tiny_clip.train --out FOLDER``."""
+
+import argparse
+import copy
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from anomalib_cops.encoder.frozen_clip import FrozenCLIP
+from anomalib_cops.encoder.load import build
+from anomalib_cops.encoder.tiny import load_tiny_config, load_tiny_state, save_tiny_state
+from tools.tiny_clip.captions import Captions
+from tools.tiny_clip.card import write_card
+from tools.tiny_clip.handwritten import Pictures, measure
+from tools.tiny_clip.initial import settle_scale, wave_positions, whiten_patches
+from tools.tiny_clip.muon import optimizers
+from tools.tiny_clip.objective import Trainee, Weights, losses
+from tools.tiny_clip.pool import Pool, augment, normalise
+from tools.tiny_clip.record import checkpoint, hardware, log, restore, start_name
+
+EVALUATION_SEED = 7
+EVALUATION_LEVELS = ("easy", "medium")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the result besides the seed.
+
+    Attributes:
+        steps: Steps of training.
+        pairs: Pictures drawn, each with and without its defect.
+        levels: Levels of difficulty that these take turns in.
+        batch_pairs: Pairs in one step.
+        batch_categories: Categories that these are of.
+        hidden_rate: Highest learning rate of Muon, which trains the image tower's blocks.
+        rate: Highest learning rate of AdamW, which trains everything else.
+        warmup: Share of the steps in which the rates rise; they then fall with a cosine.
+        decay: Weight decay of matrices.
+        averaging: Decay of the moving average that is kept as the result.
+        low_precision: Whether products are computed in bfloat16.
+        compiled: Whether the image tower is compiled, which takes a minute and a C++ compiler.
+        evaluated: Pictures per category and state in every evaluation.
+        evaluations: How often the average is evaluated and written.
+        weights: Weight of every loss term.
+    """
+
+    steps: int = 2200
+    pairs: int = 13_600
+    levels: tuple[str, ...] = ("easy", "medium", "easy", "mixed")
+    batch_pairs: int = 24
+    batch_categories: int = 8
+    hidden_rate: float = 0.01
+    rate: float = 5e-4
+    warmup: float = 0.03
+    decay: float = 0.05
+    averaging: float = 0.997
+    low_precision: bool = True
+    compiled: bool = True
+    evaluated: int = 12
+    evaluations: int = 8
+    weights: Weights = field(default_factory=Weights)
+
+
+SMOKE = Recipe(
+    steps=24,
+    pairs=34,
+    batch_pairs=8,
+    batch_categories=4,
+    warmup=0.2,
+    averaging=0.5,
+    compiled=False,
+    evaluated=1,
+    evaluations=1,
+)
+LOGGED = 200
+_MEASURED = 64
+
+
+def train(
+    recipe: Recipe, *, out: Path, seed: int, start: Path | None = None, resume: bool = False, workers: int = 2
+) -> dict[str, Any]:
+    """Trains, and writes ``weights.safetensors``, ``card.md``, ``log.jsonl`` and ``checkpoint.pt`` into ``out``.
+
+    Args:
+        recipe: What is trained.
+        out: Folder that is created if missing.
+        seed: Seed of the world, the initial weights and the order.
+        start: Weight file of an earlier training to begin with, instead of random weights.
+        resume: Goes on from the checkpoint in ``out`` if there is one.
+        workers: Processes that draw pictures.
+
+    Returns:
+        What the card tells: steps, times, the loss curve and the numbers of every evaluation.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    began = time.monotonic()
+    config = load_tiny_config()
+    size, patch = config["vision_cfg"]["image_size"], config["vision_cfg"]["patch_size"]
+    pool = Pool.draw(recipe.pairs, seed=seed, size=size, grid=size // patch, workers=workers, levels=recipe.levels)
+    pictures = {
+        level: Pictures.draw(recipe.evaluated, seed=seed + EVALUATION_SEED, size=size, level=level)
+        for level in EVALUATION_LEVELS
+    }
+
+    trainee = Trainee(config)
+    if start is None:
+        whiten_patches(trainee.clip.visual.conv1, normalise(pool.images[:500, 0]))
+        wave_positions(trainee.clip.visual.positional_embedding)
+    else:
+        trainee.start_from(load_tiny_state(start)[1])
+    average = copy.deepcopy(trainee).requires_grad_(False)
+    if recipe.compiled:
+        trainee.encode_image = torch.compile(trainee.encode_image, dynamic=False)  # type: ignore[method-assign]
+    both = optimizers(trainee, hidden_rate=recipe.hidden_rate, rate=recipe.rate, decay=recipe.decay)
+    rates = [group["lr"] for optimizer in both for group in optimizer.param_groups]
+    done: dict[str, Any] = {"steps": 0, "seconds": 0.0, "wall_seconds": 0.0}
+    done |= {"resumed": [], "curve": [], "evaluations": [], "start": start_name(start)}
+    if resume and (out / "checkpoint.pt").exists():
+        done = restore(out / "checkpoint.pt", trainee, average, both)
+        done["resumed"].append(done["steps"])
+    # Only now: restoring gives the optimisers other groups, with the rates of the step that they were saved at.
+    groups = [group for optimizer in both for group in optimizer.param_groups]
+    earlier = done["wall_seconds"]
+
+    batches = pool.batches(recipe.batch_pairs, recipe.batch_categories, seed + done["steps"])
+    generator = torch.Generator().manual_seed(seed + done["steps"])
+    wording = random.Random(seed + done["steps"])
+    logged, evaluated = max(1, recipe.steps // LOGGED), -(-recipe.steps // recipe.evaluations)
+    recent: list[dict[str, float]] = []
+    pictured = recipe.batch_pairs // 3
+    while done["steps"] < recipe.steps:
+        began_step = time.monotonic()
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * _schedule((done["steps"] + 1) / recipe.steps, recipe.warmup)
+        rows, chosen = next(batches)
+        terms = _step(trainee, both, recipe, pool, rows, chosen, generator, Captions.random(wording, chosen, pictured))
+        _follow(average, trainee, min(recipe.averaging, (1 + done["steps"]) / (10 + done["steps"])))
+        done["seconds"] += time.monotonic() - began_step
+        done["steps"] += 1
+        recent.append(terms)
+        if done["steps"] % logged == 0:
+            entry = {name: sum(t[name] for t in recent) / len(recent) for name in terms}
+            done["curve"].append({"step": done["steps"], "seconds": round(done["seconds"]), **entry})
+            recent = []
+            log(out, done["curve"][-1])
+        if done["steps"] % evaluated == 0 or done["steps"] == recipe.steps:
+            _evaluate(average, pictures, config, out, done, _metadata(recipe, seed, done))
+            done["wall_seconds"] = round(earlier + time.monotonic() - began)
+            checkpoint(out / "checkpoint.pt", trainee, average, both, done)
+    write_card(out / "card.md", recipe=asdict(recipe), seed=seed, done=done, config=config, hardware=hardware())
+    return done
+
+
+def _schedule(progress: float, warmup: float) -> float:
+    if progress < warmup:
+        return max(progress / warmup, 0.02)
+    return 0.5 * (1 + math.cos(math.pi * min((progress - warmup) / (1 - warmup), 1.0)))
+
+
+def _step(
+    trainee: Trainee,
+    both: Sequence[torch.optim.Optimizer],
+    recipe: Recipe,
+    pool: Pool,
+    rows: Tensor,
+    chosen: list[int],
+    generator: torch.Generator,
+    captions: Captions,
+) -> dict[str, float]:
+    images, coverage = augment(pool.images[rows], pool.coverage[rows], generator)
+    # On a CPU the fused attention kernel's backward pass takes three times as long as plain products.
+    with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16, enabled=recipe.low_precision):
+        positions = (pool.categories[rows][:, None] == torch.tensor(chosen)).int().argmax(1)
+        terms = losses(trainee, images, coverage, positions, pool.defects[rows], captions)
+    weights = asdict(recipe.weights)
+    total = torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
+    trainee.zero_grad(set_to_none=True)
+    total.backward()
+    torch.nn.utils.clip_grad_norm_([p for p in trainee.parameters() if p.requires_grad], 1.0)
+    for optimizer in both:
+        optimizer.step()
+    return {"total": float(total.detach()), **{name: float(value.detach()) for name, value in terms.items()}}
+
+
+@torch.no_grad()
+def _follow(average: Trainee, trainee: Trainee, decay: float) -> None:
+    pairs = [(a, b) for a, b in zip(average.parameters(), trainee.parameters(), strict=True) if b.requires_grad]
+    torch._foreach_lerp_([a for a, _ in pairs], [b for _, b in pairs], 1 - decay)
+
+
+def _evaluate(
+    average: Trainee,
+    pictures: dict[str, Pictures],
+    config: dict[str, Any],
+    out: Path,
+    done: dict[str, Any],
+    metadata: dict[str, str],
+) -> None:
+    """Writes the average's weights, reads them back and measures what a user would load."""
+    path = out / "weights.safetensors"
+    state = average.full_state()
+    settle_scale(state, config, normalise(next(iter(pictures.values())).images[:_MEASURED]))
+    save_tiny_state(path, state, average.ids, metadata)
+    clip = FrozenCLIP(build(*load_tiny_state(path)), config["vision_cfg"]["image_size"], name="tiny")
+    entry: dict[str, float] = {"step": done["steps"], "seconds": round(done["seconds"])}
+    for level, shown in pictures.items():
+        entry |= {f"{level}_{name}": round(value, 4) for name, value in measure(clip, shown).items()}
+    done["evaluations"].append(entry)
+    log(out, entry)
+
+
+def _metadata(recipe: Recipe, seed: int, done: dict[str, Any]) -> dict[str, str]:
+    return {
+        "name": "anomalib-cops tiny CLIP",
+        "label": "stand-in for development, trained on synthetic pictures only; not a detector for production",
+        "recipe": json.dumps(asdict(recipe)),
+        "seed": str(seed),
+        "start": done["start"],
+        "steps": str(done["steps"]),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for weights, card, log and checkpoint")
+    parser.add_argument("--steps", type=int, default=Recipe.steps, help="steps of training")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that draw pictures")
+    parser.add_argument(
+        "--smoke", action="store_true", help="a few steps on a few pictures, to see that all parts work"
+    )
+    parser.add_argument("--start", type=Path, help="weight file of an earlier training to begin with")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
+    given = parser.parse_args(arguments)
+    recipe = SMOKE if given.smoke else Recipe(steps=given.steps)
+    workers = 1 if given.smoke else given.workers
+    train(recipe, out=given.out, seed=given.seed, start=given.start, resume=given.resume, workers=workers)
+
+
+if __name__ == "__main__":
+    main()
