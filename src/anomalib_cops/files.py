@@ -1,0 +1,80 @@
+"""Files that appear complete or not at all, JSON, and digests."""
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; rename what was written there once the block has ended.
+
+    If the block raises, or writes nothing, ``path`` stays as it was and nothing is left over. Threads and processes get
+    temporary paths of their own, so the last one to finish wins.
+
+    Args:
+        path: the file to write. Its folder is made if missing. The temporary name keeps the suffix, as writers of
+            images choose their format by it.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")
+    try:
+        yield unfinished
+        if unfinished.exists():
+            os.replace(unfinished, path)
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file and flush it to the disk before it takes its name, so that it survives a power failure.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written to; the earlier file is still there.
+    """
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_folder(path.parent)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write text in UTF-8 as :func:`write_bytes` does."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain data as readable JSON, as :func:`write_bytes` does."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def git_blob(path: Path) -> str:
+    """Digest that git names a file's content by, in hexadecimal digits."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush a rename to the disk, where the system can flush folders."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
