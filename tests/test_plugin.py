@@ -111,7 +111,7 @@ def test_names_that_the_host_has_taken_are_left_alone(monkeypatch):
     host = types.SimpleNamespace(CoPS=type("CoPS", (), {"__module__": "anomalib.models.cops"}))
     theirs = host.CoPS
     with pytest.warns(UserWarning, match="anomalib has its own CoPS"):
-        plugin._provide(host, "CoPS", plugin.MODELS["CoPS"])
+        plugin._provide(host, "CoPS", METHODS["CoPS"].module)
     assert host.CoPS is theirs
 
 

@@ -11,7 +11,7 @@ import anomalib_cops
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.encoder.load import build
 from anomalib_cops.models.assembly import Method
-from anomalib_cops.plugin import MODELS
+from anomalib_cops.registry import METHODS
 
 SIDE = 40
 CONFIG: dict[str, Any] = {
@@ -105,7 +105,7 @@ CASES = {
 
 def method(name: str) -> Method:
     """The declaration that a Lightning class is put together from."""
-    found: Method = import_module(MODELS[name]).METHOD
+    found: Method = import_module(METHODS[name]).METHOD
     return found
 
 

@@ -16,6 +16,7 @@ from torchvision.transforms import v2
 from anomalib_cops.data.images import as_levels, check_images
 from anomalib_cops.host.graph_resize import GraphResize
 from anomalib_cops.host.rereading import datasets
+from anomalib_cops.tracing import tracing
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -116,7 +117,7 @@ class ClipPreProcessor(PreProcessor):
         Raises:
             InputError: levels are not between 0 and 1; a graph cannot look at them.
         """
-        levels = batch if torch.compiler.is_compiling() or torch.jit.is_tracing() else as_levels(batch)
+        levels = batch if tracing() else as_levels(batch)
         return super().forward(levels)
 
     def checkpoint_config(self) -> dict[str, Any]:
