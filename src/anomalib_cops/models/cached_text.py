@@ -18,7 +18,8 @@ class CachedText(nn.Module):
         compute: returns the tensor; called without gradients and at full precision.
         prompts: returns the trained tensors that it depends on, which are few. They are compared value by value, as
             writing to ``.data``, which averages of weights do, leaves no trace in a tensor.
-        frozen: returns the encoder's tensors that it depends on, which are many. They are compared by place and version.
+        frozen: returns the encoder's tensors that it depends on, which are many. They are compared by place and
+            version.
     """
 
     def __init__(
@@ -55,9 +56,9 @@ class CachedText(nn.Module):
         prompts = list(self._prompts())
         frozen = [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in self._frozen()]
         seen = self._seen_prompts
-        if seen is not None and frozen == self._seen_frozen and len(prompts) == len(seen):
-            if all(_equal(now, before) for now, before in zip(prompts, seen, strict=True)):
-                return False
+        same = seen is not None and frozen == self._seen_frozen and len(prompts) == len(seen)
+        if same and all(_equal(now, before) for now, before in zip(prompts, seen or [], strict=True)):
+            return False
         with torch.inference_mode(False):
             self._seen_prompts = [each.detach().clone() for each in prompts]
         self._seen_frozen = frozen
