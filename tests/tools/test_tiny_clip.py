@@ -128,7 +128,7 @@ def test_text_in_training_is_the_loaded_models_text(tmp_path: Path) -> None:
     lines = ["a photo of a damaged gear.", "flawless zebra", "gear"]
     with torch.no_grad():
         expected = trainee.encode_text(lines)
-    torch.testing.assert_close(F.normalize(loaded.encode_sentences(lines), dim=-1), expected, atol=5e-3, rtol=0)
+    torch.testing.assert_close(F.normalize(loaded.text.encode_sentences(lines), dim=-1), expected, atol=5e-3, rtol=0)
 
 
 def test_image_features_in_training_are_the_loaded_models(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_image_features_in_training_are_the_loaded_models(tmp_path: Path) -> Non
     images = torch.randn(2, 3, 120, 120)
     with torch.no_grad():
         cls, patches = trainee.encode_image(images)
-    features = loaded.encode_image(images, layers=[loaded.depth], path="local")
+    features = loaded.image.encode(images, layers=[loaded.depth], local_start=1)
     torch.testing.assert_close(F.normalize(features.cls, dim=-1), cls[1], atol=1e-2, rtol=0)
     torch.testing.assert_close(F.normalize(features.patches[0], dim=-1), patches["local"], atol=1e-2, rtol=0)
 

@@ -57,7 +57,7 @@ class Pictures:
 def state_features(clip: FrozenCLIP, category: str) -> Float[Tensor, "2 dim"]:
     """Unit features of the normal and the anomalous state: the mean over all hand-written sentences."""
     both = [
-        F.normalize(clip.encode_sentences(sentences(category, state)), dim=-1).mean(0)
+        F.normalize(clip.text.encode_sentences(sentences(category, state)), dim=-1).mean(0)
         for state in ("normal", "anomalous")
     ]
     return F.normalize(torch.stack(both), dim=-1)
@@ -68,7 +68,7 @@ def anomaly(
     clip: FrozenCLIP, images: Float[Tensor, "batch 3 height width"], states: Float[Tensor, "2 dim"]
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch grid grid"], Float[Tensor, "batch dim"]]:
     """Scores of pictures of one category: the whole picture's, every patch's, and the unit class feature."""
-    features = clip.encode_image(images, layers=[clip.depth], path="local")
+    features = clip.image.encode(images, layers=[clip.depth], local_start=1)
     cls = F.normalize(features.cls, dim=-1)
     patches = F.normalize(features.patches[0], dim=-1)
     score = (cls @ states.T / TEMPERATURE).softmax(-1)[:, 1]
@@ -85,7 +85,7 @@ def measure(clip: FrozenCLIP, pictures: Pictures) -> dict[str, float]:
         ``image_auroc`` (their sum) and ``pixel_auroc`` (patch map enlarged bilinearly).
     """
     nouns = [[template.format(noun(category)) for template in TEMPLATES] for category in CATEGORIES]
-    bare = torch.stack([F.normalize(clip.encode_sentences(lines), dim=-1).mean(0) for lines in nouns])
+    bare = torch.stack([F.normalize(clip.text.encode_sentences(lines), dim=-1).mean(0) for lines in nouns])
     bare = F.normalize(bare, dim=-1)
     found: dict[str, list[float]] = {}
     for index in pictures.categories.unique().tolist():

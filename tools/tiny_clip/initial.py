@@ -52,5 +52,5 @@ def settle_scale(
     Training and cosines leave it open; what takes features for words or reconstructs them needs it moderate.
     """
     clip = FrozenCLIP(build(config, state), config["vision_cfg"]["image_size"])
-    found = clip.encode_image(images, layers=[clip.depth], path="local").cls.square().mean().sqrt()
+    found = clip.image.encode(images, layers=[clip.depth], local_start=1).cls.square().mean().sqrt()
     state["visual.proj"] *= _LENGTH / found

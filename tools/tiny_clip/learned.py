@@ -56,7 +56,7 @@ class Seen:
         """Encodes pictures as all variants of CoPS need them."""
         with torch.no_grad():
             parts = [
-                clip.encode_image(normalise(images), layers=[clip.depth], path="local")
+                clip.image.encode(normalise(images), layers=[clip.depth], local_start=1)
                 for images in pictures.images.split(_BATCH)
             ]
         whole = ImageFeatures(torch.cat([part.cls for part in parts]), torch.cat([part.patches for part in parts], 1))

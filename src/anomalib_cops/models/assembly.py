@@ -9,11 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from anomalib_cops.encoder import FrozenCLIP, load_clip
+from anomalib_cops.encoder import EncoderIdentity, FrozenCLIP, load_clip
 from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.models.consistency import check_consistent, check_published_encoder
-from anomalib_cops.weights import published
-from anomalib_cops.weights.format import EncoderIdentity, WeightFile, check_encoder, read_weights
+from anomalib_cops.weights import download, published
+from anomalib_cops.weights.format import read_weights
+from anomalib_cops.weights.header import WeightFile, check_same_encoder
 from anomalib_cops.weights.official import SUFFIXES, KeyMap, from_official, read_official
 
 DEFAULT_BACKBONE = "ViT-L-14-336"
@@ -161,7 +162,7 @@ def assemble(method: Method, start: Start, given: Mapping[str, Any]) -> Assembly
     official = path is not None and path.suffix in SUFFIXES
     file = read_weights(path, method.name) if path is not None and not official else None
     tensors = read_official(path, method.keys, method.name) if path is not None and official else {}
-    seen = known or (published.recognise(method.name, path) if path is not None and official else None)
+    seen = known or (download.recognise(method.name, path) if path is not None and official else None)
     if known is not None:
         check_published_encoder(start)
     preset = method.preset(start.preset or (known.preset if known else DEFAULT_PRESET))
@@ -221,7 +222,7 @@ def load_encoder(recipe: Recipe, settings: Any, file: WeightFile | None) -> Froz
         position_antialias=method.position_antialias,
     )
     if file is not None:
-        check_encoder(file, clip.identity)
+        check_same_encoder(file, clip.identity)
     return clip
 
 
@@ -233,4 +234,4 @@ def plain(settings: Any) -> dict[str, Any]:
 def _weights_path(method: str, weights: str | None, known: published.Published | None) -> Path | None:
     if weights is None:
         return None
-    return published.fetch(method, weights) if known else Path(weights).expanduser()
+    return download.fetch(method, weights) if known else Path(weights).expanduser()

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from anomalib_cops.encoder import EncoderIdentity
 from anomalib_cops.encoder.load import TINY
 from anomalib_cops.errors import InputError
-from anomalib_cops.weights.format import EncoderIdentity, WeightFile, check_encoder
+from anomalib_cops.weights.header import WeightFile, check_same_encoder
 
 if TYPE_CHECKING:
     from anomalib_cops.models.assembly import Method, Recipe, Start
@@ -28,7 +29,7 @@ def check_consistent(recipe: "Recipe", file: WeightFile, preset: Mapping[str, An
     start, chosen, theirs = recipe.start, recipe.chosen, file.encoder
     # Before anything is loaded; what is loaded then is compared once more, weights included.
     asked = EncoderIdentity(start.backbone or theirs.backbone, start.image_size or theirs.image_size)
-    check_encoder(file, asked)
+    check_same_encoder(file, asked)
     check_learned(recipe.method, chosen, file)
     for name, value in preset.items():
         if name not in chosen and name in file.settings and _plain(value) != file.settings[name]:
