@@ -12,8 +12,9 @@ from anomalib_cops.encoder.load import TINY, find_weights
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.assembly import DEFAULT_BACKBONE, DEFAULT_PRETRAINED
 from anomalib_cops.plugin import MODELS
-from anomalib_cops.weights import published
-from anomalib_cops.weights.format import WeightFile, read_weights
+from anomalib_cops.weights import download, published
+from anomalib_cops.weights.format import read_weights
+from anomalib_cops.weights.header import WeightFile
 from anomalib_cops.weights.official import SUFFIXES
 
 from .cells import Cell, Training, last_name
@@ -63,7 +64,7 @@ def ready_weights(training: Training) -> ReadyWeights | None:
         return ReadyWeights(name, f"sha256:{file_digest(path)}", file.trained_on or _stated(training), file=file)
     if not path.is_file():
         raise InputError(f"The weight file {path} does not exist; check the path given as weights.")
-    known = published.recognise(model, path)
+    known = download.recognise(model, path)
     if known is not None:
         return ReadyWeights(name, known.digest, _sets(known.trained_on))
     return ReadyWeights(name, f"sha256:{file_digest(path)}", _stated(training))
@@ -144,7 +145,7 @@ def _needed(training: Training) -> Iterator[tuple[str, str]]:
 def _problem(owner: str, name: str) -> str:
     try:
         if owner in MODELS:
-            published.fetch(owner, name)
+            download.fetch(owner, name)
         else:
             find_weights(owner, name)
     except InputError as error:
@@ -156,7 +157,7 @@ def _absence(owner: str, name: str) -> str:
     if owner not in MODELS:
         here = Path(name).expanduser().is_file() or is_cached(owner, name)
         return "" if here else f"The weights '{name}' of backbone '{owner}' are not here; a run downloads them."
-    entry, path = published.PUBLISHED[owner][name], published.cached_path(owner, name)
+    entry, path = published.PUBLISHED[owner][name], download.cached_path(owner, name)
     if path.is_file():
         return ""
     how = "a run downloads them" if entry.fetchable else f"get the file {entry.by_hand} and save it as {path}"

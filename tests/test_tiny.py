@@ -142,7 +142,7 @@ def test_photographs_in_folders_are_judged(clip: FrozenCLIP, tmp_path: Path) -> 
 
 def test_class_features_of_the_packaged_weights_are_moderate(clip: FrozenCLIP) -> None:
     shown = Pictures.draw(1, seed=3, size=120, level="medium")
-    found = clip.encode_image(normalise(shown.images), layers=[clip.depth]).cls
+    found = clip.image.encode(normalise(shown.images), layers=[clip.depth]).cls
     assert found.square().mean().sqrt().item() == pytest.approx(0.5, rel=0.1)
 
 

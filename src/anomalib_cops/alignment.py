@@ -1,4 +1,4 @@
-"""Image and text features → probabilities → one anomaly map. Pure functions; scores are in float32 or better."""
+"""From image and text features to probabilities and an anomaly map: pure functions, in float32 or better."""
 
 from math import isqrt
 
@@ -10,11 +10,12 @@ from torch.nn import functional as F
 from anomalib_cops.precision import in_full_precision
 
 TEMPERATURE = 0.07
+"""Divisor of cosines before the softmax."""
 
 
 @in_full_precision
 def unit(vectors: Float[Tensor, "*shape dim"]) -> Float[Tensor, "*shape dim"]:
-    """Vectors of length one."""
+    """Normalise vectors to length one."""
     return F.normalize(vectors, dim=-1)
 
 
@@ -22,7 +23,7 @@ def unit(vectors: Float[Tensor, "*shape dim"]) -> Float[Tensor, "*shape dim"]:
 def cosine(
     features: Float[Tensor, "*batch patches dim"], text: Float[Tensor, "*batch states dim"]
 ) -> Float[Tensor, "*batch patches states"]:
-    """Cosine between every image vector and the unit text vector of every state."""
+    """Return the cosine between every image vector and the unit text vector of every state."""
     return F.normalize(features, dim=-1) @ text.mT
 
 
@@ -30,12 +31,12 @@ def cosine(
 def probabilities(
     cosines: Float[Tensor, "*batch states"], temperature: float = TEMPERATURE
 ) -> Float[Tensor, "*batch states"]:
-    """Probability of each state; they sum to one."""
+    """Return the probability of each state, the softmax of the cosines over the temperature."""
     return (cosines / temperature).softmax(dim=-1)
 
 
 def to_grid(patches: Float[Tensor, "*batch patches"]) -> Float[Tensor, "*batch rows columns"]:
-    """Patches in row order as a square."""
+    """Arrange patches, given row by row, as a square."""
     side = isqrt(patches.shape[-1])
     return patches.unflatten(-1, (side, side))
 
@@ -53,7 +54,7 @@ def enlarge_smoothly(
     Args:
         maps: one value per patch.
         size: side of the image in pixels.
-        align_corners: the outermost values lie on the image's corners, not at the centres of their patches.
+        align_corners: place the outermost values on the image's corners rather than at the centres of their patches.
     """
     return F.interpolate(maps, size=(size, size), mode="bilinear", align_corners=align_corners)
 
@@ -61,11 +62,11 @@ def enlarge_smoothly(
 def stretch(
     values: Float[Tensor, "*shape"], low: Float[Tensor, "*#shape"], high: Float[Tensor, "*#shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Map ``low`` to 0 and ``high`` to 1; where both are the same, everything becomes 0, not 0/0.
+    """Map ``low`` to 0 and ``high`` to 1 linearly; where both are equal, all values become 0.
 
     Args:
-        values: at least ``low`` and at most ``high``.
-        low: smallest value, of all or along some axes that are kept with size 1.
+        values: values between ``low`` and ``high``.
+        low: smallest value, overall or along axes that are kept with size 1.
         high: largest value, likewise.
     """
     spread = high - low
@@ -76,11 +77,11 @@ def stretch(
 def gaussian_smooth(
     maps: Float[Tensor, "batch height width"], sigma: float, truncate: float = 4.0
 ) -> Float[Tensor, "batch height width"]:
-    """Smooth maps with a Gaussian whose border mirrors the edge pixel too, as ``scipy.ndimage.gaussian_filter``.
+    """Smooth maps with a Gaussian; borders are mirrored, edge pixel included, as in ``scipy.ndimage.gaussian_filter``.
 
     Args:
         maps: anomaly maps.
-        sigma: standard deviation in pixels; 0 leaves the maps as they are.
+        sigma: standard deviation in pixels; with 0 the maps stay as they are.
         truncate: radius of the kernel in standard deviations.
     """
     if sigma == 0:
@@ -96,6 +97,6 @@ def gaussian_smooth(
 
 
 def _mirror(length: int, radius: int, device: torch.device) -> Tensor:
-    """Indices that continue a line by mirroring it at its edges, however far: (c b a | a b c | c b a)."""
+    """Return indices that extend a line by mirroring it at its edges, as often as needed: (c b a | a b c | c b a)."""
     index = torch.arange(-radius, length + radius, device=device) % (2 * length)
     return torch.minimum(index, 2 * length - 1 - index)

@@ -1,4 +1,4 @@
-"""Losses that several methods share. Pure functions of probabilities and targets, in float32 or better."""
+"""Losses that several methods share: pure functions of probabilities and targets, in float32 or better."""
 
 import torch
 from jaxtyping import Float
@@ -16,13 +16,13 @@ def focal_loss(
     gamma: float = 2.0,
     smooth: float = 1e-5,
 ) -> Float[Tensor, ""]:
-    """Focal loss of two-state probabilities, Lin et al. 2017, with the targets kept off 0 and 1.
+    """Return the focal loss (Lin et al. 2017) of two-state probabilities, with targets clamped away from 0 and 1.
 
     Args:
-        probability: normal and anomalous, summing to one.
-        target: 1 where anomalous.
-        gamma: how much less the easy ones count.
-        smooth: distance of the one-hot targets from 0 and 1, and guard of the logarithm.
+        probability: probabilities of normal and anomalous, which sum to one.
+        target: 1 where anomalous, else 0.
+        gamma: exponent that reduces the weight of well-classified elements.
+        smooth: distance of the one-hot targets from 0 and 1; also added to the argument of the logarithm.
     """
     hot = torch.stack([1 - target, target], dim=1).clamp(smooth, 1 - smooth)
     correct = (hot * probability).sum(dim=1) + smooth
@@ -33,7 +33,13 @@ def focal_loss(
 def dice_loss(
     probability: Float[Tensor, " batch *size"], target: Float[Tensor, " batch *size"], *, smooth: float = 1.0
 ) -> Float[Tensor, ""]:
-    """One minus the Dice overlap of each image, averaged over the batch (Milletari et al. 2016)."""
+    """Return one minus the Dice overlap of each image, averaged over the batch (Milletari et al. 2016).
+
+    Args:
+        probability: probability that each element is in the target.
+        target: 1 in the target, else 0.
+        smooth: added to numerator and denominator.
+    """
     probability, target = probability.flatten(1), target.flatten(1)
     overlap = 2 * (probability * target).sum(dim=1) + smooth
     return (1 - overlap / (probability.sum(dim=1) + target.sum(dim=1) + smooth)).mean()
@@ -43,7 +49,7 @@ def dice_loss(
 def binary_cross_entropy(
     probability: Float[Tensor, " batch *size"], target: Float[Tensor, " batch *size"]
 ) -> Float[Tensor, ""]:
-    """Mean binary cross entropy of anomaly probabilities."""
+    """Return the mean binary cross entropy of anomaly probabilities."""
     return F.binary_cross_entropy(probability, target)
 
 
@@ -51,5 +57,5 @@ def binary_cross_entropy(
 def kl_to_standard_normal(
     mean: Float[Tensor, "batch dim"], log_variance: Float[Tensor, "batch dim"]
 ) -> Float[Tensor, ""]:
-    """Kullback-Leibler divergence of diagonal Gaussians from N(0, I), summed over dim, averaged over the batch."""
+    """Return the KL divergence of diagonal Gaussians from N(0, I), summed over dim, averaged over the batch."""
     return -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(dim=-1).mean()

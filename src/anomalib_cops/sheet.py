@@ -14,7 +14,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from anomalib_cops.host.pre_processing import CLIP_MEAN, CLIP_STD  # noqa: E402
+from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD  # noqa: E402
 
 
 def draw_sheet(examples: Sequence[tuple[str, Sequence[Any]]], path: Path, *, title: str) -> Path:

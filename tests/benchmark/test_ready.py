@@ -8,12 +8,12 @@ import pytest
 import torch
 from huggingface_hub import constants as hub
 
-from anomalib_cops import CoPS
+from anomalib_cops import CoPS, network
 from anomalib_cops.data.seen import described
 from anomalib_cops.data.synthetic import CATEGORIES
 from anomalib_cops.registry import METHODS
-from anomalib_cops.weights import published
-from anomalib_cops.weights.published import PUBLISHED, cached_path
+from anomalib_cops.weights.download import cached_path
+from anomalib_cops.weights.published import PUBLISHED
 from benchmark import matrix as configurations
 from benchmark.cli import main
 from benchmark.matrix import Matrix, Method, Transfer
@@ -49,7 +49,7 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(published, "unreachable", lambda _: "cannot be reached (no network)")
+    monkeypatch.setattr(network, "unreachable", lambda _: "cannot be reached (no network)")
 
 
 def cells(root, options, *transfers):

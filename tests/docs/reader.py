@@ -91,7 +91,7 @@ def _at_the_keyboard(run: Callable[..., object], arguments: tuple, folder: Path,
 def _use_tiny_models() -> None:
     """The stand-in wherever no backbone is named, and published checkpoints that fit it."""
     from anomalib_cops.models import assembly
-    from anomalib_cops.weights.format import published
+    from anomalib_cops.weights import published
 
     assembly.DEFAULT_BACKBONE = "tiny"
     for entries in published.PUBLISHED.values():

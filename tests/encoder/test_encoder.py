@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomalib_cops.encoder import FrozenCLIP, end_of_text
-from anomalib_cops.encoder.image import resize_positions, walk
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder.image import walk
+from anomalib_cops.encoder.positions import resize_positions
 from anomalib_cops.errors import InputError
 from tests.encoder.conftest import IMAGE_SIZE
 
@@ -23,7 +24,7 @@ def clip(small: open_clip.CLIP) -> FrozenCLIP:
 def test_class_feature_is_open_clips(clip: FrozenCLIP, images: Tensor) -> None:
     with torch.no_grad():
         theirs = clip.model.encode_image(images)
-    ours = clip.encode_image(images, layers=[4], normalize_cls=True).cls
+    ours = clip.image.encode(images, layers=[4], normalize_cls=True).cls
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
 
 
@@ -32,12 +33,12 @@ def blocks(clip: FrozenCLIP) -> nn.ModuleList:
 
 
 def test_local_path_leaves_no_trace_in_the_ordinary_one(clip: FrozenCLIP, images: Tensor) -> None:
-    x = clip.embed_image(images)
+    x = clip.image.embed(images)
     alone = [ordinary for ordinary, _ in walk(blocks(clip), x)]
-    beside = [ordinary for ordinary, _ in walk(blocks(clip), x, range(1, 5))]
+    beside = [ordinary for ordinary, _ in walk(blocks(clip), x, range(4))]
     assert all(torch.equal(a, b) for a, b in zip(alone, beside, strict=True))
-    ordinary = clip.encode_image(images, layers=[4], path="ordinary")
-    local = clip.encode_image(images, layers=[4], path="local")
+    ordinary = clip.image.encode(images, layers=[4])
+    local = clip.image.encode(images, layers=[4], local_start=1)
     # Not bit by bit: where no patches of the last block are read, its class token is computed alone.
     torch.testing.assert_close(ordinary.cls, local.cls, atol=1e-6, rtol=1e-5)
     assert not torch.allclose(ordinary.patches, local.patches, atol=1e-2)
@@ -45,7 +46,7 @@ def test_local_path_leaves_no_trace_in_the_ordinary_one(clip: FrozenCLIP, images
 
 def written_out_local_path(clip: FrozenCLIP, images: Tensor, start: int) -> Tensor:
     """The v-v path token by token and head by head, without fused attention."""
-    x = clip.embed_image(images)
+    x = clip.image.embed(images)
     local = x
     for number, block in enumerate(blocks(clip), start=1):
         if number == start:
@@ -65,20 +66,20 @@ def written_out_local_path(clip: FrozenCLIP, images: Tensor, start: int) -> Tens
 
 @pytest.mark.parametrize("start", [1, 3])
 def test_local_path_is_its_equation(clip: FrozenCLIP, images: Tensor, start: int) -> None:
-    found = clip.encode_image(images, layers=[4], local_start=start).patches[0]
+    found = clip.image.encode(images, layers=[4], local_start=start).patches[0]
     torch.testing.assert_close(found, written_out_local_path(clip, images, start), atol=1e-5, rtol=1e-4)
 
 
 def test_taps_are_read_where_they_are_asked_for(clip: FrozenCLIP, images: Tensor) -> None:
-    several = clip.encode_image(images, layers=[2, 3, 4])
+    several = clip.image.encode(images, layers=[2, 3, 4], local_start=1)
     assert several.patches.shape == (3, 3, clip.grid**2, clip.dim)
     for index, layer in enumerate((2, 3, 4)):
-        assert torch.equal(several.patches[index], clip.encode_image(images, layers=[layer]).patches[0])
+        assert torch.equal(several.patches[index], clip.image.encode(images, layers=[layer], local_start=1).patches[0])
 
 
 def test_an_image_alone_is_the_image_in_a_batch(clip: FrozenCLIP, images: Tensor) -> None:
-    together = clip.encode_image(images, layers=[4])
-    alone = clip.encode_image(images[1:2], layers=[4])
+    together = clip.image.encode(images, layers=[4], local_start=1)
+    alone = clip.image.encode(images[1:2], layers=[4], local_start=1)
     torch.testing.assert_close(alone.cls, together.cls[1:2], atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(alone.patches, together.patches[:, 1:2], atol=1e-6, rtol=1e-5)
 
@@ -86,8 +87,8 @@ def test_an_image_alone_is_the_image_in_a_batch(clip: FrozenCLIP, images: Tensor
 def test_sentences_are_open_clips(clip: FrozenCLIP) -> None:
     lines = ["a photo of a cat.", "a damaged metal nut on a table", "X"]
     with torch.no_grad():
-        theirs = clip.model.encode_text(clip.tokenize(lines))
-        ours = clip.encode_sentences(lines)
+        theirs = clip.model.encode_text(clip.text.tokenize(lines))
+        ours = clip.text.encode_sentences(lines)
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
 
 
@@ -101,7 +102,7 @@ def test_tokens_after_the_read_out_change_nothing(clip: FrozenCLIP) -> None:
         seen.append(x.shape[1])
         return x
 
-    assert torch.equal(clip.encode_text(embeddings, 5, deep), clip.encode_text(changed, 5))
+    assert torch.equal(clip.text.encode(embeddings, 5, deep), clip.text.encode(changed, 5))
     assert seen == [6, 6, 6], "tokens after the read-out position were computed"
 
 
@@ -119,10 +120,10 @@ def test_variants_of_a_prompt_are_whole_prompts_with_the_same_gradients(clip: Fr
         leaves = [start.clone().requires_grad_(), rest.clone().requires_grad_()]
         prompts = torch.cat([leaves[0].expand(-1, 4, -1, -1), leaves[1]], dim=2)
         if together:
-            beginning = clip.begin_text(prompts[:, 0, :5], deep)
-            features = clip.encode_text(prompts[:, :, 5:].flatten(0, 1), 2, after=beginning).unflatten(0, (2, 4))
+            prefix = clip.text.cache_prefix(prompts[:, 0, :5], deep)
+            features = clip.text.encode(prompts[:, :, 5:].flatten(0, 1), 2, prefix=prefix).unflatten(0, (2, 4))
         else:
-            features = clip.encode_text(prompts.flatten(0, 1), 7, deep).unflatten(0, (2, 4))
+            features = clip.text.encode(prompts.flatten(0, 1), 7, deep).unflatten(0, (2, 4))
         features.square().sum().backward()
         found.append([features.detach(), *(leaf.grad for leaf in leaves)])
     for ours, whole in zip(*found, strict=True):
@@ -131,35 +132,35 @@ def test_variants_of_a_prompt_are_whole_prompts_with_the_same_gradients(clip: Fr
 
 def test_each_prompt_is_read_at_its_own_end(clip: FrozenCLIP) -> None:
     embeddings = torch.randn(3, 9, clip.text_width)
-    together = clip.encode_text(embeddings, [4, 8, 2])
+    together = clip.text.encode(embeddings, [4, 8, 2])
     for row, end in enumerate([4, 8, 2]):
-        alone = clip.encode_text(embeddings[row : row + 1], end)
+        alone = clip.text.encode(embeddings[row : row + 1], end)
         torch.testing.assert_close(together[row : row + 1], alone, atol=1e-6, rtol=1e-5)
 
 
 def test_sentences_fill_the_context_and_no_more(clip: FrozenCLIP) -> None:
-    fits = " ".join(["nut"] * (clip.context_length - 2))
-    assert end_of_text(clip.tokenize([fits])) == [clip.context_length - 1]
+    fits = " ".join(["nut"] * (clip.text.context_length - 2))
+    assert clip.text.end_of_text(clip.text.tokenize([fits])) == [clip.text.context_length - 1]
     with pytest.raises(InputError, match="'nut nut .* has more than the 77 tokens .* use a shorter name"):
-        clip.tokenize(["short", fits + " nut"])
+        clip.text.tokenize(["short", fits + " nut"])
 
 
 def test_tokens_that_a_walk_adds_are_not_taken_for_patches(clip: FrozenCLIP, images: Tensor) -> None:
-    def longer(blocks: Iterable, x: Tensor, local_blocks: range, cls_block: int) -> Iterator:
+    def longer(blocks: Iterable, x: Tensor, local_blocks: range, cls_block: int | None) -> Iterator:
         return walk(blocks, torch.cat([x, x[:, :2]], dim=1), local_blocks, cls_block)
 
-    added = clip.image_tokens(images, layers=[1, 2], walk=longer)
-    plain = clip.image_tokens(images, layers=[1, 2])
+    added = clip.image.tokens(images, layers=[1, 2], walk=longer)
+    plain = clip.image.tokens(images, layers=[1, 2])
     assert added.patches.shape == plain.patches.shape
     assert not torch.allclose(added.patches, plain.patches, atol=1e-3)
-    projected = clip.encode_image(images, layers=[1, 2], path="ordinary", normalize_cls=True)
-    assert torch.equal(clip.project_image(plain.patches), projected.patches)
-    assert torch.equal(clip.project_image(plain.cls), projected.cls)
+    projected = clip.image.encode(images, layers=[1, 2], normalize_cls=True)
+    assert torch.equal(clip.image.project(plain.patches), projected.patches)
+    assert torch.equal(clip.image.project(plain.cls), projected.cls)
 
 
 def test_gradients_pass_through_the_text_tower_and_stop_at_the_weights(clip: FrozenCLIP) -> None:
     embeddings = torch.randn(2, 7, clip.text_width, requires_grad=True)
-    clip.encode_text(embeddings, 6).square().sum().backward()
+    clip.text.encode(embeddings, 6).square().sum().backward()
     assert embeddings.grad is not None and embeddings.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in clip.parameters())
 
@@ -171,7 +172,7 @@ def test_stays_frozen_and_in_evaluation_mode(clip: FrozenCLIP) -> None:
 
 
 def test_half_precision_weights_are_run_in_float32(small: open_clip.CLIP, images: Tensor) -> None:
-    features = FrozenCLIP(copy.deepcopy(small).half(), IMAGE_SIZE).encode_image(images, layers=[4])
+    features = FrozenCLIP(copy.deepcopy(small).half(), IMAGE_SIZE).image.encode(images, layers=[4])
     assert features.cls.dtype == features.patches.dtype == torch.float32
 
 
@@ -192,7 +193,7 @@ def test_positions_are_resized_once_and_the_models_own_stay(small: open_clip.CLI
     before = small.visual.positional_embedding.detach().clone()
     clip = FrozenCLIP(small, 48)
     assert clip.positions.shape == (37, 64)
-    clip.encode_image(torch.zeros(1, 3, 48, 48), layers=[4])
+    clip.image.encode(torch.zeros(1, 3, 48, 48), layers=[4])
     assert torch.equal(small.visual.positional_embedding, before)
     assert torch.equal(FrozenCLIP(small, IMAGE_SIZE).positions, before)
 
@@ -206,7 +207,7 @@ def test_an_image_size_off_the_patch_grid_names_its_neighbours(small: open_clip.
 
 def test_images_of_another_size_are_refused(clip: FrozenCLIP) -> None:
     with pytest.raises(InputError, match="made for 32x32 images and got 40x32"):
-        clip.encode_image(torch.zeros(1, 3, 32, 40), layers=[4])
+        clip.image.encode(torch.zeros(1, 3, 32, 40), layers=[4])
 
 
 def test_other_architectures_are_refused_by_name() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from anomalib_cops import network
 from anomalib_cops.encoder import FrozenCLIP, download, load, load_clip
+from anomalib_cops.encoder.state import SCRIPT_CONSTANTS
 from anomalib_cops.errors import InputError
 from tests.encoder.conftest import IMAGE_SIZE, SMALL
 
@@ -43,7 +44,7 @@ class Archive(torch.nn.Module):
 
     def __init__(self, state: dict[str, Tensor]) -> None:
         super().__init__()
-        for name, value in [*state.items(), *((key, torch.tensor(1)) for key in load.SCRIPT_CONSTANTS)]:
+        for name, value in [*state.items(), *((key, torch.tensor(1)) for key in SCRIPT_CONSTANTS)]:
             *path, leaf = name.split(".")
             module: torch.nn.Module = self
             for part in path:
@@ -85,7 +86,7 @@ def test_local_files_in_every_format(
     assert all(torch.equal(value, small.state_dict()[key]) for key, value in clip.model.state_dict().items())
     with torch.no_grad():
         expected = small.encode_image(images)
-    found = clip.encode_image(images, layers=[4], normalize_cls=True).cls
+    found = clip.image.encode(images, layers=[4], normalize_cls=True).cls
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
 
 
@@ -101,14 +102,14 @@ def test_openai_archive_keeps_its_matrices_and_tells_its_activation(
     expand = clip.model.visual.transformer.resblocks[0].mlp.c_fc
     assert (expand.weight.dtype, expand.bias.dtype) == (torch.float16, torch.float32)
     widened = FrozenCLIP(copy.deepcopy(clip.model).float(), IMAGE_SIZE)
-    stored, exact = (each.encode_image(images, layers=[2, 4]) for each in (clip, widened))
+    stored, exact = (each.image.encode(images, layers=[2, 4]) for each in (clip, widened))
     assert stored.patches.dtype == torch.float32
     assert torch.equal(stored.patches, exact.patches) and torch.equal(stored.cls, exact.cls)
-    said = clip.encode_sentences(["a cat"])
-    assert torch.equal(said, widened.encode_sentences(["a cat"]))
+    said = clip.text.encode_sentences(["a cat"])
+    assert torch.equal(said, widened.text.encode_sentences(["a cat"]))
     clip.widen_text()
     assert {p.dtype for p in clip.model.transformer.parameters()} == {torch.float32}
-    assert torch.equal(said, clip.encode_sentences(["a cat"]))
+    assert torch.equal(said, clip.text.encode_sentences(["a cat"]))
 
 
 def test_random_weights_are_as_large_as_published_ones() -> None:
@@ -116,7 +117,7 @@ def test_random_weights_are_as_large_as_published_ones() -> None:
     matrices = [p for p in clip.parameters() if p.dtype == torch.float16]
     assert sum(p.numel() for p in matrices) > 0.95 * sum(p.numel() for p in clip.parameters())
     assert torch.get_default_dtype() == torch.float32
-    assert clip.encode_image(torch.randn(1, 3, 64, 64), layers=[12]).cls.isfinite().all()
+    assert clip.image.encode(torch.randn(1, 3, 64, 64), layers=[12]).cls.isfinite().all()
 
 
 def test_a_local_file_of_unknown_activation_is_asked_about(small: open_clip.CLIP, tmp_path: Path) -> None:

@@ -42,10 +42,12 @@ def test_what_is_accepted_is_read_as_open_clip_reads_it(name: str) -> None:
         return
     images = torch.randn(2, 3, clip.image_size, clip.image_size)
     ids = open_clip.get_tokenizer(name)(SENTENCES)
-    assert torch.equal(clip.tokenize(SENTENCES), ids)
+    assert torch.equal(clip.text.tokenize(SENTENCES), ids)
     with torch.no_grad():
-        torch.testing.assert_close(clip.encode_sentences(SENTENCES), clip.model.encode_text(ids), atol=1e-5, rtol=1e-4)
-        found = clip.encode_image(images, layers=[2], normalize_cls=True).cls
+        torch.testing.assert_close(
+            clip.text.encode_sentences(SENTENCES), clip.model.encode_text(ids), atol=1e-5, rtol=1e-4
+        )
+        found = clip.image.encode(images, layers=[2], normalize_cls=True).cls
         torch.testing.assert_close(found, clip.model.encode_image(images), atol=1e-5, rtol=1e-4)
 
 

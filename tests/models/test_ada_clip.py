@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from anomalib_cops import InputError
-from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder import FrozenCLIP, TextTower
 from anomalib_cops.encoder.load import build
 from anomalib_cops.models.ada_clip import fusion
 from anomalib_cops.models.ada_clip.official import FIRST_TEXT_PROMPT, KEYS
@@ -201,13 +201,13 @@ def test_class_names_matter_and_come_from_the_call_the_settings_or_nowhere(
 
 def counted(model: AdaCLIPModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
-    original = model.clip.encode_text
+    original = TextTower.encode
 
-    def encode_text(embeddings: Tensor, *others: Any, **named: Any) -> Tensor:
+    def encode(tower: TextTower, embeddings: Tensor, *others: Any, **named: Any) -> Tensor:
         sizes.append(embeddings.shape[0])
-        return original(embeddings, *others, **named)
+        return original(tower, embeddings, *others, **named)
 
-    monkeypatch.setattr(model.clip, "encode_text", encode_text)
+    monkeypatch.setattr(TextTower, "encode", encode)
     return sizes
 
 

@@ -25,7 +25,7 @@ def test_prompts_are_the_official_sentences_around_learned_words(clip: open_clip
     assert model.read_out == [15, 16]
     prompts = model.prompts()
     assert torch.equal(prompts[:, 1:13], model.context)
-    assert torch.equal(prompts[1, 13], model.clip.embed_tokens(torch.tensor([[damaged]]))[0, 0])
+    assert torch.equal(prompts[1, 13], model.clip.text.embed(torch.tensor([[damaged]]))[0, 0])
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_several_layers_are_averaged(clip: open_clip.CLIP, images: Tensor) -> No
 
 def test_layers_before_the_local_path_are_the_ordinary_ones(clip: open_clip.CLIP, images: Tensor) -> None:
     model = make("AnomalyCLIP", clip, layers=(1, 4), local_start=3)
-    ordinary = model.clip.encode_image(images, layers=[1, 4], path="ordinary")
+    ordinary = model.clip.image.encode(images, layers=[1, 4])
     found = model.encode(images).patches
     assert torch.equal(found[0], ordinary.patches[0])
     assert not torch.allclose(found[1], ordinary.patches[1], atol=1e-3)

@@ -19,7 +19,8 @@ from anomalib_cops.encoder.identity import weights_digest
 from anomalib_cops.encoder.load import load_clip
 from anomalib_cops.errors import InputError
 from anomalib_cops.registry import METHODS
-from anomalib_cops.weights.format import CHECKPOINT_KEY, check_encoder, read_weights
+from anomalib_cops.weights.format import CHECKPOINT_KEY, read_weights
+from anomalib_cops.weights.header import check_same_encoder
 from tests.models.cases import lightning_class, make
 from tests.models.runs import Trained, engine, transfer
 
@@ -112,7 +113,7 @@ def test_prompts_never_meet_other_clip_weights(narrow: Any, tmp_path: Path) -> N
     twin.model.visual.proj.data[0, 0] += 1
     changed = replace(twin.identity, digest=weights_digest(twin.model))
     with pytest.raises(InputError, match="its prompts mean nothing here"):
-        check_encoder(read_weights(path, "CoPS"), changed)
+        check_same_encoder(read_weights(path, "CoPS"), changed)
 
 
 def test_a_model_that_was_rounded_is_still_on_the_same_encoder(tmp_path: Path) -> None:
@@ -130,12 +131,12 @@ def test_another_activation_is_told() -> None:
     identity = weights.clip.identity
     file = weights.weight_file("w.safetensors")
     with pytest.raises(InputError, match="trained with quick_gelu"):
-        check_encoder(file, type(identity)(**{**vars(identity), "quick_gelu": not identity.quick_gelu}))
+        check_same_encoder(file, type(identity)(**{**vars(identity), "quick_gelu": not identity.quick_gelu}))
 
 
 @pytest.mark.parametrize("backbone", ["ViT-B-16", "ViT-L-14"])
 def test_published_prompts_never_meet_another_encoder(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anomalib_cops.weights.published.fetch", lambda *_: Path("visa.pth"))
+    monkeypatch.setattr("anomalib_cops.weights.download.fetch", lambda *_: Path("visa.pth"))
     monkeypatch.setattr("anomalib_cops.models.assembly.read_official", lambda *_: {})
     with pytest.raises(InputError, match=f"trained on 'ViT-L-14-336' .* backbone='{backbone}' was given"):
         CoPS(weights="visa", backbone=backbone)

@@ -49,7 +49,7 @@ def check_inputs(comparison: Comparison, fixture: AdaCLIPFixture) -> None:
         comparison.check_part("in.image", transform(picture), UNPROMPTED, index, relative=False)
         comparison.check_part("in.mask_resized", mask, UNPROMPTED, index, relative=False)
         comparison.check_part("in.mask", (mask > 0.5).float(), 0, index, relative=False)
-        ids = model.clip.tokenize(sentences(name))
+        ids = model.clip.text.tokenize(sentences(name))
         comparison.check(f"in.tokens_normal.{index}", ids[:N_NORMAL], 0)
         comparison.check(f"in.tokens_abnormal.{index}", ids[N_NORMAL:], 0)
     comparison.check_text("in.params_without_grad", [FIRST_TEXT_PROMPT] if model.text_prompts is not None else [])
@@ -69,7 +69,7 @@ def stages(model: AdaCLIPModel, image: Tensor, name: str, injected: tuple[Tensor
     clip, chosen = model.clip, model.settings
     vision, text = model.dynamic_prompts(image)
     walk = walk_vision if model.vision_prompts is None else model.vision_prompts.walk(vision)
-    embedded = clip.embed_image(image)
+    embedded = clip.image.embed(image)
     tokens = model.image_tokens(image, vision)
     features = model.project(tokens)
     each = model.sentence_features([name], text)
@@ -80,7 +80,7 @@ def stages(model: AdaCLIPModel, image: Tensor, name: str, injected: tuple[Tensor
         "image_feature_unprompted": model.unprompted(image),
         "dynamic_visual_prompts": vision,
         "dynamic_text_prompts": text,
-        "pooled": clip.project_image(tokens.cls),
+        "pooled": clip.image.project(tokens.cls),
         "proj_cls": features.cls,
         "sentences_normal": each[:, :N_NORMAL],
         "sentences_abnormal": each[:, N_NORMAL:],

@@ -7,7 +7,6 @@ from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
 from anomalib_cops.encoder.image import walk as walk_vision
-from anomalib_cops.encoder.text import walk as walk_text
 from anomalib_cops.host.pre_processing import ClipPreProcessor, resize_mask
 from anomalib_cops.host.prompt_learning import PromptLearningMixin
 from anomalib_cops.losses import dice_loss, focal_loss
@@ -85,14 +84,14 @@ def check_image_tower(comparison: Comparison, fixture: AnomalyCLIPFixture) -> No
     model, images = fixture.model(), fixture.tensor("in.image")
     clip = model.clip
     check_features(comparison, "dbg.visual_positional_embedding_resized", clip.positions)
-    local_blocks = range(model.local_start, clip.depth + 1)
+    local_blocks = range(model.local_start - 1, clip.depth)
     blocks = clip.model.visual.transformer.resblocks
     features = model.encode(images)
-    for number, (ordinary, local) in enumerate(walk_vision(blocks, clip.embed_image(images), local_blocks), start=1):
+    for number, (ordinary, local) in enumerate(walk_vision(blocks, clip.image.embed(images), local_blocks), start=1):
         if number in model.layers:
             tokens = ordinary if local is None else local
             check_features(comparison, f"dbg.vision_tokens.{number}", tokens.transpose(0, 1))
-            projected = clip.project_image(tokens)
+            projected = clip.image.project(tokens)
             ours = features.patches[model.layers.index(number)]
             torch.testing.assert_close(ours, projected[:, 1:], rtol=0, atol=1e-5)
             check_features(comparison, f"out.patch_features_raw.{number}", projected)
@@ -114,10 +113,10 @@ def check_text_tower(comparison: Comparison, fixture: AnomalyCLIPFixture) -> Non
     ids = torch.cat([template.token_ids for template in model.templates])
     comparison.check("out.tokenized_prompts", ids, 0)
     check_features(comparison, "out.prompts", prompts)
-    for index, (x, _) in enumerate(walk_text(model.clip.model, prompts, model.deep)):
+    for index, (x, _) in enumerate(model.clip.text.walk(prompts, model.deep)):
         if f"dbg.text_hidden_after_block.{index}" in fixture.arrays:
             check_features(comparison, f"dbg.text_hidden_after_block.{index}", x.transpose(0, 1))
-    check_features(comparison, "out.text_features_raw", model.clip.encode_text(prompts, model.read_out, model.deep))
+    check_features(comparison, "out.text_features_raw", model.clip.text.encode(prompts, model.read_out, model.deep))
     check_features(comparison, "out.text_features", model.text_features().unsqueeze(0))
 
 
@@ -224,7 +223,7 @@ def check_rounding(comparison: Comparison, fixture: AnomalyCLIPFixture) -> None:
     fixture.learner = {**originals, **{name: value for name, value in replaced.items() if name in originals}}
     for key, half in (("aux.f32_text_features_raw", True), ("aux.f32_text_features_raw_without_half", False)):
         model = fixture.model(half_deep_prompts=half)
-        raw = model.clip.encode_text(model.prompts(), model.read_out, model.deep)
+        raw = model.clip.text.encode(model.prompts(), model.read_out, model.deep)
         # Rounding moves the features by about 1e-4 of their size, so the comparison has to be finer than that.
         check_features(comparison, key, raw, FEATURES / 10)
     fixture.learner = originals

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from anomalib_cops.alignment import cosine, enlarge, gaussian_smooth, to_grid
 from anomalib_cops.encoder.image import walk as walk_vision
-from anomalib_cops.encoder.text import walk as walk_text
 from anomalib_cops.host.pre_processing import ClipPreProcessor, resize_mask
 from anomalib_cops.host.prompt_learning import PromptLearningMixin
 from anomalib_cops.losses import dice_loss, focal_loss
@@ -93,8 +92,8 @@ def check_encoder(comparison: Comparison, fixture: CoPSFixture) -> None:
     comparison.check("out.pos_embed_resized", clip.positions, STAGES)
     rows = torch.from_numpy(fixture.arrays["out.dbg.vision_token_index"])
     comparison.skip("out.dbg.vision_token_index", "names the rows that are kept, an input")
-    x = clip.embed_image(images)
-    local_blocks = range(model.settings.local_start, clip.depth + 1)
+    x = clip.image.embed(images)
+    local_blocks = range(model.settings.local_start - 1, clip.depth)
     for index, (ordinary, local) in enumerate(walk_vision(clip.model.visual.transformer.resblocks, x, local_blocks)):
         comparison.check(f"out.dbg.vision_ori.{index}", ordinary[:, rows], FEATURES)
         if local is not None:
@@ -145,7 +144,7 @@ def check_text_blocks(comparison: Comparison, model: CoPSModel, prompts: Tensor)
     samples = prompts.shape[2]
     chosen = prompts.flatten(1, 2)[:, [0, samples - 1, samples, 2 * samples - 1]]
     end = model.template.read_out
-    for index, (x, _) in enumerate(walk_text(model.clip.model, chosen[..., : end + 1, :].flatten(0, 1), model.deep)):
+    for index, (x, _) in enumerate(model.clip.text.walk(chosen[..., : end + 1, :].flatten(0, 1), model.deep)):
         comparison.check(f"out.dbg.text_eot.{index}", x[:, end].unflatten(0, chosen.shape[:2]), FEATURES)
 
 

@@ -80,11 +80,11 @@ def check_encoder(comparison: Comparison, fixture: VCPFixture) -> None:
     tokens = model.encode(images)
     blocks = model.clip.model.visual.transformer.resblocks
     tapped = iter(tokens.patches)
-    for number, (ordinary, _) in enumerate(walk_vision(blocks, model.clip.embed_image(images)), start=1):
+    for number, (ordinary, _) in enumerate(walk_vision(blocks, model.clip.image.embed(images)), start=1):
         if number in model.layers:
             whole = torch.cat([ordinary[:, :1], next(tapped)], dim=1)
             comparison.check(f"out.patch_tokens.{number}", whole, FEATURES)
-    comparison.check("out.image_features", model.clip.project_image(tokens.cls), FEATURES)
+    comparison.check("out.image_features", model.clip.image.project(tokens.cls), FEATURES)
 
 
 @torch.no_grad()

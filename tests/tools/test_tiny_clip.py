@@ -22,6 +22,7 @@ from tools.tiny_clip.muon import Muon, optimizers, orthogonal
 from tools.tiny_clip.objective import Trainee
 from tools.tiny_clip.pool import Pool, augment
 from tools.tiny_clip.record import checkpoint, restore, start_name
+from tools.tiny_clip.weight_file import save_tiny_state
 
 WEIGHTS = Path(str(files(tiny).joinpath("weights.safetensors")))
 
@@ -85,7 +86,12 @@ def test_smoke_training_learns_and_reads_back(tmp_path: Path) -> None:
     config, state = tiny.load_tiny_state(tmp_path / "weights.safetensors")
     assert FrozenCLIP(build(config, state), 120).dim == config["embed_dim"]
     assert "stand-in" in (tmp_path / "card.md").read_text()
-    assert not list(tmp_path.glob("*.partial"))
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "card.md",
+        "checkpoint.pt",
+        "log.jsonl",
+        "weights.safetensors",
+    }
 
 
 def test_a_resumed_training_follows_the_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +115,7 @@ def test_average_of_trainings_is_one_model(tmp_path: Path) -> None:
         trainee = Trainee(tiny.load_tiny_config())
         torch.nn.init.normal_(trainee.rows)
         files.append(tmp_path / f"{seed}.safetensors")
-        tiny.save_tiny_state(files[-1], trainee.full_state(), trainee.ids, {"seed": str(seed), "steps": "5"})
+        save_tiny_state(files[-1], trainee.full_state(), trainee.ids, {"seed": str(seed), "steps": "5"})
     assert averaging.main([*map(str, files), "--out", str(tmp_path / "out")]) == 0
     mean, *parts = (tiny.load_tiny_state(path)[1] for path in (tmp_path / "out" / "weights.safetensors", *files))
     for name in ("token_embedding.weight", "visual.conv1.weight", "text_projection"):
@@ -123,23 +129,23 @@ def test_text_in_training_is_the_loaded_models_text(tmp_path: Path) -> None:
     torch.manual_seed(0)
     trainee = Trainee(tiny.load_tiny_config())
     torch.nn.init.normal_(trainee.rows)
-    tiny.save_tiny_state(tmp_path / "w.safetensors", trainee.full_state(), trainee.ids, {})
+    save_tiny_state(tmp_path / "w.safetensors", trainee.full_state(), trainee.ids, {})
     loaded = FrozenCLIP(build(*tiny.load_tiny_state(tmp_path / "w.safetensors")), 120)
     lines = ["a photo of a damaged gear.", "flawless zebra", "gear"]
     with torch.no_grad():
         expected = trainee.encode_text(lines)
-    torch.testing.assert_close(F.normalize(loaded.encode_sentences(lines), dim=-1), expected, atol=5e-3, rtol=0)
+    torch.testing.assert_close(F.normalize(loaded.text.encode_sentences(lines), dim=-1), expected, atol=5e-3, rtol=0)
 
 
 def test_image_features_in_training_are_the_loaded_models(tmp_path: Path) -> None:
     torch.manual_seed(0)
     trainee = Trainee(tiny.load_tiny_config())
-    tiny.save_tiny_state(tmp_path / "w.safetensors", trainee.full_state(), trainee.ids, {})
+    save_tiny_state(tmp_path / "w.safetensors", trainee.full_state(), trainee.ids, {})
     loaded = FrozenCLIP(build(*tiny.load_tiny_state(tmp_path / "w.safetensors")), 120)
     images = torch.randn(2, 3, 120, 120)
     with torch.no_grad():
         cls, patches = trainee.encode_image(images)
-    features = loaded.encode_image(images, layers=[loaded.depth], path="local")
+    features = loaded.image.encode(images, layers=[loaded.depth], local_start=1)
     torch.testing.assert_close(F.normalize(features.cls, dim=-1), cls[1], atol=1e-2, rtol=0)
     torch.testing.assert_close(F.normalize(features.patches[0], dim=-1), patches["local"], atol=1e-2, rtol=0)
 

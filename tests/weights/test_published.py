@@ -15,8 +15,8 @@ from huggingface_hub import constants as hub
 from anomalib_cops import AnomalyCLIP, CoPS, InputError, network
 from anomalib_cops.data.sets.catalog import CATALOG
 from anomalib_cops.registry import METHODS
-from anomalib_cops.weights import published
-from anomalib_cops.weights.published import PUBLISHED, Published, cached_path, fetch, recognise
+from anomalib_cops.weights.download import cached_path, fetch, recognise
+from anomalib_cops.weights.published import PUBLISHED, Published
 from tests.models.cases import lightning_class, method, official_stand_in
 
 CONTENT = b"as published " * 1000
@@ -216,7 +216,7 @@ def test_the_published_are_recognised_under_any_name(tmp_path: Path, monkeypatch
 
 
 def test_a_server_that_falls_silent_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "DOWNLOAD_SECONDS", 0.2)
+    monkeypatch.setattr(network, "SILENT_SECONDS", 0.2)
     publish(monkeypatch, Published(f"{server.address}/silent"))
     with pytest.raises(InputError, match=r"the download from .*/silent failed \(.*timed out.*\); try again"):
         fetch("CoPS", "visa")

@@ -1,4 +1,4 @@
-"""What the training pictures are called: one sentence per category and state, drawn anew for every step."""
+"""Captions of the training pictures: one sentence per category and state, drawn anew for every step."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -29,9 +29,9 @@ _TEMPLATES = (
     "X X X X X X {}.", "X X X X X X X X X X {}.",
 )  # fmt: skip
 _GENERIC = ("object", "product", "item", "part", "surface", "thing", "material")
-# Words that are never learned: they stand for every product the model has no word for.
+# Words without a row of their own in the vocabulary, in place of all products that the model has no word for.
 _STRANGERS = ("violin", "lantern", "zebra", "castle", "umbrella", "pumpkin", "harbour", "walrus", "trumpet", "cactus")
-# Sentences with vectors for words: the product's look stands for {product}, that of its defect for {defect}.
+# Sentences in which mean patch features replace words: those of the product {product}, those of its defect {defect}.
 _PICTURED = (
     *(tuple(state.format("{product}") for state in pair) for pair in zip(_NORMAL, _ANOMALOUS, strict=False)),
     ("{product} without {defect}", "{product} with {defect}"), ("no {defect}", "{defect}"),
@@ -40,7 +40,7 @@ _PICTURED = (
 )  # fmt: skip
 _LOOKS = {"product": "banana", "defect": "kangaroo"}
 PICTURED = tuple(int(open_clip.tokenize([word])[0, 1]) for word in _LOOKS.values())
-"""Token ids of the two words that looks stand for; no caption uses them otherwise."""
+"""Token ids of the two words that mean patch features replace; no caption uses them otherwise."""
 _DEFECT_STATES = ("{} with a {defect}", "{} with {defect}", "{} that has a {defect}", "{defect} on a {}", "{defect}")
 
 
@@ -49,11 +49,11 @@ class Captions:
     """Sentences of one training step.
 
     Attributes:
-        states: For each category of the step, the normal and the anomalous sentence.
-        bare: For each category of the step, a sentence that names nothing else.
-        generic: The normal and the anomalous sentence about a product without a name of its own.
-        defects: For each kind of defect, a sentence that names it.
-        pictured: Normal and anomalous sentences in which the words of ``PICTURED`` stand for looks.
+        states: the normal and the anomalous sentence about each category of the step.
+        bare: a sentence about each category of the step that names no state.
+        generic: the normal and the anomalous sentence about a product without a name of its own.
+        defects: a sentence about each kind of defect.
+        pictured: normal and anomalous sentences in which mean patch features replace the words of ``PICTURED``.
     """
 
     states: list[str]
@@ -66,12 +66,12 @@ class Captions:
     def random(
         cls, rng: random.Random, categories: Sequence[int] = range(len(CATEGORIES)), pictured: int = 0
     ) -> "Captions":
-        """Draws one wording for every sentence.
+        """Draw one wording for every sentence.
 
         Args:
-            rng: Decides.
-            categories: Indices into ``CATEGORIES``.
-            pictured: Pairs of sentences with looks for words.
+            rng: random numbers that decide on the wordings.
+            categories: indices into ``CATEGORIES``.
+            pictured: number of pairs of sentences in which features replace words.
         """
         nouns = [noun(CATEGORIES[category]) for category in categories]
         template, normal, anomalous = rng.choice(_TEMPLATES), rng.choice(_NORMAL), rng.choice(_ANOMALOUS)
@@ -97,11 +97,11 @@ class Captions:
         )
 
     def kinds(self) -> tuple[list[str], ...]:
-        """Sentences by kind: states, bare, generic, defects, pictured."""
+        """Return the sentences by kind: states, bare, generic, defects, pictured."""
         return self.states, self.bare, self.generic, self.defects, self.pictured
 
     def all(self) -> list[str]:
-        """Every sentence, kind after kind."""
+        """Return all sentences, kind by kind."""
         return [sentence for kind in self.kinds() for sentence in kind]
 
 
@@ -112,14 +112,14 @@ def _ids(sentence: str) -> tuple[int, ...]:
 
 
 def tokenize(sentences: Iterable[str]) -> Int[Tensor, "sentences tokens"]:
-    """Token ids of the CLIP tokenizer, padded with zeros to the longest sentence only."""
+    """Return the token ids of CLIP's tokenizer, padded with zeros to the longest sentence only."""
     rows = [_ids(sentence) for sentence in sentences]
     longest = max(map(len, rows))
     return torch.tensor([row + (0,) * (longest - len(row)) for row in rows])
 
 
 def vocabulary() -> Int[Tensor, " rows"]:
-    """Ids of all tokens that captions are made of, ascending; the strangers are left out on purpose."""
+    """Return the ids of all tokens that captions consist of, ascending, without those of ``_STRANGERS``."""
     words = (*_NORMAL, *_ANOMALOUS, *_TEMPLATES, *_GENERIC, *_DEFECT_STATES)
     pieces = [text.replace("{}", " ").replace("{defect}", " ") for text in words]
     pieces += [text.format(product="", defect="") for pair in _PICTURED for text in pair]

@@ -1,17 +1,18 @@
-"""The model card beside the weights, written by the training script from what it measured."""
+"""The model card beside the weights, written by the training and amended by the evaluation."""
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from anomalib_cops.files import write_text
+
 _TEXT = """# Tiny CLIP: a stand-in for development
 
 **This is not a detector for production.** It is a small CLIP trained on drawn (synthetic) pictures only, so that
-everything in this package runs and means something without a download. Use real CLIP weights for real inspection.
+everything in this package runs, with meaningful results, without a download. Use real CLIP weights for real inspection.
 
 | | |
 |---|---|
@@ -26,13 +27,13 @@ everything in this package runs and means something without a download. Use real
 | time | {minutes:.1f} min of steps; {wall:.1f} min in all, drawing and evaluation included |
 | hardware | {hardware} |
 
-Pictures and captions come from `anomalib_cops.data.synthetic` and `captions.py`; the losses are in `objective.py`:
-contrast between pictures and sentences, with the same picture once flawless and once damaged in a batch; contrast
-between patches (of the local v-v path, of its middle layer, of the ordinary path) and the two states; and linear heads
-on the patches that are dropped afterwards. In some sentences looks of the picture stand for words. The result is a
-moving average of the weights, stored in half precision.
+Pictures come from `anomalib_cops.data.synthetic`, captions from `tools/tiny_clip/captions.py`. The losses are in
+`tools/tiny_clip/objective.py`: contrast between pictures and sentences, with each picture once flawless and once
+damaged in a batch; contrast between patches (of the local v-v path, of its middle layer, of the ordinary path) and the
+two states; and linear heads on the patches, which are dropped afterwards. In some sentences, mean patch features of the
+picture replace words. The result is a moving average of the weights, stored in half precision.
 
-## What it is worth
+## Evaluation
 
 <!-- evaluation -->
 Not measured yet: `python -m tools.tiny_clip.evaluate`.
@@ -40,26 +41,26 @@ Not measured yet: `python -m tools.tiny_clip.evaluate`.
 
 ## What was tried
 
-So far no recipe made prompts that follow the image better than prompts that are the same for all, on categories that
-the prompts were not trained on:
+On categories that the prompts were not trained on, no recipe so far made image-conditioned prompts better than prompts
+that are the same for all images. Tried were:
 
 1. contrast of pictures and sentences alone (the state is hardly learned), and with linear heads on the patches;
 2. hard pairs, several wordings, three levels of difficulty, Muon, moving averages, the mean of several trainings: the
    recipe below;
-3. sentences in which looks of the picture stand for words, as prototypes do in CoPS: part of the recipe;
-4. patches pulled towards the sentence of their state, not only away from the other one: hand-written sentences are no
-   worse, but prompts made from prototypes carry over less;
+3. sentences in which mean patch features replace words, as prototypes do in CoPS: part of the recipe;
+4. pulling patches towards the sentence of their state, not only away from the other one: hand-written sentences are no
+   worse, but prompts made from prototypes generalise less;
 5. for the prompts, four times as many pictures and ten times as many steps.
 
-The table above tells why. Linear classifiers, trained on the same features and pictures, are hardly better on the other
-categories than hand-written sentences: the encoder has learned one direction from flawless to damaged for all
+The table above shows why. Linear classifiers that are trained on the same features and pictures are hardly better on
+the other categories than hand-written sentences: the encoder has learned one direction from flawless to damaged for all
 categories, sentences already name it, and prompts can only find it again.
 
 ## Training
 
-Watched with hand-written sentences, no learned prompt, on drawn pictures of another seed ({evaluated} good and
-{evaluated} anomalous of every category; AUROC averaged over categories), at two levels of difficulty. The encoder has
-seen these categories and kinds of defects, not these pictures.
+Evaluated during training with hand-written sentences, no learned prompt, on drawn pictures of another seed
+({evaluated} good and {evaluated} anomalous of every category; AUROC averaged over categories), at two levels of
+difficulty. The encoder has seen these categories and kinds of defects, not these pictures.
 
 | step | minutes | category accuracy | easy: image AUROC | pixel AUROC | medium: image AUROC | pixel AUROC |
 |---|---|---|---|---|---|---|
@@ -80,7 +81,16 @@ Recipe:
 def write_card(
     path: Path, *, recipe: dict[str, Any], seed: int, done: dict[str, Any], config: dict[str, Any], hardware: str
 ) -> None:
-    """Writes the card; the file appears complete or not at all."""
+    """Write the card; the file appears complete or not at all.
+
+    Args:
+        path: the file.
+        recipe: what was trained, as plain data.
+        seed: seed of the training.
+        done: what :func:`tools.tiny_clip.train.train` returns.
+        config: the model configuration in open_clip's format.
+        hardware: description of the machine.
+    """
     figures = [f"{level}_{name}" for level in ("easy", "medium") for name in ("image_auroc", "pixel_auroc")]
     names = ("easy_category_accuracy", *figures)
     evaluations = [
@@ -114,24 +124,17 @@ def write_card(
         curve="\n".join(curve),
         recipe=json.dumps(recipe, indent=2),
     )
-    write_whole(path, content)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file that appears complete or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    write_text(path, content)
 
 
 def with_average(card: str, trainings: Sequence[str]) -> str:
-    """The card of the last of several trainings, of all of which the weights are the mean."""
+    """Amend the card of the last training: its weights are the mean over these trainings."""
     row = f"| averaged | these and those of earlier trainings: {'; '.join(trainings)} |"
     return re.sub(r"^\| averaged \|.*$", lambda _: row, card, count=1, flags=re.MULTILINE)
 
 
 def with_evaluation(card: str, result: dict[str, Any]) -> str:
-    """The card with the evaluation's tables between their markers."""
+    """Replace the tables between the evaluation's markers in a card."""
     start, end = "<!-- evaluation -->", "<!-- /evaluation -->"
     before, _, rest = card.partition(start)
     _, _, after = rest.partition(end)
@@ -184,8 +187,8 @@ def _photographs(result: dict[str, Any]) -> str:
     rows.append((f"mean of {len(sets)} sets", "", *cells(of_sets)))
     head = ("photographs", "images", *(f"{way}: {name.replace('_auroc', ' AUROC')}" for way, name in columns))
     return (
-        "Photographs, with the first of these CoPS, as it is. Nothing was trained on them; to take a mean of\n"
-        "trainings was decided with a look at them, of which trainings on drawn pictures.\n\n" + _table(head, rows)
+        "Photographs, with the CoPS of the first seed. No training used them. They led to the decision to average\n"
+        "trainings; which trainings are averaged was decided on drawn pictures.\n\n" + _table(head, rows)
     )
 
 

@@ -1,15 +1,13 @@
-"""What the tiny CLIP is worth: ``python -m tools.tiny_clip.evaluate`` writes it beside the weights.
+"""Measure the tiny CLIP and record the result beside its weights: ``python -m tools.tiny_clip.evaluate``.
 
-Hand-written sentences at every level of difficulty; CoPS, a static baseline and CoPS without one part, trained on eight
-synthetic categories and tested on eight others; and photographs. The encoder has seen all categories, as real CLIP has.
+Measured are hand-written sentences at every level of difficulty; CoPS, a static baseline and CoPS without one part,
+trained on eight synthetic categories and tested on eight others; and photographs. The encoder has seen all categories
+in its training, as real CLIP has.
 """
 
 import argparse
-import hashlib
-import json
 import sys
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from statistics import mean, pstdev
 from typing import Any
@@ -19,28 +17,41 @@ from anomalib_cops.encoder.frozen_clip import FrozenCLIP
 from anomalib_cops.encoder.load import build
 from anomalib_cops.encoder.tiny import load_tiny_state
 from anomalib_cops.errors import exit_code
-from tools.tiny_clip.card import with_evaluation, write_whole
+from anomalib_cops.files import sha256, write_json, write_text
+from tools.tiny_clip.card import with_evaluation
 from tools.tiny_clip.handwritten import Pictures, measure
 from tools.tiny_clip.learned import TESTED, TRAINED, VARIANTS, Seen, finder, learn, linear, transfer
 from tools.tiny_clip.photographs import judge, photographs
 
-# Pictures of the training have seed 0, those that it is watched with 7; these are others.
+PACKAGED = Path(__file__).resolve().parents[2] / "src" / "anomalib_cops" / "encoder" / "tiny" / "weights.safetensors"
+"""The packaged weight file in the checkout that this file belongs to."""
+# The training draws its pictures with seeds 0 to 3, and those for its evaluation with seeds 7 to 10.
 WRITTEN_SEED, TRAINED_SEED, TESTED_SEED, SUBSET_SEED = 21, 22, 23, 11
 SUBSET = 6
-"""Pictures per category and state of the small set that a test measures again."""
+"""Pictures per category and state of the small set, which a test measures again."""
 COMPARED = "medium"
-"""The level at which learned prompts are compared: hand-written sentences are far from perfect there."""
+"""Level of difficulty at which learned prompts are compared; hand-written sentences leave room for them there."""
 
 
 def measure_subset(clip: FrozenCLIP) -> dict[str, float]:
-    """Hand-written sentences on the small fixed set, at the level at which nobody overlooks a defect."""
+    """Measure hand-written sentences on the small fixed set, at the easiest level."""
     return measure(clip, Pictures.draw(SUBSET, seed=SUBSET_SEED, size=clip.image_size, level="easy"))
 
 
 def compare(
     clip: FrozenCLIP, *, learned: int, pictures: int, epochs: int, seeds: int, folders: list[Path], elpv: bool
 ) -> dict[str, Any]:
-    """Everything that is measured with learned prompts: the variants, and the first CoPS on photographs."""
+    """Measure learned prompts: all variants on drawn pictures, and CoPS of the first seed on photographs.
+
+    Args:
+        clip: the encoder.
+        learned: pictures per category that prompts are trained on.
+        pictures: pictures per category that they are tested on.
+        epochs: length of each training.
+        seeds: trainings of each variant.
+        folders: folders of photographs, see :func:`tools.tiny_clip.photographs.photographs`.
+        elpv: measure the solar cells too.
+    """
     size = clip.image_size
     training, testing = (
         Seen.by(clip, Pictures.draw(count // 2, seed=seed, size=size, level=COMPARED, categories=categories))
@@ -76,12 +87,15 @@ def compare(
 def evaluate(
     path: Path, *, learned: int, pictures: int, epochs: int, seeds: int, folders: list[Path], elpv: bool
 ) -> dict[str, Any]:
-    """Measures the weights in ``path``; writes ``evaluation.json`` and the evaluation in ``card.md`` beside them."""
+    """Measure the weights in ``path``, write ``evaluation.json`` beside them and amend the ``card.md`` there.
+
+    Other arguments are as for :func:`compare`.
+    """
     config, state = load_tiny_state(path)
     clip = FrozenCLIP(build(config, state), config["vision_cfg"]["image_size"], name="tiny")
     result: dict[str, Any] = {
         "label": "stand-in for development, trained on synthetic pictures only",
-        "weights": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "weights": sha256(path),
         "pictures": pictures,
         "learned": learned,
         "epochs": epochs,
@@ -94,10 +108,10 @@ def evaluate(
         result["written"][level] = _rounded(measure(clip, shown))
         print(f"{level}: {result['written'][level]}", flush=True)
     result |= compare(clip, learned=learned, pictures=pictures, epochs=epochs, seeds=seeds, folders=folders, elpv=elpv)
-    write_whole(path.with_name("evaluation.json"), json.dumps(result, indent=2) + "\n")
+    write_json(path.with_name("evaluation.json"), result)
     card = path.with_name("card.md")
     if card.exists():
-        write_whole(card, with_evaluation(card.read_text(), result))
+        write_text(card, with_evaluation(card.read_text(), result))
     return result
 
 
@@ -106,16 +120,23 @@ def _rounded(figures: dict[str, float]) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.tiny_clip.evaluate", description=__doc__)
-    packaged = Path(str(files("anomalib_cops.encoder.tiny").joinpath("weights.safetensors")))
-    parser.add_argument("--weights", type=Path, default=packaged, help="weight file; the packaged one if not given")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=PACKAGED,
+        help="weight file; evaluation.json is written beside it, and card.md there is amended (default: the packaged "
+        f"one of this checkout, {PACKAGED})",
+    )
     parser.add_argument("--pictures", type=int, default=32, help="pictures per category of every set tested on")
     parser.add_argument("--learned", type=int, default=128, help="pictures per category that prompts are trained on")
-    parser.add_argument("--epochs", type=int, default=4, help="of every training of prompts")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of every training of prompts")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of every variant")
-    parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="good/defect/mask folders")
-    parser.add_argument("--no-elpv", action="store_true", help="leave the solar cells out")
+    parser.add_argument(
+        "--photographs", type=Path, nargs="*", default=[], help="folders of data sets, each with good, defect and mask"
+    )
+    parser.add_argument("--no-elpv", action="store_true", help="do not measure the solar cells")
     given = parser.parse_args(arguments)
     return exit_code(
         lambda: evaluate(

@@ -1,4 +1,4 @@
-"""How much the tiny CLIP knows without any learned prompt: hand-written sentences on synthetic pictures."""
+"""Measure the tiny CLIP without learned prompts: hand-written sentences on synthetic pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ TEMPERATURE = 0.07
 
 @dataclass(frozen=True)
 class Pictures:
-    """A labelled set.
+    """Labelled pictures.
 
     Attributes:
-        images: RGB levels.
-        masks: Anomalous pixels.
-        labels: Whether the picture shows a defect.
-        categories: Index into ``CATEGORIES``.
+        images: RGB levels from 0 to 255.
+        masks: anomalous pixels.
+        labels: whether the picture shows a defect.
+        categories: index into ``CATEGORIES``.
     """
 
     images: UInt8[Tensor, "batch height width 3"]
@@ -38,7 +38,7 @@ class Pictures:
     def draw(
         cls, per_category: int, *, seed: int, size: int, level: str = "mixed", categories: Sequence[str] = CATEGORIES
     ) -> "Pictures":
-        """Draws ``per_category`` good and as many anomalous pictures of every category, no two of the same product."""
+        """Draw ``per_category`` good and as many anomalous pictures of every category, each of another product."""
         drawn = [
             draw(category, 2 * index + anomalous, seed=seed, anomalous=bool(anomalous), size=size, level=level)
             for category in categories
@@ -55,9 +55,9 @@ class Pictures:
 
 @torch.no_grad()
 def state_features(clip: FrozenCLIP, category: str) -> Float[Tensor, "2 dim"]:
-    """Unit features of the normal and the anomalous state: the mean over all hand-written sentences."""
+    """Return the unit features of the normal and the anomalous state, each the mean over all sentences about it."""
     both = [
-        F.normalize(clip.encode_sentences(sentences(category, state)), dim=-1).mean(0)
+        F.normalize(clip.text.encode_sentences(sentences(category, state)), dim=-1).mean(0)
         for state in ("normal", "anomalous")
     ]
     return F.normalize(torch.stack(both), dim=-1)
@@ -67,8 +67,17 @@ def state_features(clip: FrozenCLIP, category: str) -> Float[Tensor, "2 dim"]:
 def anomaly(
     clip: FrozenCLIP, images: Float[Tensor, "batch 3 height width"], states: Float[Tensor, "2 dim"]
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch grid grid"], Float[Tensor, "batch dim"]]:
-    """Scores of pictures of one category: the whole picture's, every patch's, and the unit class feature."""
-    features = clip.encode_image(images, layers=[clip.depth], path="local")
+    """Score pictures of one category.
+
+    Args:
+        clip: the encoder.
+        images: pictures as the encoder needs them.
+        states: unit features of the normal and the anomalous state.
+
+    Returns:
+        Probability that each picture is anomalous, the same of every patch, and the unit class feature.
+    """
+    features = clip.image.encode(images, layers=[clip.depth], local_start=1)
     cls = F.normalize(features.cls, dim=-1)
     patches = F.normalize(features.patches[0], dim=-1)
     score = (cls @ states.T / TEMPERATURE).softmax(-1)[:, 1]
@@ -78,14 +87,14 @@ def anomaly(
 
 @torch.no_grad()
 def measure(clip: FrozenCLIP, pictures: Pictures) -> dict[str, float]:
-    """Category accuracy, and AUROCs averaged over categories.
+    """Measure the category accuracy, and AUROCs averaged over categories.
 
     Returns:
         ``category_accuracy``; ``image_auroc_global`` (class feature), ``image_auroc_patch`` (patch maximum),
-        ``image_auroc`` (their sum) and ``pixel_auroc`` (patch map enlarged bilinearly).
+        ``image_auroc`` (their mean) and ``pixel_auroc`` (patch map enlarged bilinearly).
     """
     nouns = [[template.format(noun(category)) for template in TEMPLATES] for category in CATEGORIES]
-    bare = torch.stack([F.normalize(clip.encode_sentences(lines), dim=-1).mean(0) for lines in nouns])
+    bare = torch.stack([F.normalize(clip.text.encode_sentences(lines), dim=-1).mean(0) for lines in nouns])
     bare = F.normalize(bare, dim=-1)
     found: dict[str, list[float]] = {}
     for index in pictures.categories.unique().tolist():

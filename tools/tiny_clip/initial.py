@@ -1,4 +1,4 @@
-"""Weights that are set, not learned: a start that already says something, and how long features are."""
+"""Weights that are computed rather than learned: the first patch filters and positions, and the scale of features."""
 
 import math
 from typing import Any
@@ -17,9 +17,9 @@ _LENGTH = 0.5
 
 @torch.no_grad()
 def whiten_patches(conv: nn.Conv2d, images: Float[Tensor, "batch 3 height width"]) -> None:
-    """Makes the patch embedding the whitened principal components of real patches.
+    """Set the patch embedding to the whitened principal components of the patches of some images.
 
-    With random filters every channel mostly repeats the patch's mean brightness.
+    With random filters, each channel mostly repeats the mean brightness of the patch.
     """
     side = conv.kernel_size[0]
     patches = images.unfold(2, side, side).unfold(3, side, side).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(0, 2)
@@ -32,7 +32,7 @@ def whiten_patches(conv: nn.Conv2d, images: Float[Tensor, "batch 3 height width"
 
 @torch.no_grad()
 def wave_positions(table: Float[Tensor, "positions width"]) -> None:
-    """Makes the patches' positions sines and cosines of their column and row; the class token's is zero."""
+    """Set patch positions to sines and cosines of their column and row, and the class token's position to zero."""
     grid = math.isqrt(len(table) - 1)
     rows, columns = (
         axis.flatten()[:, None] / grid for axis in torch.meshgrid(*[torch.arange(grid)] * 2, indexing="ij")
@@ -47,10 +47,11 @@ def wave_positions(table: Float[Tensor, "positions width"]) -> None:
 def settle_scale(
     state: dict[str, Tensor], config: dict[str, Any], images: Float[Tensor, "batch 3 height width"]
 ) -> None:
-    """Scales the image projection in ``state`` so that entries of class features have a root mean square of ½.
+    """Scale the image projection in ``state`` so that entries of class features have a root mean square of ½.
 
-    Training and cosines leave it open; what takes features for words or reconstructs them needs it moderate.
+    Training compares cosines, which leave the scale open. Methods that use features as words or reconstruct them need a
+    moderate one.
     """
     clip = FrozenCLIP(build(config, state), config["vision_cfg"]["image_size"])
-    found = clip.encode_image(images, layers=[clip.depth], path="local").cls.square().mean().sqrt()
+    found = clip.image.encode(images, layers=[clip.depth], local_start=1).cls.square().mean().sqrt()
     state["visual.proj"] *= _LENGTH / found

@@ -1,4 +1,4 @@
-"""What learned prompts add: CoPS and its ablations, trained on pictures of some categories, tested on others."""
+"""Measure learned prompts: CoPS and its ablations, trained on pictures of some categories, tested on others."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from tools.tiny_clip.handwritten import Pictures
 from tools.tiny_clip.pool import normalise
 
 TRAINED, TESTED = CATEGORIES[:16:2], CATEGORIES[1::2]
-"""Eight categories each, surfaces and objects on both sides, as ``ZeroShotTransfer`` shares them out."""
+"""Eight categories each, surfaces and objects in both, split as ``ZeroShotTransfer`` does."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "CoPS": {},
@@ -34,18 +34,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """CoPS, the baseline that it is compared with, and CoPS without one of its parts."""
 
-# The paper averages 5 x 5 of 37 x 37 patches; of 10 x 10 that would be a quarter of the picture.
+# The paper averages 5 x 5 of 37 x 37 patches. With 10 x 10 patches that would be a quarter of the picture.
 _NEIGHBOURHOOD = 1
 _BATCH = 8
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Pictures and what the frozen encoder says of them, which is asked once.
+    """Pictures with their features, which are computed once.
 
     Attributes:
-        pictures: a labelled set.
-        features: of all its pictures.
+        pictures: the pictures.
+        features: features of all pictures.
     """
 
     pictures: Pictures
@@ -53,22 +53,22 @@ class Seen:
 
     @classmethod
     def by(cls, clip: FrozenCLIP, pictures: Pictures) -> "Seen":
-        """Encodes pictures as all variants of CoPS need them."""
+        """Encode pictures as all variants of CoPS need them."""
         with torch.no_grad():
             parts = [
-                clip.encode_image(normalise(images), layers=[clip.depth], path="local")
+                clip.image.encode(normalise(images), layers=[clip.depth], local_start=1)
                 for images in pictures.images.split(_BATCH)
             ]
         whole = ImageFeatures(torch.cat([part.cls for part in parts]), torch.cat([part.patches for part in parts], 1))
         return cls(pictures, whole)
 
     def of(self, rows: Int[Tensor, " batch"]) -> ImageFeatures:
-        """Features of some pictures."""
+        """Return the features of some pictures, given by their row numbers."""
         return ImageFeatures(self.features.cls[rows], self.features.patches[:, rows])
 
 
 def learn(clip: FrozenCLIP, variant: str, seen: Seen, *, epochs: int, seed: int) -> CoPSModel:
-    """Trains one of ``VARIANTS`` with the method's own loss and optimiser; the encoder stays as it is."""
+    """Train one of ``VARIANTS`` with the method's own loss and optimiser; the encoder stays as it is."""
     torch.manual_seed(seed)
     model = CoPSModel(clip, CoPSSettings(neighbourhood=_NEIGHBOURHOOD, seed=seed, **VARIANTS[variant]))
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -87,7 +87,11 @@ Judged = tuple[Any, Bool[Tensor, "batch height width"] | None, Bool[Tensor, " ba
 
 
 def aurocs(batches: Iterable[Judged]) -> dict[str, float]:
-    """Image AUROC, and pixel AUROC where there are masks, over what a model found, masks and labels of one category."""
+    """Return the image AUROC of one category, and the pixel AUROC if there are masks.
+
+    Args:
+        batches: predictions, masks and labels of each batch.
+    """
     scores, labels, maps, masks = [], [], [], []
     for found, anomalous, label in batches:
         scores.append(found.pred_score)
@@ -102,10 +106,10 @@ def aurocs(batches: Iterable[Judged]) -> dict[str, float]:
 
 
 def transfer(find: Callable[[Seen, Int[Tensor, " batch"]], InferenceBatch], seen: Seen) -> dict[str, float]:
-    """AUROCs on drawn pictures, averaged over their categories.
+    """Return AUROCs on drawn pictures, averaged over their categories.
 
     Args:
-        find: scores and maps of some of the pictures; see :func:`finder` and :func:`linear`.
+        find: predicts scores and maps of some of the pictures; see :func:`finder` and :func:`linear`.
         seen: the pictures.
     """
     each, pictures = [], seen.pictures
@@ -116,15 +120,18 @@ def transfer(find: Callable[[Seen, Int[Tensor, " batch"]], InferenceBatch], seen
 
 
 def finder(model: CoPSModel) -> Callable[[Seen, Int[Tensor, " batch"]], InferenceBatch]:
-    """What CoPS finds in pictures that are encoded."""
+    """Return a function by which CoPS predicts scores and maps of encoded pictures."""
     return lambda seen, rows: model(normalise(seen.pictures.images[rows]), features=seen.of(rows))
 
 
 def linear(seen: Seen) -> Callable[[Seen, Int[Tensor, " batch"]], InferenceBatch]:
-    """What logistic regressions on the frozen features find, one of class features and one of patches.
+    """Train logistic regressions on the frozen features, one on class features and one on patches.
 
-    They learn from the same pictures as prompts, and a pair of text features cannot say more than a linear function:
-    prompts that are the same for all images have no room above them.
+    They learn from the same pictures as prompts. As a pair of text features is a linear classifier, they show how much
+    prompts that are the same for all images could reach.
+
+    Returns:
+        A function that predicts scores and maps of encoded pictures.
     """
     side = seen.pictures.masks.shape[-1]
     patches = seen.features.patches[-1]

@@ -1,4 +1,6 @@
-"""Muon: steps of equal size in all directions of a weight matrix, which needs half the pictures that AdamW needs here.
+"""Muon: an optimiser whose steps have the same size in all directions of a weight matrix.
+
+It needs half as many pictures here as AdamW.
 
 Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
 """
@@ -16,10 +18,16 @@ _ITERATIONS = 5
 
 
 def optimizers(trainee: Trainee, *, hidden_rate: float, rate: float, decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the image tower's blocks, AdamW for everything else that is trained.
+    """Return Muon for the matrices inside the image tower's blocks, and AdamW for everything else that is trained.
 
-    The text tower has four times as many weights and learns fast enough: Muon's products would take longer than its
-    forward and backward pass.
+    The text tower has four times as many weights and learns fast enough. Muon's products for it would take longer than
+    its forward and backward pass.
+
+    Args:
+        trainee: the model.
+        hidden_rate: learning rate of Muon.
+        rate: learning rate of AdamW.
+        decay: weight decay of both.
     """
     hidden = [p for p in trainee.clip.visual.transformer.parameters() if p.ndim == 2]
     known = {id(p) for p in hidden}
@@ -31,13 +39,13 @@ def optimizers(trainee: Trainee, *, hidden_rate: float, rate: float, decay: floa
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum whose matrices are replaced by the nearest semi-orthogonal ones.
+    """Nesterov momentum whose steps are replaced by the nearest semi-orthogonal matrices.
 
     Args:
-        parameters: Weight matrices of hidden layers; every other parameter wants another optimizer.
-        lr: Learning rate: spectral norm of a step for matrices that are not taller than wide.
-        momentum: Decay of the averaged gradient.
-        decay: Weight decay, decoupled.
+        parameters: weight matrices of hidden layers; other parameters need another optimiser.
+        lr: learning rate, which is the spectral norm of a step for matrices that are not taller than wide.
+        momentum: decay of the averaged gradient.
+        decay: weight decay, decoupled.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, decay: float = 0.0):
@@ -45,7 +53,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Moves all parameters that have a gradient."""
+        """Update all parameters that have a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -59,13 +67,13 @@ class Muon(torch.optim.Optimizer):
 
 def _step(gradient: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
     rows, columns = gradient.shape
-    # Queries, keys and values lie in one matrix, but are three.
+    # The projections to queries, keys and values are stored as one matrix.
     parts = gradient.chunk(3) if rows == 3 * columns else (gradient,)
     return torch.cat([orthogonal(part) * max(1.0, part.shape[0] / columns) ** 0.5 for part in parts])
 
 
 def orthogonal(matrix: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
-    """A matrix with the same singular vectors, and singular values of about 1 (0.7 to 1.2), by Newton-Schulz steps."""
+    """Return a matrix with the same singular vectors and singular values of 0.7 to 1.2, by Newton-Schulz steps."""
     a, b, c = _QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).bfloat16()

@@ -1,4 +1,4 @@
-"""What the tiny CLIP is trained for: contrast of whole pictures with sentences, and of patches with states."""
+"""The training losses of the tiny CLIP: contrast of whole pictures with sentences, and of patches with states."""
 
 import math
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.encoder.blocks import attend, feed_forward, project_qkv
-from anomalib_cops.encoder.image import embed, walk
+from anomalib_cops.encoder.image import embed_patches, walk
 from tools.tiny_clip.captions import PICTURED, Captions, tokenize, vocabulary
 
 TEMPERATURE = 0.07
-"""Divides cosines of patches and states; the value of the methods that will read them."""
+"""Divisor of the cosines of patches and states, as in the methods."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Trainee(nn.Module):
     """The model in training: open_clip's CLIP, the vocabulary rows in use, and heads that are dropped afterwards.
 
     Args:
-        config: The model configuration in open_clip's format.
+        config: the model configuration in open_clip's format.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -47,7 +47,7 @@ class Trainee(nn.Module):
         self.clip.logit_scale.data.fill_(math.log(1 / TEMPERATURE))
         ids = vocabulary()
         self.rows = nn.Parameter(self.clip.token_embedding.weight.detach()[ids].clone())
-        # The full table is filled when the model is saved; it takes no part in training.
+        # The full table takes no part in training; it is filled when the model is saved.
         self.clip.token_embedding.requires_grad_(False)
         self.register_buffer("ids", ids)
         self.ids: Tensor
@@ -61,11 +61,11 @@ class Trainee(nn.Module):
     def encode_text(
         self, sentences: list[str], looks: Float[Tensor, "last words dim"] | None = None
     ) -> Float[Tensor, "sentences dim"]:
-        """Unit text features; words without a row of their own get the mean row.
+        """Return unit text features; words without a row of their own get the mean row.
 
         Args:
-            sentences: As they are written.
-            looks: For the last sentences, what stands at the places of either word of ``PICTURED``.
+            sentences: plain sentences.
+            looks: for the last of the sentences, the vectors that replace the two words of ``PICTURED``.
         """
         ids = tokenize(sentences)
         table = torch.cat([self.rows, self.rows.mean(0, keepdim=True)])
@@ -84,16 +84,16 @@ class Trainee(nn.Module):
     def encode_image(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> tuple[Float[Tensor, "2 batch dim"], dict[str, Float[Tensor, "batch patches dim"]]]:
-        """Unit features: the class token with and without the last norm, and the patches of several paths."""
+        """Return unit features: of the class token with and without the last norm, and of the patches by path."""
         visual = self.clip.visual
         blocks = visual.transformer.resblocks
         taken = {}
-        x = embed(visual, images, visual.positional_embedding)
-        for number, (ordinary, local) in enumerate(walk(blocks, x, range(1, len(blocks) + 1)), start=1):
+        x = embed_patches(visual, images, visual.positional_embedding)
+        for index, (ordinary, local) in enumerate(walk(blocks, x, range(len(blocks)))):
             x = ordinary
-            if local is not None and number == len(blocks) // 2 + 1:
+            if local is not None and index == len(blocks) // 2:
                 taken["middle"] = local
-            if local is not None and number == len(blocks):
+            if local is not None and index == len(blocks) - 1:
                 taken |= {"local": local, "ordinary": ordinary}
         cls = torch.stack([visual.ln_post(x[:, 0]), x[:, 0]]) @ visual.proj
         patches = {
@@ -103,9 +103,9 @@ class Trainee(nn.Module):
         return F.normalize(cls.float(), dim=-1), patches
 
     def start_from(self, state: dict[str, Tensor]) -> None:
-        """Takes over the weights of a CLIP of the same configuration.
+        """Load the weights of a CLIP of the same configuration.
 
-        How long features are means nothing here, so the projection begins as long as a random one.
+        The losses compare cosines, so the projection is scaled to the size of a random one.
         """
         self.clip.load_state_dict(state)
         projection = self.clip.visual.proj
@@ -113,7 +113,7 @@ class Trainee(nn.Module):
         self.rows.data.copy_(state["token_embedding.weight"][self.ids])
 
     def full_state(self) -> dict[str, Tensor]:
-        """Weights of the CLIP with the vocabulary rows put into the table."""
+        """Return the weights of the CLIP with the vocabulary rows in the token table."""
         state = {key: value.detach().clone() for key, value in self.clip.state_dict().items()}
         state["token_embedding.weight"][self.ids] = self.rows.detach()
         return state
@@ -127,20 +127,20 @@ def losses(
     defects: Int[Tensor, " pairs"],
     captions: Captions,
 ) -> dict[str, Tensor]:
-    """All terms, unweighted, by the names in ``Weights``.
+    """Return all loss terms, unweighted, by the names in ``Weights``.
 
     Args:
-        trainee: The model.
-        images: Pictures without and with their defect.
-        coverage: Anomalous share of every patch of the second.
-        categories: Position of a pair's category in ``captions.bare``.
-        defects: Position of a pair's defect in ``captions.defects``.
-        captions: This step's sentences.
+        trainee: the model.
+        images: pictures without and with their defect.
+        coverage: anomalous share of every patch of the second picture.
+        categories: position of each pair's category in ``captions.bare``.
+        defects: position of each pair's defect in ``captions.defects``.
+        captions: sentences of this step.
     """
     pairs = len(images)
     global_features, patches = trainee.encode_image(images.flatten(0, 1))
     share = torch.stack([torch.zeros_like(coverage), coverage], 1).flatten(0, 1).flatten(1)
-    # Pairs take turns in being told by the product's name, without it, and by words taken from the picture.
+    # Pairs alternate between sentences with the product's name, without it, and with features of the picture for words.
     told = torch.arange(pairs) % 3
     looks = _looks(trainee, patches["local"], share)[told == 2]
     text = trainee.encode_text(captions.all(), looks.repeat_interleave(2, 0))
@@ -186,9 +186,9 @@ def losses(
 def _looks(
     trainee: Trainee, patches: Float[Tensor, "images patches dim"], share: Float[Tensor, "images patches"]
 ) -> Float[Tensor, "pairs 2 dim"]:
-    """How the product of every pair looks, and how its defect does: mean patch features in the place of words.
+    """Return mean patch features of the product and of the defect of every pair, to be used as words.
 
-    Their length is drawn from a third to three times that of other words, as learned prompts keep to none.
+    Their length is drawn between a third and three times that of other words, as that of learned prompts varies.
     """
     damaged, weights = patches[1::2], torch.stack([share[1::2] == 0, share[1::2] > 0.15], 1).float()
     length = trainee.rows.norm(dim=-1).mean() * 3 ** torch.empty(len(damaged), 2, 1).uniform_(-1, 1)
@@ -198,13 +198,13 @@ def _looks(
 def _contrast(
     patches: Float[Tensor, "batch patches dim"], states: Float[Tensor, "batch 2 dim"]
 ) -> Float[Tensor, "batch patches"]:
-    """Log odds of the anomalous sentence for every patch."""
+    """Return the log odds of the anomalous sentence for every patch."""
     cosine = patches @ states.transpose(1, 2) / TEMPERATURE
     return cosine[..., 1] - cosine[..., 0]
 
 
 def _dense(logits: Float[Tensor, "batch patches"], target: Float[Tensor, "batch patches"]) -> Float[Tensor, ""]:
-    """Cross entropy, anomalous patches counted more because they are few, and dice."""
+    """Return the cross entropy, in which the few anomalous patches count more, plus the Dice loss."""
     entropy = F.binary_cross_entropy_with_logits(logits, target, pos_weight=torch.tensor(3.0))
     probability = logits.sigmoid()
     overlap = 2 * (probability * target).sum(1) + 1

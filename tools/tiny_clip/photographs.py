@@ -1,4 +1,4 @@
-"""How far what was learned on drawn pictures carries to photographs."""
+"""Measure on photographs what was learned on drawn pictures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +23,14 @@ Batch = tuple[Float[Tensor, "batch 3 height width"], Bool[Tensor, "batch height 
 
 
 def photographs(folders: list[Path], *, elpv: bool) -> dict[str, LabelledImages]:
-    """Test images by ``set/category``: of data set folders, and the monocrystalline solar cells.
+    """Return test images by ``set/category``.
+
+    Args:
+        folders: folders of data sets.
+        elpv: add the monocrystalline solar cells of the package ``elpv-dataset``.
 
     Raises:
-        InputError: A folder is no data set, or the package with the solar cells is not installed.
+        InputError: a folder is not a data set, or the package with the solar cells is not installed.
     """
     sets = {}
     if folders:
@@ -37,7 +41,7 @@ def photographs(folders: list[Path], *, elpv: bool) -> dict[str, LabelledImages]
 
 
 def judge(clip: FrozenCLIP, model: CoPSModel, images: LabelledImages, category: str) -> dict[str, dict[str, float]]:
-    """AUROCs of hand-written sentences and of learned prompts on photographs of one category."""
+    """Return the AUROCs of hand-written sentences and of learned prompts on photographs of one category."""
     batches = list(_batches(clip, images))
     states = state_features(clip, category)
     scores, maps = [], []

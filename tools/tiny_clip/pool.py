@@ -1,4 +1,4 @@
-"""Pictures drawn before training starts: pairs of the same product with and without its defect."""
+"""The training pictures, drawn before training starts: pairs of the same product with and without a defect."""
 
 import multiprocessing
 from collections.abc import Iterator
@@ -12,14 +12,12 @@ from jaxtyping import Float, Int, Real, UInt8
 from torch import Tensor
 
 from anomalib_cops.data.synthetic import CATEGORIES, DEFECTS, draw
+from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-"""Channel statistics that OpenAI's CLIP, and so every method here, normalises with."""
-
-
-_GREY, _NEGATIVE = 0.2, 0.1
-"""Shares of pairs shown without colours, and with dark for light."""
+_GREY = 0.2
+"""Share of pairs that are shown in grey."""
+_NEGATIVE = 0.1
+"""Share of pairs that are shown as negatives."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +25,10 @@ class Pool:
     """Pairs in memory.
 
     Attributes:
-        images: Without and with the defect.
-        coverage: Anomalous share of every patch of the second picture, in [0, 1].
-        categories: Index into ``CATEGORIES``.
-        defects: Index into ``DEFECTS``.
+        images: levels of each pair, without and with the defect.
+        coverage: anomalous share of every patch of the second picture, in [0, 1].
+        categories: index into ``CATEGORIES``.
+        defects: index into ``DEFECTS``.
     """
 
     images: UInt8[Tensor, "pairs 2 height width 3"]
@@ -42,9 +40,17 @@ class Pool:
     def draw(
         cls, pairs: int, *, seed: int, size: int, grid: int, workers: int, levels: tuple[str, ...] = ("mixed",)
     ) -> "Pool":
-        """Draws the first ``pairs`` pictures of a world; the same for any number of workers.
+        """Draw the first pairs of a seed; they are the same for any number of workers.
 
-        Categories take turns, and within a category the levels of difficulty do.
+        Categories alternate, and within a category the levels of difficulty alternate.
+
+        Args:
+            pairs: number of pairs.
+            seed: seed of the pictures.
+            size: side of the pictures in pixels.
+            grid: patches per side.
+            workers: processes that draw.
+            levels: levels of difficulty.
         """
         chunks = [range(start, min(start + 256, pairs)) for start in range(0, pairs, 256)]
         jobs = [(chunk, seed, size, grid, levels) for chunk in chunks]
@@ -59,9 +65,14 @@ class Pool:
         return cls(images, coverage, categories, defects)
 
     def batches(self, pairs: int, categories: int, seed: int) -> Iterator[tuple[Int[Tensor, " pairs"], list[int]]]:
-        """Endless batches: the rows of ``pairs`` pairs, evenly of a few ``categories``, and which categories these are.
+        """Yield endless batches: row numbers of pairs, and the categories that they belong to.
 
         Every pair of a category is shown once before any is shown again.
+
+        Args:
+            pairs: pairs per batch, the same number of each category.
+            categories: categories per batch, drawn anew for each.
+            seed: seed of the order.
         """
         generator = torch.Generator().manual_seed(seed)
         present = self.categories.unique().tolist()
@@ -103,8 +114,8 @@ def _draw_chunk(
 
 
 def normalise(images: Real[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
-    """RGB levels from 0 to 255 as the encoder takes them."""
-    mean, std = torch.tensor(MEAN) * 255, torch.tensor(STD) * 255
+    """Normalise RGB levels from 0 to 255 as the encoder needs them."""
+    mean, std = torch.tensor(CLIP_MEAN) * 255, torch.tensor(CLIP_STD) * 255
     return ((images - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
@@ -113,9 +124,12 @@ def augment(
     coverage: Float[Tensor, "pairs grid grid"],
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "pairs 2 3 height width"], Float[Tensor, "pairs grid grid"]]:
-    """Turns and mirrors pairs, swaps their colours or takes them away, changes and inverts tones; both of a pair alike.
+    """Augment pairs, both pictures of a pair alike: turn, mirror, permute or remove colours, change and invert tones.
 
     Turns are by right angles, so that patches stay patches. One turn is drawn for the whole batch, colours per pair.
+
+    Returns:
+        The pictures as the encoder needs them, and their coverage.
     """
     flip, across, down = (torch.rand(3, generator=generator) < 0.5).tolist()
     axes = [axis for axis, wanted in ((1, down), (2, across)) if wanted]

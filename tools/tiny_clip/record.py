@@ -1,7 +1,6 @@
-"""What a training leaves behind while it runs: a log and a checkpoint to go on from."""
+"""The log and the checkpoint that a training writes while it runs."""
 
 import json
-import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +8,18 @@ from typing import Any
 
 import torch
 
-from anomalib_cops.encoder.tiny import load_tiny_metadata
+from anomalib_cops.files import replacing
 from tools.tiny_clip.objective import Trainee
+from tools.tiny_clip.weight_file import load_tiny_metadata
 
 
 def hardware() -> str:
-    """The machine, in a few words."""
+    """Return a short description of the machine."""
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def start_name(start: Path | None) -> str:
-    """What a training began with, in words: random weights, or the training behind a weight file."""
+    """Describe what a training starts from: random weights, or the training that wrote a weight file."""
     if start is None:
         return "random weights"
     metadata = load_tiny_metadata(start)
@@ -30,7 +30,7 @@ def start_name(start: Path | None) -> str:
 
 
 def log(out: Path, entry: dict[str, Any]) -> None:
-    """Adds a line to ``log.jsonl`` and prints it."""
+    """Print an entry and append it to ``log.jsonl`` in a folder."""
     line = json.dumps({name: round(value, 4) for name, value in entry.items()})
     print(line, flush=True)
     with (out / "log.jsonl").open("a") as file:
@@ -40,22 +40,21 @@ def log(out: Path, entry: dict[str, Any]) -> None:
 def checkpoint(
     path: Path, trainee: Trainee, average: Trainee, optimizers: Sequence[torch.optim.Optimizer], done: dict[str, Any]
 ) -> None:
-    """Writes everything needed to go on; the file appears complete or not at all."""
+    """Write everything that is needed to resume the training; the file appears complete or not at all."""
     content = {
         "trainee": trainee.state_dict(),
         "average": average.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "done": done,
     }
-    partial = path.with_name(path.name + ".partial")
-    torch.save(content, partial)
-    os.replace(partial, path)
+    with replacing(path) as unfinished:
+        torch.save(content, unfinished)
 
 
 def restore(
     path: Path, trainee: Trainee, average: Trainee, optimizers: Sequence[torch.optim.Optimizer]
 ) -> dict[str, Any]:
-    """Loads what ``checkpoint`` wrote; returns ``done``."""
+    """Load what :func:`checkpoint` wrote, and return its ``done``."""
     content = torch.load(path, weights_only=True)
     trainee.load_state_dict(content["trainee"])
     average.load_state_dict(content["average"])

@@ -1,4 +1,4 @@
-"""Trains the tiny CLIP: ``python -m tools.tiny_clip.train --out FOLDER``."""
+"""Train the tiny CLIP: ``python -m tools.tiny_clip.train --out FOLDER``."""
 
 import argparse
 import copy
@@ -8,7 +8,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,89 +18,42 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from anomalib_cops.encoder.frozen_clip import FrozenCLIP
 from anomalib_cops.encoder.load import build
-from anomalib_cops.encoder.tiny import load_tiny_config, load_tiny_state, save_tiny_state
+from anomalib_cops.encoder.tiny import load_tiny_config, load_tiny_state
 from tools.tiny_clip.captions import Captions
 from tools.tiny_clip.card import write_card
 from tools.tiny_clip.handwritten import Pictures, measure
 from tools.tiny_clip.initial import settle_scale, wave_positions, whiten_patches
 from tools.tiny_clip.muon import optimizers
-from tools.tiny_clip.objective import Trainee, Weights, losses
+from tools.tiny_clip.objective import Trainee, losses
 from tools.tiny_clip.pool import Pool, augment, normalise
+from tools.tiny_clip.recipe import SMOKE, Recipe
 from tools.tiny_clip.record import checkpoint, hardware, log, restore, start_name
+from tools.tiny_clip.weight_file import save_tiny_state
 
 EVALUATION_SEED = 7
+"""Added to the seed for the pictures that the training is evaluated with."""
 EVALUATION_LEVELS = ("easy", "medium")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides the result besides the seed.
-
-    Attributes:
-        steps: Steps of training.
-        pairs: Pictures drawn, each with and without its defect.
-        levels: Levels of difficulty that these take turns in.
-        batch_pairs: Pairs in one step.
-        batch_categories: Categories that these are of.
-        hidden_rate: Highest learning rate of Muon, which trains the image tower's blocks.
-        rate: Highest learning rate of AdamW, which trains everything else.
-        warmup: Share of the steps in which the rates rise; they then fall with a cosine.
-        decay: Weight decay of matrices.
-        averaging: Decay of the moving average that is kept as the result.
-        low_precision: Whether products are computed in bfloat16.
-        compiled: Whether the image tower is compiled, which takes a minute and a C++ compiler.
-        evaluated: Pictures per category and state in every evaluation.
-        evaluations: How often the average is evaluated and written.
-        weights: Weight of every loss term.
-    """
-
-    steps: int = 2200
-    pairs: int = 13_600
-    levels: tuple[str, ...] = ("easy", "medium", "easy", "mixed")
-    batch_pairs: int = 24
-    batch_categories: int = 8
-    hidden_rate: float = 0.01
-    rate: float = 5e-4
-    warmup: float = 0.03
-    decay: float = 0.05
-    averaging: float = 0.997
-    low_precision: bool = True
-    compiled: bool = True
-    evaluated: int = 12
-    evaluations: int = 8
-    weights: Weights = field(default_factory=Weights)
-
-
-SMOKE = Recipe(
-    steps=24,
-    pairs=34,
-    batch_pairs=8,
-    batch_categories=4,
-    warmup=0.2,
-    averaging=0.5,
-    compiled=False,
-    evaluated=1,
-    evaluations=1,
-)
 LOGGED = 200
+"""Number of entries of the loss curve."""
 _MEASURED = 64
+"""Pictures by which the scale of features is set."""
 
 
 def train(
     recipe: Recipe, *, out: Path, seed: int, start: Path | None = None, resume: bool = False, workers: int = 2
 ) -> dict[str, Any]:
-    """Trains, and writes ``weights.safetensors``, ``card.md``, ``log.jsonl`` and ``checkpoint.pt`` into ``out``.
+    """Train, and write ``weights.safetensors``, ``card.md``, ``log.jsonl`` and ``checkpoint.pt`` into a folder.
 
     Args:
-        recipe: What is trained.
-        out: Folder that is created if missing.
-        seed: Seed of the world, the initial weights and the order.
-        start: Weight file of an earlier training to begin with, instead of random weights.
-        resume: Goes on from the checkpoint in ``out`` if there is one.
-        workers: Processes that draw pictures.
+        recipe: what is trained.
+        out: the folder, which is created if missing.
+        seed: seed of the pictures, the initial weights and the order.
+        start: weight file of an earlier training to start from, instead of random weights.
+        resume: continue from the checkpoint in the folder, if there is one.
+        workers: processes that draw pictures.
 
     Returns:
-        What the card tells: steps, times, the loss curve and the numbers of every evaluation.
+        Content of the card: steps, times, the loss curve and the figures of every evaluation.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
@@ -129,7 +82,7 @@ def train(
     if resume and (out / "checkpoint.pt").exists():
         done = restore(out / "checkpoint.pt", trainee, average, both)
         done["resumed"].append(done["steps"])
-    # Only now: restoring gives the optimisers other groups, with the rates of the step that they were saved at.
+    # Restoring replaces the optimisers' groups by others, with the rates of the step at which they were saved.
     groups = [group for optimizer in both for group in optimizer.param_groups]
     earlier = done["wall_seconds"]
 
@@ -207,7 +160,7 @@ def _evaluate(
     done: dict[str, Any],
     metadata: dict[str, str],
 ) -> None:
-    """Writes the average's weights, reads them back and measures what a user would load."""
+    """Write the average's weights, read them back and measure what a user would load."""
     path = out / "weights.safetensors"
     state = average.full_state()
     settle_scale(state, config, normalise(next(iter(pictures.values())).images[:_MEASURED]))
@@ -232,17 +185,17 @@ def _metadata(recipe: Recipe, seed: int, done: dict[str, Any]) -> dict[str, str]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tools.tiny_clip.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, card, log and checkpoint")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="steps of training")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of pictures, initial weights and order")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that draw pictures")
     parser.add_argument(
         "--smoke", action="store_true", help="a few steps on a few pictures, to see that all parts work"
     )
-    parser.add_argument("--start", type=Path, help="weight file of an earlier training to begin with")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
+    parser.add_argument("--start", type=Path, help="weight file of an earlier training to start from")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in the folder")
     given = parser.parse_args(arguments)
     recipe = SMOKE if given.smoke else Recipe(steps=given.steps)
     workers = 1 if given.smoke else given.workers

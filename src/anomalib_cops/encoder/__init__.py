@@ -1,8 +1,26 @@
-"""The frozen encoder; the only folder that imports open_clip."""
+"""The frozen encoder, a CLIP of open_clip: an image tower, a text tower, and how they are loaded.
 
-from anomalib_cops.encoder.frozen_clip import FrozenCLIP, end_of_text
-from anomalib_cops.encoder.image import ImageFeatures, ImageTokens
+Only this folder imports open_clip.
+
+Blocks are counted from 0, like the lists that hold them, both here and in ``prompts``; None stands for no block. The
+exceptions are ``layers`` and ``local_start`` of :class:`ImageTower`, which are 1-based numbers of blocks because users
+and weight files give them so: layer n is what leaves block n - 1.
+"""
+
+from anomalib_cops.encoder.frozen_clip import FrozenCLIP
+from anomalib_cops.encoder.identity import EncoderIdentity
+from anomalib_cops.encoder.image import ImageFeatures, ImageTokens, ImageTower
 from anomalib_cops.encoder.load import load_clip, native_image_size
-from anomalib_cops.encoder.text import Beginning
+from anomalib_cops.encoder.text import PrefixCache, TextTower
 
-__all__ = ["Beginning", "FrozenCLIP", "ImageFeatures", "ImageTokens", "end_of_text", "load_clip", "native_image_size"]
+__all__ = [
+    "EncoderIdentity",
+    "FrozenCLIP",
+    "ImageFeatures",
+    "ImageTokens",
+    "ImageTower",
+    "PrefixCache",
+    "TextTower",
+    "load_clip",
+    "native_image_size",
+]

@@ -1,10 +1,11 @@
 """One frozen transformer block of open_clip, as functions of its parameters.
 
-open_clip's blocks are walked, not called: the call took three forms between 2.24 and 3.x, and the consistency
-self-attention of the local path needs the value projection that a call hides. The parameter names never changed.
+The towers run these functions instead of calling open_clip's blocks, for two reasons: the call changed twice between
+open_clip 2.24 and 3.x while the parameter names stayed the same, and the consistency self-attention of the local path
+needs the value projection, which a call hides.
 
-Published weights are mostly in half precision, and so they stay in memory: a matrix is widened while it is used, which
-is exact and costs a fortieth of its product with an image.
+Published weights are mostly in half precision and are kept so in memory. A matrix is converted to the precision of the
+tokens when it is used, which is exact and takes a fortieth of the time of its product with an image's tokens.
 """
 
 from typing import Any, TypeAlias
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-# A module of open_clip; typed as nn.Module, each of its attributes would be "Tensor or Module".
+# A module of open_clip. Typed as nn.Module, each of its attributes would be "Tensor or Module".
 OpenClipModule: TypeAlias = Any
 
 
@@ -24,7 +25,7 @@ def project_qkv(
     Float[Tensor, "batch heads tokens head_dim"],
     Float[Tensor, "batch heads tokens head_dim"],
 ]:
-    """Queries, keys and values of the normalised tokens, split into heads, from one matrix product."""
+    """Normalise the tokens and return their queries, keys and values, split into heads, from one matrix product."""
     batch, tokens, width = x.shape
     heads = block.attn.num_heads
     qkv = _linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
@@ -41,17 +42,17 @@ def attend(
     causal: bool = False,
     visible: Bool[Tensor, "*#batch queries tokens"] | None = None,
 ) -> Float[Tensor, "batch queries width"]:
-    """Scaled dot-product attention followed by the block's output projection.
+    """Compute scaled dot-product attention and the block's output projection.
 
     ``attend(block, v, v, v)`` is the consistency (v-v) self-attention of CoPS.
 
     Args:
-        block: whose projection is used.
-        query: of the tokens that look.
-        key: of the tokens that are looked at.
-        value: of the tokens that are looked at.
-        causal: queries and tokens are the same, and each sees itself and those before it.
-        visible: which tokens each query sees, if not all; with axes for batch and heads if it is not the same for all.
+        block: the block whose output projection is used.
+        query: queries of the tokens that attend.
+        key: keys of the tokens that are attended to.
+        value: values of the tokens that are attended to.
+        causal: let each token see only itself and earlier tokens; queries and keys are of the same tokens then.
+        visible: True where a query sees a token; all see all if not given. Axes for batch and heads may lead.
     """
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible, is_causal=causal)
     out = block.attn.out_proj
@@ -59,14 +60,14 @@ def attend(
 
 
 def feed_forward(block: OpenClipModule, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-    """The block's second half: normalise, expand, contract, add."""
+    """Run the block's second half, the residual MLP, and return the tokens that leave the block."""
     expand, contract = block.mlp.c_fc, block.mlp.c_proj
     hidden = block.mlp.gelu(_linear(block.ln_2(x), expand.weight, expand.bias))
     return x + block.ls_2(_linear(hidden, contract.weight, contract.bias))
 
 
 def widen(model: OpenClipModule) -> OpenClipModule:
-    """Make weights float32, in place, save for the matrices of blocks and the token table in half precision."""
+    """Convert weights to float32 in place, except half-precision matrices of blocks and the token table."""
     towers = (*model.visual.transformer.resblocks, *model.transformer.resblocks)
     large = {model.token_embedding.weight, *(p for block in towers for p in block.parameters() if p.ndim == 2)}
     for value in (*model.parameters(), *model.buffers()):

@@ -1,4 +1,4 @@
-"""Finding the weight file of a pretrained tag: caches first, then the network, never a long wait without one."""
+"""Find the weight file of a pretrained tag: in the caches, else by a download that fails fast without a network."""
 
 import zipfile
 from pathlib import Path
@@ -9,23 +9,25 @@ from huggingface_hub import constants as hub
 from huggingface_hub import try_to_load_from_cache
 from open_clip.pretrained import download_pretrained_from_hf, download_pretrained_from_url
 
+from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD
 from anomalib_cops.errors import InputError
 from anomalib_cops.network import unreachable
 
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
+"""File names that open_clip looks for in a hub repository, in this order."""
 
 
 def weight_file(backbone: str, tag: str, cache_dir: str | None = None) -> Path:
-    """Path of the weights of an open_clip pretrained tag, downloaded (and verified) by open_clip if need be.
+    """Return the path of the weights of a pretrained tag; open_clip downloads and verifies them if they are not cached.
 
     Args:
         backbone: open_clip's model name.
         tag: one of its pretrained tags.
-        cache_dir: where to look and keep files; the usual cache folders if not given.
+        cache_dir: folder to look in and to keep files in; the usual cache folders if not given.
 
     Raises:
-        InputError: unknown tag, one that reads otherwise normalised images, no network within seconds, or a failed
-            download.
+        InputError: the tag is unknown or for images that are normalised otherwise, no server answers within seconds, or
+            the download fails.
     """
     config = _entry(backbone, tag)
     cached = _cached_in_hub(config, cache_dir)
@@ -33,14 +35,14 @@ def weight_file(backbone: str, tag: str, cache_dir: str | None = None) -> Path:
         return cached
     archive = _cached_by_url(config, cache_dir)
     if archive is None and (problem := _unreachable(config)):
-        raise InputError(_not_there(backbone, tag, config, cache_dir, problem))
+        raise InputError(_missing(backbone, tag, config, cache_dir, problem))
     repository, file = _hub_repository(config)
     try:
         if repository and archive is None:
             return Path(download_pretrained_from_hf(repository, filename=file, cache_dir=cache_dir))
         if archive is None:
             return _download_whole(config["url"], _url_cache(cache_dir))
-        # open_clip compares the digest of what is there before handing it over.
+        # open_clip compares the digest of the cached file before it returns its path.
         return Path(download_pretrained_from_url(config["url"], cache_dir=cache_dir))
     except Exception as error:
         raise InputError(
@@ -50,36 +52,35 @@ def weight_file(backbone: str, tag: str, cache_dir: str | None = None) -> Path:
 
 
 def is_cached(backbone: str, tag: str, cache_dir: str | None = None) -> bool:
-    """Whether :func:`weight_file` needs no network.
+    """Return whether the weights are in a cache, so that :func:`weight_file` needs no network.
 
     Raises:
-        InputError: unknown tag, or one that reads otherwise normalised images.
+        InputError: the tag is unknown, or for images that are normalised otherwise.
     """
     config = _entry(backbone, tag)
     return (_cached_in_hub(config, cache_dir) or _cached_by_url(config, cache_dir)) is not None
 
 
 def _entry(backbone: str, tag: str) -> dict:
-    """open_clip's entry of a tag, unless it is for images with other mean and deviation, which it names if so."""
+    """Return open_clip's entry of a tag, and refuse tags whose images have another mean or deviation than CLIP's."""
     config: dict = open_clip.get_pretrained_cfg(backbone, tag)
     if not config:
         known = ", ".join(open_clip.list_pretrained_tags_by_model(backbone)) or "none"
         raise InputError(
             f"pretrained='{tag}' is neither a file nor a tag of backbone '{backbone}'; known tags: {known}."
         )
-    ours = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
-    theirs = tuple(tuple(config.get(key) or own) for key, own in zip(("mean", "std"), ours, strict=True))
-    if theirs != tuple(map(tuple, ours)):
+    mean, std = tuple(config.get("mean") or CLIP_MEAN), tuple(config.get("std") or CLIP_STD)
+    if (mean, std) != (CLIP_MEAN, CLIP_STD):
         raise InputError(
-            f"The weights '{tag}' of backbone '{backbone}' read images with mean {theirs[0]} and deviation {theirs[1]}"
-            ", and models get CLIP's: choose another tag, or give their file as pretrained= and a pre_processor that "
+            f"The weights '{tag}' of backbone '{backbone}' read images with mean {mean} and deviation {std}, and "
+            "models get CLIP's: choose another tag, or give their file as pretrained= and a pre_processor that "
             "normalises so."
         )
     return config
 
 
 def _hub_repository(config: dict) -> tuple[str, str | None]:
-    """Repository and, for configurations that name one, file of a hub entry."""
+    """Return the hub repository of an entry, empty if it has none, and the file in it, if the entry names one."""
     repository, _, file = config.get("hf_hub", "").rpartition("/")
     return repository, file or None
 
@@ -108,18 +109,18 @@ def _url_cache(cache_dir: str | None) -> Path:
 
 
 def _download_whole(url: str, folder: Path) -> Path:
-    """Download beside the cache, then move: where a URL has no digest, open_clip takes half a file for a whole one."""
+    """Download into a folder of its own, check and move: without a digest, open_clip accepts half a file as whole."""
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as unfinished:
         path = Path(download_pretrained_from_url(url, cache_dir=unfinished))
-        # An archive's list of contents stands at its end.
+        # The list of an archive's contents is at its end, so half a file has none.
         if not zipfile.is_zipfile(path):
             raise OSError("what came is no whole archive")
         return path.rename(folder / path.name)
 
 
 def _unreachable(config: dict) -> str:
-    """Why nothing can be downloaded, as the end of a sentence; empty if it can."""
+    """Return why nothing can be downloaded, as the end of a sentence; empty if it can."""
     if hub.HF_HUB_OFFLINE:
         return "nothing is downloaded, as HF_HUB_OFFLINE is set"
     repository, _ = _hub_repository(config)
@@ -128,7 +129,7 @@ def _unreachable(config: dict) -> str:
     return problem and f"{address} {problem}"
 
 
-def _not_there(backbone: str, tag: str, config: dict, cache_dir: str | None, problem: str) -> str:
+def _missing(backbone: str, tag: str, config: dict, cache_dir: str | None, problem: str) -> str:
     repository, _ = _hub_repository(config)
     folder = (cache_dir or hub.HF_HUB_CACHE) if repository else _url_cache(cache_dir)
     return (

@@ -1,25 +1,29 @@
-"""Image → class and patch features, along the ordinary path and the local path of a frozen ViT."""
+"""The image tower: images → class and patch features, along the ordinary and the local path of a frozen ViT."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isqrt
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from anomalib_cops.encoder.blocks import OpenClipModule, attend, feed_forward, project_qkv
+from anomalib_cops.errors import InputError
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+"""Mean of each colour channel, in [0, 1], that images are normalised with."""
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Standard deviation of each colour channel that images are normalised with."""
 
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What the frozen encoder tells about a batch of images, in the joint space, not normalised.
+    """Features of a batch of images in the joint space of images and texts, not normalised to unit length.
 
     Attributes:
         cls: one vector for the whole image.
-        patches: one vector per patch (row by row) at every tapped layer.
+        patches: one vector per patch, row by row, at every layer that was asked for.
     """
 
     cls: Float[Tensor, "batch dim"]
@@ -28,11 +32,11 @@ class ImageFeatures:
 
 @dataclass(frozen=True)
 class ImageTokens:
-    """What the image tower's blocks say about a batch of images: the residual stream, before the last norm.
+    """Tokens of a batch of images in the image tower's residual stream, neither normalised nor projected.
 
     Attributes:
         cls: class token of the ordinary path after the last block.
-        patches: patch tokens after every tapped block.
+        patches: patch tokens, row by row, at every layer that was asked for.
     """
 
     cls: Float[Tensor, "batch width_"]
@@ -40,76 +44,141 @@ class ImageTokens:
 
 
 Paths: TypeAlias = tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens width"] | None]
-Walk: TypeAlias = Callable[[Iterable[OpenClipModule], Float[Tensor, "batch tokens width"], range, int], Iterator[Paths]]
-"""A way through the frozen blocks; :func:`walk` is the one without additions."""
-
-
-def resize_positions(
-    table: Float[Tensor, "positions width"],
-    grid: int,
-    mode: Literal["bilinear", "bicubic"] = "bilinear",
-    antialias: bool = False,
-) -> Float[Tensor, "resized width"]:
-    """Fit a square position table to another patch grid; the class token's row is kept.
-
-    Args:
-        table: class row first, then the patches of the native grid row by row.
-        grid: patches per side that are wanted.
-        mode: bilinear as CoPS does; other methods use bicubic.
-        antialias: low-pass filter when the grid shrinks.
-
-    Returns:
-        The table for ``grid * grid`` patches; the very same tensor if the grid already fits.
-    """
-    native = isqrt(table.shape[0] - 1)
-    if native == grid:
-        return table
-    patches = table[1:].T.reshape(1, -1, native, native)
-    patches = F.interpolate(patches, size=(grid, grid), mode=mode, align_corners=False, antialias=antialias)
-    return torch.cat([table[:1], patches.flatten(2)[0].T])
-
-
-def embed(
-    visual: OpenClipModule,
-    images: Float[Tensor, "batch 3 height width"],
-    positions: Float[Tensor, "tokens width_"],
-) -> Float[Tensor, "batch tokens width_"]:
-    """Class token and patches with their positions, normalised, ready for the first block."""
-    patches = visual.conv1(images).flatten(2).transpose(1, 2)
-    cls = visual.class_embedding.expand(images.shape[0], 1, -1)
-    return visual.ln_pre(torch.cat([cls, patches], dim=1) + positions)
+"""Tokens of the ordinary and the local path that leave a block; None before the local path has begun."""
+Walk: TypeAlias = Callable[
+    [Iterable[OpenClipModule], Float[Tensor, "batch tokens width"], range, int | None], Iterator[Paths]
+]
+"""A way to run the frozen blocks, with the parameters of :func:`walk`, which adds nothing to them."""
 
 
 def walk(
     blocks: Iterable[OpenClipModule],
     x: Float[Tensor, "batch tokens width"],
     local_blocks: range = range(0),
-    cls_block: int = 0,
+    cls_block: int | None = None,
 ) -> Iterator[Paths]:
-    """Yield the tokens of both paths after every block.
+    """Run the blocks and yield the tokens of both paths after each.
 
-    The local path (consistency self-attention, as in CoPS and AnomalyCLIP) starts from the ordinary path's tokens,
-    adds v-v attention of the ordinary path's values in every block of ``local_blocks``, has no feed-forward and never
-    feeds back, so the ordinary path is the same with and without it.
+    The local path (consistency self-attention, as in CoPS and AnomalyCLIP) starts from the ordinary path's tokens and
+    adds, in each block of ``local_blocks``, v-v attention over the ordinary path's values. It has no feed-forward layer
+    and never feeds back, so the ordinary path is the same with and without it.
 
     Args:
         blocks: the frozen blocks in order.
-        x: tokens before the first block.
-        local_blocks: 1-based numbers of the blocks in which the local path runs.
-        cls_block: 1-based number of the block, the last one, from which only the class token is wanted of the ordinary
-            path; nothing else is computed of it there. 0 if all tokens are wanted.
+        x: tokens that enter the first block, class token first.
+        local_blocks: indices of the blocks in which the local path runs.
+        cls_block: index of the last block, if only the class token is needed of the ordinary path there; its other
+            tokens are not computed then.
 
     Yields:
-        (ordinary, local); local is None before its first block.
+        Tokens of the ordinary path and of the local path, which are None before its first block.
     """
     ordinary, local = x, None
-    for number, block in enumerate(blocks, start=1):
-        if number == local_blocks.start:
-            local = ordinary
+    for index, block in enumerate(blocks):
         query, key, value = project_qkv(block, ordinary)
-        if local is not None and number in local_blocks:
-            local = local + attend(block, value, value, value)
-        if number == cls_block:
+        if index in local_blocks:
+            local = (ordinary if local is None else local) + attend(block, value, value, value)
+        if index == cls_block:
             ordinary, query = ordinary[:, :1], query[:, :, :1]
         ordinary = feed_forward(block, ordinary + attend(block, query, key, value))
         yield ordinary, local
+
+
+def embed_patches(
+    visual: OpenClipModule,
+    images: Float[Tensor, "batch 3 height width"],
+    positions: Float[Tensor, "tokens width_"],
+) -> Float[Tensor, "batch tokens width_"]:
+    """Return the class token and the patches with their positions, normalised, as they enter the first block."""
+    patches = visual.conv1(images).flatten(2).transpose(1, 2)
+    cls = visual.class_embedding.expand(images.shape[0], 1, -1)
+    return visual.ln_pre(torch.cat([cls, patches], dim=1) + positions)
+
+
+@dataclass(frozen=True)
+class ImageTower:
+    """The methods of a frozen image tower at one image size.
+
+    Attributes:
+        visual: open_clip's Vision Transformer.
+        positions: its position table, fitted to the image size.
+        image_size: side of the square images in pixels.
+    """
+
+    visual: OpenClipModule
+    positions: Float[Tensor, "positions width_"]
+    image_size: int
+
+    def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch tokens width_"]:
+        """Return the tokens that enter the first block.
+
+        Raises:
+            InputError: the images do not have the size that the encoder was made for.
+        """
+        side = self.image_size
+        if images.shape[-2:] != (side, side):
+            raise InputError(
+                f"The encoder was made for {side}x{side} images and got {images.shape[-1]}x{images.shape[-2]}: "
+                "keep the model's pre-processor, or resize the images before."
+            )
+        # The host hands over float32 images, even where it has cast the weights (precision="bf16-true").
+        return embed_patches(self.visual, images.to(self.positions.dtype), self.positions)
+
+    def tokens(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        *,
+        layers: Sequence[int],
+        local_start: int | None = None,
+        walk: Walk = walk,
+    ) -> ImageTokens:
+        """Return the class token after the last block and patch tokens after some blocks.
+
+        Args:
+            images: normalised with ``CLIP_MEAN`` and ``CLIP_STD``.
+            layers: 1-based numbers of the blocks after which patches are read, ascending; at least one.
+            local_start: 1-based number of the block in which the local (v-v) path begins. Patches are read from that
+                path from there on; if not given, all are read from the ordinary path.
+            walk: runs the blocks, for methods that add something to them. Tokens that it adds follow those of the
+                image.
+        """
+        blocks = self.visual.transformer.resblocks
+        depth = len(blocks)
+        local_blocks = range(0) if local_start is None else range(local_start - 1, max(layers))
+        # The last block's patches are often read from the local path alone, or not at all.
+        only_cls = depth not in layers or depth - 1 in local_blocks
+        tapped = []
+        x = self.embed(images)
+        end = x.shape[1]
+        for layer, (ordinary, local) in enumerate(walk(blocks, x, local_blocks, depth - 1 if only_cls else None), 1):
+            x = ordinary
+            if layer in layers:
+                tokens = ordinary if local is None else local
+                tapped.append(tokens[:, 1:end])
+        return ImageTokens(cls=x[:, 0], patches=torch.stack(tapped))
+
+    def encode(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        *,
+        layers: Sequence[int],
+        local_start: int | None = None,
+        normalize_cls: bool = False,
+        walk: Walk = walk,
+    ) -> ImageFeatures:
+        """Return the class feature of the ordinary path and patch features of either path.
+
+        Args:
+            images: as for :meth:`tokens`, like all other arguments but one.
+            layers: 1-based numbers of the blocks after which patches are read, ascending.
+            local_start: 1-based number of the block in which the local path begins, if patches are read from it.
+            normalize_cls: apply the last layer norm to the class token, as CLIP does and CoPS does not.
+            walk: runs the blocks.
+        """
+        tokens = self.tokens(images, layers=layers, local_start=local_start, walk=walk)
+        cls = self.project(tokens.cls) if normalize_cls else tokens.cls @ self.visual.proj
+        return ImageFeatures(cls=cls, patches=self.project(tokens.patches))
+
+    def project(self, tokens: Float[Tensor, "*shape width_"]) -> Float[Tensor, "*shape dim"]:
+        """Map tokens into the joint space: apply the last layer norm and the projection."""
+        return self.visual.ln_post(tokens) @ self.visual.proj

@@ -1,4 +1,4 @@
-"""Which of open_clip's models can be driven: the plain CLIP transformers, with CLIP's own tokenizer."""
+"""Which of open_clip's models are supported: plain CLIP transformers with CLIP's own tokenizer."""
 
 from typing import Any, NoReturn
 
@@ -9,19 +9,20 @@ from anomalib_cops.encoder.blocks import OpenClipModule
 from anomalib_cops.errors import InputError
 
 CLIP_VOCABULARY = 49408
-"""Ids of CLIP's own tokenizer."""
+"""Number of token ids of CLIP's own tokenizer."""
 TOKENIZER_KEYS = ("hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs")
+"""Keys of ``text_cfg`` that ask for another tokenizer."""
 
 
 def check_config(config: dict[str, Any], name: str = "custom") -> None:
-    """Refuse configurations of other models, before anything of them is downloaded or made.
+    """Refuse configurations of unsupported models, before anything is downloaded or built.
 
     Args:
-        config: as open_clip's JSON files have it.
-        name: what to call the backbone in messages.
+        config: configuration as in open_clip's JSON files.
+        name: name of the backbone, for messages.
 
     Raises:
-        InputError: naming what does not fit.
+        InputError: naming what is not supported.
     """
     vision, text = config["vision_cfg"], config["text_cfg"]
     foreign = "timm_model_name" in vision or "hf_model_name" in text or isinstance(vision.get("layers"), list)
@@ -34,10 +35,10 @@ def check_config(config: dict[str, Any], name: str = "custom") -> None:
 
 
 def check_supported(model: OpenClipModule, name: str) -> None:
-    """Refuse models whose towers are not the plain CLIP transformers that are walked here.
+    """Refuse models whose towers are not the plain CLIP transformers that the towers of this folder run.
 
     Raises:
-        InputError: naming what does not fit.
+        InputError: naming what is not supported.
     """
     visual = getattr(model, "visual", None)
     block = "ResidualAttentionBlock"
@@ -55,15 +56,15 @@ def check_supported(model: OpenClipModule, name: str) -> None:
 
 
 def _check_text(vocabulary: int, pooling: str, name: str) -> None:
-    """Refuse text towers that read other token ids than CLIP's, or another token than the end of the text.
+    """Refuse text towers with other token ids than CLIP's, or with another read-out than the end-of-text token.
 
     Args:
-        vocabulary: number of token embeddings; fewer than CLIP's are those of a test.
-        pooling: open_clip's name for the token that is read.
-        name: of the backbone.
+        vocabulary: number of token embeddings; fewer than CLIP's are allowed, for tests.
+        pooling: open_clip's name for the read-out.
+        name: name of the backbone.
 
     Raises:
-        InputError: saying which.
+        InputError: naming which.
     """
     if vocabulary > CLIP_VOCABULARY:
         _refuse(name, f"its text tower knows {vocabulary} tokens and CLIP's tokenizer writes {CLIP_VOCABULARY}")
@@ -72,7 +73,7 @@ def _check_text(vocabulary: int, pooling: str, name: str) -> None:
 
 
 def _refuse(name: str, problem: str) -> NoReturn:
-    """Say what keeps a backbone from being used.
+    """Raise the error that says why a backbone is not supported.
 
     Raises:
         InputError: always.

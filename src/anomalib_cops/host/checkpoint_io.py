@@ -7,7 +7,8 @@ from typing import Any
 import lightning
 from lightning.fabric.plugins import CheckpointIO
 
-from anomalib_cops.weights.format import CHECKPOINT_KEY, MODEL, THRESHOLDS, WEIGHT_SUFFIX, WeightFile
+from anomalib_cops.weights.format import CHECKPOINT_KEY, MODEL, WEIGHT_SUFFIX
+from anomalib_cops.weights.header import THRESHOLDS, WeightFile
 
 
 class CheckedCheckpointIO(CheckpointIO):

@@ -15,7 +15,8 @@ from anomalib_cops.errors import InputError
 from anomalib_cops.host.checkpoint_io import CheckedCheckpointIO
 from anomalib_cops.host.post_processing import TransferPostProcessor
 from anomalib_cops.host.trained_part import TrainedPartMixin
-from anomalib_cops.weights.format import WEIGHT_SUFFIX, WeightFile, read_checkpoint, read_weights
+from anomalib_cops.weights.format import WEIGHT_SUFFIX, read_checkpoint, read_weights
+from anomalib_cops.weights.header import WeightFile
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule as _Base

@@ -14,12 +14,10 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from anomalib_cops.data.images import as_levels, check_images
+from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD
 from anomalib_cops.host.graph_resize import GraphResize
 from anomalib_cops.host.rereading import datasets
 from anomalib_cops.tracing import tracing
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def pillow_resize(

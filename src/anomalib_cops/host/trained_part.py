@@ -15,19 +15,9 @@ from anomalib_cops.models.assembly import load_encoder, resolve_settings
 from anomalib_cops.models.consistency import check_learned
 from anomalib_cops.models.method import DEFAULT_PRESET, plain
 from anomalib_cops.models.request import Request
-from anomalib_cops.weights.format import (
-    CHECKPOINT_KEY,
-    MODEL,
-    THRESHOLDS,
-    WEIGHT_SUFFIX,
-    WeightFile,
-    check_encoder,
-    check_finite,
-    check_fits,
-    read_checkpoint,
-    read_identity,
-    write_weights,
-)
+from anomalib_cops.tensors import check_finite, check_fits
+from anomalib_cops.weights.format import CHECKPOINT_KEY, MODEL, WEIGHT_SUFFIX, read_checkpoint, write_weights
+from anomalib_cops.weights.header import THRESHOLDS, WeightFile, check_same_encoder, read_header
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule as _Base
@@ -84,8 +74,8 @@ class TrainedPartMixin(_Base):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse checkpoints of another method or encoder, or with missing or broken tensors."""
         name, source = type(self).__name__, "The checkpoint"
-        identity = read_identity(checkpoint.get(CHECKPOINT_KEY, {}), name, source)
-        check_encoder(identity, self.clip.identity)
+        identity = read_header(checkpoint.get(CHECKPOINT_KEY, {}), name, source)
+        check_same_encoder(identity, self.clip.identity)
         check_learned(self.request.method, self.settings_data, identity)
         state = checkpoint["state_dict"]
         found = {name.removeprefix(MODEL): value for name, value in state.items() if name.startswith(MODEL)}
@@ -175,7 +165,7 @@ class TrainedPartMixin(_Base):
         Raises:
             InputError: it belongs to another encoder, or names and shapes do not fit.
         """
-        check_encoder(file, self.clip.identity)
+        check_same_encoder(file, self.clip.identity)
         check_fits(file.trained, self.trained_state(), file.source)
         self.model.load_state_dict(file.trained, strict=False)
         self.take_thresholds(file)

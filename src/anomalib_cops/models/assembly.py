@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anomalib_cops.encoder import FrozenCLIP, load_clip
+from anomalib_cops.encoder import EncoderIdentity, FrozenCLIP, load_clip
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.arguments import CommonArguments
 from anomalib_cops.models.base import TorchModel
 from anomalib_cops.models.consistency import check_consistent, check_published_encoder
 from anomalib_cops.models.method import DEFAULT_PRESET, Method
 from anomalib_cops.models.request import Request
-from anomalib_cops.weights import published
-from anomalib_cops.weights.format import EncoderIdentity, WeightFile, check_encoder, read_weights
+from anomalib_cops.weights import download, published
+from anomalib_cops.weights.format import read_weights
+from anomalib_cops.weights.header import WeightFile, check_same_encoder
 from anomalib_cops.weights.official import SUFFIXES, from_official, read_official
 
 DEFAULT_BACKBONE = "ViT-L-14-336"
@@ -109,11 +110,11 @@ def read_given_weights(method: Method, common: CommonArguments) -> GivenWeights:
     named = published.find(method.name, common.weights)
     if named:
         check_published_encoder(common)
-    path = published.fetch(method.name, common.weights) if named else Path(common.weights).expanduser()
+    path = download.fetch(method.name, common.weights) if named else Path(common.weights).expanduser()
     if path.suffix not in SUFFIXES:
         return GivenWeights(file=read_weights(path, method.name))
     official = read_official(path, method.keys, method.name)
-    known = named or published.recognise(method.name, path)
+    known = named or download.recognise(method.name, path)
     return GivenWeights(
         official=official,
         source=str(path),
@@ -160,5 +161,5 @@ def load_encoder(request: Request, settings: Any, file: WeightFile | None) -> Fr
         position_antialias=method.position_antialias,
     )
     if file is not None:
-        check_encoder(file, clip.identity)
+        check_same_encoder(file, clip.identity)
     return clip

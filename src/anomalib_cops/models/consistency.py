@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from anomalib_cops.encoder import EncoderIdentity
 from anomalib_cops.encoder.load import TINY
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.arguments import CommonArguments
 from anomalib_cops.models.method import Method, plain
 from anomalib_cops.models.request import Request
-from anomalib_cops.weights.format import EncoderIdentity, WeightFile, check_encoder
+from anomalib_cops.weights.header import WeightFile, check_same_encoder
 
 PUBLISHED_BACKBONE = "ViT-L-14-336"
 PUBLISHED_PRETRAINED = "openai"
@@ -28,7 +29,7 @@ def check_consistent(request: Request, file: WeightFile, preset: Mapping[str, An
     common, theirs = request.common, file.encoder
     # Before anything is loaded; what is loaded then is compared once more, weights included.
     asked = EncoderIdentity(common.backbone or theirs.backbone, common.image_size or theirs.image_size)
-    check_encoder(file, asked)
+    check_same_encoder(file, asked)
     check_learned(request.method, request.settings, file)
     learned = settings_of(request.method, file)
     for name, value in preset.items():

@@ -1,1 +1,1 @@
-"""What the text encoder is fed."""
+"""Pieces that prompts are made of: templates, deep prompts and hand-written sentences."""

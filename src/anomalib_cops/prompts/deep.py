@@ -1,4 +1,4 @@
-"""Deep prompts: learnable tokens that replace text tokens inside the frozen tower."""
+"""Deep prompts: learnable tokens that replace text tokens inside the frozen text tower."""
 
 import torch
 from jaxtyping import Float
@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 
 class DeepPrompts(nn.Module):
-    """Learnable tokens written over fixed positions at the input of consecutive text blocks.
+    """Learnable tokens that overwrite fixed positions at the input of consecutive text blocks.
 
     Args:
-        depth: number of blocks that receive their own tokens.
+        depth: number of blocks that receive tokens of their own.
         length: number of tokens per block.
         width: size of a token embedding.
-        first_block: 0-based index of the first block that receives tokens.
+        first_block: index of the first block that receives tokens.
         position: index of the first token that is overwritten.
         half: round the tokens to float16 and back, forward and backward, as the official implementations do.
     """
@@ -27,7 +27,12 @@ class DeepPrompts(nn.Module):
         self.round_to_half = half
 
     def forward(self, x: Float[Tensor, "prompts tokens width"], block: int) -> Float[Tensor, "prompts tokens width"]:
-        """Tokens that enter a block: overwritten if the block has prompts of its own, else unchanged."""
+        """Return the tokens that enter a block: overwritten if the block has tokens of its own, else unchanged.
+
+        Args:
+            x: tokens at the block's input.
+            block: index of the block.
+        """
         index = block - self.first_block
         if not 0 <= index < len(self.tokens):
             return x

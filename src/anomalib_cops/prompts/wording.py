@@ -1,4 +1,4 @@
-"""Fixed English wordings of the two states: what a person would write without any learning."""
+"""Hand-written English sentences about the two states of a product."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ NORMAL_STATES: tuple[str, ...] = (
     "{} without defect",
     "{} without damage",
 )
-"""State phrases of WinCLIP (Jeong et al., CVPR 2023, table 7) for a normal product, less the bare "{}"."""
+"""State phrases of WinCLIP (Jeong et al., CVPR 2023, table 7) for a normal product, without the bare "{}"."""
 
 ANOMALOUS_STATES: tuple[str, ...] = (
     "damaged {}",
@@ -34,11 +34,11 @@ TEMPLATES: tuple[str, ...] = (
 
 
 def noun(category: str) -> str:
-    """The words for a category name: ``metal_nut`` becomes "metal nut"."""
+    """Return a category's name as words: ``metal_nut`` becomes "metal nut"."""
     return category.replace("_", " ").strip()
 
 
 def sentences(category: str, state: State) -> list[str]:
-    """All sentences that say a product of this category is in this state: every template with every state phrase."""
+    """Return all sentences about a product of a category in a state: every template with every state phrase."""
     phrases = NORMAL_STATES if state == "normal" else ANOMALOUS_STATES
     return [template.format(phrase.format(noun(category))) for phrase in phrases for template in TEMPLATES]

@@ -1,1 +1,1 @@
-"""Weight files: our own format, and the checkpoints that the authors published."""
+"""Weight files: the project's own format, and the checkpoints that the authors of the methods published."""

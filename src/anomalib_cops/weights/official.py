@@ -1,4 +1,4 @@
-"""Checkpoints of the official implementations: read without running code, renamed, checked key by key."""
+"""Read checkpoints of the official implementations without running code from them, and rename their tensors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from anomalib_cops.errors import InputError
-from anomalib_cops.weights.format import check_finite
+from anomalib_cops.tensors import check_finite
 
 SUFFIXES = (".pth", ".pt")
+"""File name endings of official checkpoints."""
 Shapes = Mapping[str, tuple[int, ...]]
+"""Shapes of tensors by name."""
 
 
 def _nothing(ours: Mapping[str, Tensor]) -> Shapes:
@@ -21,14 +23,14 @@ def _nothing(ours: Mapping[str, Tensor]) -> Shapes:
 
 @dataclass(frozen=True)
 class KeyMap:
-    """Where the tensors of an official checkpoint go, as data.
+    """How the tensors of a method's official checkpoints are named, and what corresponds to them here.
 
     Attributes:
-        entry: key of the dictionary that holds the tensors; empty if the file is that dictionary.
-        renamed: our name or prefix of it → the official one.
-        stacked: our name → official tensors of the normal and the anomalous state.
-        optional: prefixes of ours that the official code does not save.
-        unused: from our tensors to names and shapes that the official code saves and never uses.
+        entry: key under which the file holds its dictionary of tensors; empty if the file is that dictionary.
+        renamed: our name, or a prefix of it → the official name or prefix.
+        stacked: our name → official names of the tensors of the normal and the anomalous state, which we stack.
+        optional: prefixes of our tensors that the official code does not save.
+        unused: function of our tensors that returns names and shapes which the official code saves and never uses.
     """
 
     entry: str = ""
@@ -38,10 +40,10 @@ class KeyMap:
     unused: Callable[[Mapping[str, Tensor]], Shapes] = _nothing
 
     def names(self, ours: str) -> tuple[str, ...]:
-        """Official tensors behind one of ours: two for what is stacked by state, else one.
+        """Return the official names of one of our tensors: two if we stack the states, else one.
 
         Raises:
-            KeyError: nothing official is known for it.
+            KeyError: no official name is known.
         """
         if ours in self.stacked:
             return self.stacked[ours]
@@ -52,10 +54,15 @@ class KeyMap:
 
 
 def read_official(path: Path, keys: KeyMap, method: str) -> dict[str, Tensor]:
-    """Tensors of an official checkpoint by official name; dictionaries within it are joined with dots.
+    """Return the tensors of an official checkpoint by official name; keys of nested dictionaries are joined with dots.
+
+    Args:
+        path: the checkpoint.
+        keys: names of the method's tensors.
+        method: name of the model class, for messages.
 
     Raises:
-        InputError: missing, unreadable, with pickled code, with NaN, or something else than such a checkpoint.
+        InputError: the file is missing, unreadable or not such a checkpoint, or holds pickled code or NaN.
     """
     if not path.is_file():
         raise InputError(f"The weight file {path} does not exist; check the path given as weights.")
@@ -83,16 +90,16 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
 def from_official(
     official: Mapping[str, Tensor], expected: Mapping[str, Tensor], keys: KeyMap, source: str
 ) -> dict[str, Tensor]:
-    """Rename and reshape an official checkpoint's tensors.
+    """Rename and reshape the tensors of an official checkpoint.
 
     Args:
-        official: the file's tensors.
-        expected: our trained tensors, for names and shapes.
-        keys: which is which.
-        source: the file, for messages.
+        official: tensors of the file.
+        expected: our trained tensors, which give names and shapes.
+        keys: names of the method's tensors.
+        source: path of the file, for messages.
 
     Returns:
-        Ours by name; what the official code does not save is left out where the file lacks it.
+        Tensors by our names. Optional ones that the file lacks are left out.
 
     Raises:
         InputError: listing keys that are missing, unknown or of another shape.
@@ -126,7 +133,7 @@ def from_official(
 
 
 def _significant(shape: torch.Size) -> list[int]:
-    """Sizes without the ones that official code puts around them."""
+    """Return a shape without its axes of size 1, which the official code adds in places."""
     return [size for size in shape if size != 1]
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from anomalib_cops.encoder import image as vision
 from anomalib_cops.encoder.blocks import OpenClipModule
-from anomalib_cops.encoder.text import DeepPlacement
+from anomalib_cops.encoder.text import BlockInputHook
 
 
 class PromptGenerator(nn.Module):
@@ -82,18 +82,18 @@ class Prompts(nn.Module):
             blocks: Iterable[OpenClipModule],
             x: Float[Tensor, "batch tokens width"],
             local_blocks: range = range(0),
-            cls_block: int = 0,
+            cls_block: int | None = None,
         ) -> Iterator[vision.Paths]:
             end = x.shape[1]
             for index, block in enumerate(blocks):
                 if index in self.blocks:
                     x = torch.cat([x[:, :end], self.context(index, x, dynamic)], dim=1)
-                ((x, _),) = vision.walk([block], x, cls_block=int(index + 1 == cls_block))
+                x, _ = next(vision.walk([block], x, cls_block=0 if index == cls_block else None))
                 yield x, None
 
         return prompted
 
-    def overwrite(self, dynamic: Float[Tensor, "prompts length width"] | None) -> DeepPlacement:
+    def overwrite(self, dynamic: Float[Tensor, "prompts length width"] | None) -> BlockInputHook:
         """What the text tower does at every block's input: prompts overwrite the tokens after the start of text.
 
         The words that stood there survive in what the blocks before have mixed into later tokens.

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from anomalib_cops.encoder import FrozenCLIP, end_of_text
+from anomalib_cops.encoder import FrozenCLIP
 
 NORMAL_STATES = (
     "{}",
@@ -57,8 +57,8 @@ def tokenize(clip: FrozenCLIP, class_name: str) -> Tokens:
     Raises:
         InputError: the name is too long for the text tower.
     """
-    ids = clip.tokenize(sentences(class_name))
-    return Tokens(ids, tuple(end_of_text(ids)))
+    ids = clip.text.tokenize(sentences(class_name))
+    return Tokens(ids, tuple(clip.text.end_of_text(ids)))
 
 
 def ensemble(features: Float[Tensor, "batch sentences dim"]) -> Float[Tensor, "batch states dim"]:

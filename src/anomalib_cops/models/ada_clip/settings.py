@@ -88,7 +88,7 @@ def four_layers(depth: int) -> tuple[int, ...]:
     return tuple(range(step, min(4 * step, depth) + 1, step))
 
 
-def check_encoder(clip: FrozenCLIP, settings: AdaCLIPSettings, layers: tuple[int, ...]) -> None:
+def check_ada_clip_fits_encoder(clip: FrozenCLIP, settings: AdaCLIPSettings, layers: tuple[int, ...]) -> None:
     """Refuse an encoder that cannot carry the settings.
 
     Raises:

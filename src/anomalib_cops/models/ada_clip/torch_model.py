@@ -15,7 +15,12 @@ from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.ada_clip import fusion
 from anomalib_cops.models.ada_clip.prompters import PromptGenerator, Prompts
 from anomalib_cops.models.ada_clip.sentences import Tokens, ensemble, tokenize
-from anomalib_cops.models.ada_clip.settings import AdaCLIPSettings, check_encoder, check_traceable, four_layers
+from anomalib_cops.models.ada_clip.settings import (
+    AdaCLIPSettings,
+    check_ada_clip_fits_encoder,
+    check_traceable,
+    four_layers,
+)
 from anomalib_cops.models.cached_text import CachedText
 from anomalib_cops.precision import in_full_precision
 from anomalib_cops.tracing import tracing
@@ -45,7 +50,7 @@ class AdaCLIPModel(nn.Module):
         self.clip = clip
         self.settings = settings
         self.layers = settings.layers or four_layers(clip.depth)
-        check_encoder(clip, settings, self.layers)
+        check_ada_clip_fits_encoder(clip, settings, self.layers)
         dim, width, length = clip.dim, clip.image_width, settings.length
         kind = {"static": "S" in settings.prompts, "half": settings.half_prompts}
         self.vision_prompts = Prompts(range(settings.depth), length, width, **kind) if "V" in settings.branch else None
@@ -112,7 +117,7 @@ class AdaCLIPModel(nn.Module):
     def unprompted(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """CLIP's own image feature, not normalised."""
         # The patches of some layer are read in any case; those of the last one would have to be computed for it.
-        return self.clip.project_image(self.clip.image_tokens(images, layers=self.layers[:1]).cls)
+        return self.clip.image.project(self.clip.image.tokens(images, layers=self.layers[:1]).cls)
 
     def image_tokens(
         self, images: Float[Tensor, "batch 3 height width"], dynamic: Float[Tensor, "batch length width_"] | None
@@ -120,13 +125,13 @@ class AdaCLIPModel(nn.Module):
         """Class token and tapped patch tokens of the image tower, with prompts in it if it takes any."""
         if self.vision_prompts is None:
             with torch.no_grad():
-                return self.clip.image_tokens(images, layers=self.layers)
-        return self.clip.image_tokens(images, layers=self.layers, walk=self.vision_prompts.walk(dynamic))
+                return self.clip.image.tokens(images, layers=self.layers)
+        return self.clip.image.tokens(images, layers=self.layers, walk=self.vision_prompts.walk(dynamic))
 
     def project(self, tokens: ImageTokens) -> ImageFeatures:
         """Unit vectors in the joint space: patches straight from their layer, the class token after CLIP's own way."""
         patches = [head(layer) for head, layer in zip(self.patch_heads, tokens.patches, strict=True)]
-        cls = self.cls_head(self.clip.project_image(tokens.cls))
+        cls = self.cls_head(self.clip.image.project(tokens.cls))
         return ImageFeatures(cls=unit(cls), patches=unit(torch.stack(patches)))
 
     def text_features(
@@ -171,7 +176,7 @@ class AdaCLIPModel(nn.Module):
         length = 1 + max(max(each.ends) for each in tokens)
         device = self.clip.positions.device
         ids = torch.cat([each.ids[:, :length] for each in tokens]).to(device)
-        embeddings = self.clip.embed_tokens(ids).unflatten(0, (len(tokens), -1))
+        embeddings = self.clip.text.embed(ids).unflatten(0, (len(tokens), -1))
         ends = torch.tensor([each.ends for each in tokens], device=device)
         if self.text_prompts is not None and self.text_prompts.blocks and not torch.is_grad_enabled():
             return self._features_after_prompts(self.text_prompts, embeddings, ends, dynamic)
@@ -180,7 +185,7 @@ class AdaCLIPModel(nn.Module):
             rows = dynamic.shape[0]
             dynamic = dynamic.repeat_interleave(count, dim=0)
         deep = None if self.text_prompts is None else self.text_prompts.overwrite(dynamic)
-        features = self.clip.encode_text(
+        features = self.clip.text.encode(
             embeddings.expand(rows, -1, -1, -1).flatten(0, 1), ends.expand(rows, -1).flatten(), deep
         )
         return features.unflatten(0, (-1, count))
@@ -198,13 +203,13 @@ class AdaCLIPModel(nn.Module):
         overwrite the words after it, are the same in all sentences of an image.
         """
         rows = embeddings.shape[0] if dynamic is None else dynamic.shape[0]
-        tokens = self.clip.first_text_block(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2])
+        tokens = self.clip.text.run_first_block(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2])
         shared = 1 + prompts.length
         start = tokens[0, :1, :shared].expand(rows, -1, -1)
-        beginning = self.clip.begin_text(start, prompts.overwrite(dynamic), first=1)
+        prefix = self.clip.text.cache_prefix(start, prompts.overwrite(dynamic), first_block=1)
         words = tokens[:, :, shared:].expand(rows, -1, -1, -1).flatten(0, 1)
         last = (ends - shared).expand(rows, -1).flatten()
-        return self.clip.encode_text(words, last, after=beginning, first=1).unflatten(0, (rows, -1))
+        return self.clip.text.encode(words, last, prefix=prefix, first_block=1).unflatten(0, (rows, -1))
 
     def tokens(self, class_name: str) -> Tokens:
         """Token ids of the sentences about a class.

@@ -46,9 +46,9 @@ class AnomalyCLIPModel(nn.Module):
         self.layers = settings.layers or (clip.depth,)
         default_start = max(1, clip.depth - LOCAL_BLOCKS + 1)
         self.local_start = default_start if settings.local_start is None else settings.local_start
-        check_encoder(clip, settings, self.layers, self.local_start)
+        check_anomaly_clip_fits_encoder(clip, settings, self.layers, self.local_start)
         width, tokens = clip.text_width, settings.context_tokens
-        templates = [PromptTemplate(clip, tokens, words) for words in WORDS]
+        templates = [PromptTemplate(clip.text, tokens, words) for words in WORDS]
         self.templates = nn.ModuleList(templates)
         self.read_out = [template.read_out for template in templates]
         self.context = nn.Parameter(torch.empty(2, tokens, width).normal_(std=0.02))
@@ -83,10 +83,9 @@ class AnomalyCLIPModel(nn.Module):
 
     def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageFeatures:
         """Global feature of the ordinary path, patch features of the v-v path (the paper's DPAM, section 3.3)."""
-        return self.clip.encode_image(
+        return self.clip.image.encode(
             images,
             layers=self.layers,
-            path="local",
             local_start=self.local_start,
             walk=walk_with_feed_forward if self.settings.local_feed_forward else walk,
         )
@@ -102,7 +101,7 @@ class AnomalyCLIPModel(nn.Module):
 
     def encode_prompts(self) -> Float[Tensor, "states dim"]:
         """Unit text feature of each state."""
-        return F.normalize(self.clip.encode_text(self.prompts(), self.read_out, self.deep), dim=-1)
+        return F.normalize(self.clip.text.encode(self.prompts(), self.read_out, self.deep), dim=-1)
 
     def patch_probabilities(
         self, features: ImageFeatures, text: Float[Tensor, "states dim"]
@@ -151,23 +150,25 @@ class AnomalyCLIPModel(nn.Module):
 
 
 def walk_with_feed_forward(
-    blocks: Iterable[OpenClipModule], x: Float[Tensor, "batch tokens width"], local_blocks: range, cls_block: int
+    blocks: Iterable[OpenClipModule], x: Float[Tensor, "batch tokens width"], local_blocks: range, cls_block: int | None
 ) -> Iterator[Paths]:
     """Another local path: it starts anew from the ordinary one in every block, with feed-forward after the first."""
     ordinary, local = x, None
-    for number, block in enumerate(blocks, start=1):
+    for index, block in enumerate(blocks):
         query, key, value = project_qkv(block, ordinary)
-        if number in local_blocks:
+        if index in local_blocks:
             local = ordinary + attend(block, value, value, value)
-            if number > local_blocks.start:
+            if index > local_blocks.start:
                 local = feed_forward(block, local)
-        if number == cls_block:
+        if index == cls_block:
             ordinary, query = ordinary[:, :1], query[:, :, :1]
         ordinary = feed_forward(block, ordinary + attend(block, query, key, value))
         yield ordinary, local
 
 
-def check_encoder(clip: FrozenCLIP, settings: AnomalyCLIPSettings, layers: tuple[int, ...], local_start: int) -> None:
+def check_anomaly_clip_fits_encoder(
+    clip: FrozenCLIP, settings: AnomalyCLIPSettings, layers: tuple[int, ...], local_start: int
+) -> None:
     """Refuse an encoder that cannot carry the settings.
 
     Raises:

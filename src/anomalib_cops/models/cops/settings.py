@@ -137,7 +137,7 @@ class CoPSSettings:
         return self.states == "dynamic" or self.spatial
 
 
-def check_encoder(clip: FrozenCLIP, settings: CoPSSettings) -> None:
+def check_cops_fits_encoder(clip: FrozenCLIP, settings: CoPSSettings) -> None:
     """Refuse an encoder that cannot carry the settings.
 
     Raises:

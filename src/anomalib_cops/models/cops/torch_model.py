@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from anomalib_cops.alignment import TEMPERATURE, cosine, enlarge, gaussian_smooth, probabilities, to_grid
 from anomalib_cops.distributed import draw_rows
-from anomalib_cops.encoder import Beginning, FrozenCLIP, ImageFeatures
+from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, PrefixCache
 from anomalib_cops.losses import binary_cross_entropy, dice_loss, focal_loss, kl_to_standard_normal
 from anomalib_cops.models.cached_text import CachedText
 from anomalib_cops.models.cops.category_vae import CategoryVAE, reconstruction_loss, reparametrize
@@ -20,7 +20,7 @@ from anomalib_cops.models.cops.prototypes import (
     nearest_distance,
     neighbourhood_mean,
 )
-from anomalib_cops.models.cops.settings import CoPSSettings, check_encoder
+from anomalib_cops.models.cops.settings import CoPSSettings, check_cops_fits_encoder
 from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min_max
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
@@ -44,13 +44,13 @@ class CoPSModel(nn.Module):
     def __init__(self, clip: FrozenCLIP, settings: CoPSSettings | None = None) -> None:
         super().__init__()
         settings = settings or CoPSSettings()
-        check_encoder(clip, settings)
+        check_cops_fits_encoder(clip, settings)
         dim = clip.dim
         self.clip = clip
         self.settings = settings
         self.layers = settings.layers or (clip.depth,)
         tokens = settings.context_tokens + settings.n_prototypes + settings.category_tokens
-        self.template = PromptTemplate(clip, tokens)
+        self.template = PromptTemplate(clip.text, tokens)
         self.context = nn.Parameter(torch.empty(2, tokens, dim).normal_(std=0.02))
         self.deep = DeepPrompts(settings.deep_depth, settings.deep_length, dim, half=settings.half_deep_prompts)
         self.prototypes = PrototypeExtractor(dim, settings.n_prototypes) if settings.needs_prototypes else None
@@ -100,7 +100,7 @@ class CoPSModel(nn.Module):
 
     def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageFeatures:
         """Global feature of the ordinary path, local features of the consistency (v-v) path."""
-        return self.clip.encode_image(images, layers=self.layers, path="local", local_start=self.settings.local_start)
+        return self.clip.image.encode(images, layers=self.layers, local_start=self.settings.local_start)
 
     def local_features(self, features: ImageFeatures) -> Float[Tensor, "layers batch patches dim"]:
         """Patch features averaged over their neighbourhood."""
@@ -163,24 +163,24 @@ class CoPSModel(nn.Module):
         first = prompts[:, :, 0, :shared].flatten(0, 1)
         if torch.is_grad_enabled():
             # Every image has its own, so that their gradients are rounded one by one (see DeepPrompts).
-            beginning = self.clip.begin_text(first, self.deep)
+            prefix = self.clip.text.cache_prefix(first, self.deep)
         else:
             # One after the other for every image; OpenVINO computes an expanded seventh axis wrong.
             known = self.context_prefix().repeat(1, 1, batch, 1, 1, 1)
-            beginning = self.clip.begin_text(first[:, constant:], after=known)
+            prefix = self.clip.text.cache_prefix(first[:, constant:], prefix=known)
         rest = prompts[..., shared:, :].flatten(0, 2)
-        features = self.clip.encode_text(rest, self.template.read_out - shared, after=beginning)
+        features = self.clip.text.encode(rest, self.template.read_out - shared, prefix=prefix)
         return F.normalize(features, dim=-1).unflatten(0, prompts.shape[:3])
 
     def text_prompts(self) -> list[Tensor]:
         """Trained tensors that the text of the context words depends on."""
         return [self.context, *self.deep.tokens]
 
-    def encode_context(self) -> Beginning:
+    def encode_context(self) -> PrefixCache:
         """Keys and values of the start and the context words of both states."""
         words = self.context[:, : self.settings.context_tokens]
         start = self.template.prefix.expand(2, -1, -1)
-        return self.clip.begin_text(torch.cat([start, words], dim=1), self.deep)
+        return self.clip.text.cache_prefix(torch.cat([start, words], dim=1), self.deep)
 
     def text_features(self, each: Float[Tensor, "batch states samples dim"]) -> Float[Tensor, "batch states dim"]:
         """Unit text feature of each state: the mean over the samples."""

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from anomalib_cops.encoder import FrozenCLIP, end_of_text
+from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.errors import InputError
 
 SENTENCES = ("a photo of a good", "a photo of a damaged")
@@ -27,9 +27,9 @@ class StateSentences(nn.Module):
 
     def __init__(self, clip: FrozenCLIP, slots: int) -> None:
         super().__init__()
-        ids = clip.tokenize(SENTENCES)
-        (end,) = set(end_of_text(ids))  # both are equally long
-        embeddings = clip.embed_tokens(ids).detach()
+        ids = clip.text.tokenize(SENTENCES)
+        (end,) = set(clip.text.end_of_text(ids))  # both are equally long
+        embeddings = clip.text.embed(ids).detach()
         self.read_out = end + slots
         slot = torch.full_like(ids[:, :1], SLOT_ID)
         self.register_buffer("token_ids", torch.cat([ids[:, :end], slot, ids[:, end:-1]], dim=1), persistent=False)
@@ -96,9 +96,9 @@ def check_length(clip: FrozenCLIP, sentences: StateSentences, deep_length: int) 
     Raises:
         InputError: saying how much room there is.
     """
-    surplus = sentences.read_out + 1 + deep_length - clip.context_length
+    surplus = sentences.read_out + 1 + deep_length - clip.text.context_length
     if surplus > 0:
         raise InputError(
             f"VCPCLIP: context_tokens and deep_length are {surplus} more than fit the text encoder's "
-            f"{clip.context_length} tokens; use fewer."
+            f"{clip.text.context_length} tokens; use fewer."
         )

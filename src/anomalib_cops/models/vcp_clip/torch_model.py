@@ -38,7 +38,7 @@ class VCPCLIPModel(nn.Module):
     def __init__(self, clip: FrozenCLIP, settings: VCPCLIPSettings | None = None) -> None:
         super().__init__()
         settings = settings or VCPCLIPSettings()
-        check_encoder(clip, settings)
+        check_vcp_clip_fits_encoder(clip, settings)
         self.clip = clip
         self.settings = settings
         self.layers = settings.layers or quarters(clip.depth)
@@ -79,11 +79,11 @@ class VCPCLIPModel(nn.Module):
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageTokens:
         """Raw tokens of the ordinary path: no norm, no projection, no gradient."""
-        return self.clip.image_tokens(images, layers=self.layers)
+        return self.clip.image.tokens(images, layers=self.layers)
 
     def context(self, tokens: ImageTokens) -> Float[Tensor, "batch slots dim"]:
         """Visual context tokens from the global feature, which is not normalised."""
-        return self.pre.context(self.clip.project_image(tokens.cls))
+        return self.pre.context(self.clip.image.project(tokens.cls))
 
     def prompts(
         self, context: Float[Tensor, "batch slots dim"], *, padded: bool = False
@@ -93,14 +93,14 @@ class VCPCLIPModel(nn.Module):
 
     def read_prompts(self, prompts: Float[Tensor, "batch states tokens dim"]) -> Float[Tensor, "batch states dim"]:
         """End-of-text tokens after the last text block; all images and both states go through it at once."""
-        ends = self.clip.read_text(prompts.flatten(0, 1), self.sentences.read_out, self.deep)
+        ends = self.clip.text.read(prompts.flatten(0, 1), self.sentences.read_out, self.deep)
         return ends.unflatten(0, prompts.shape[:2])
 
     def text_features(self, ends: Float[Tensor, "batch states dim"]) -> Float[Tensor, "batch states dim"]:
         """Unit text feature of each image and state: the learned norm, CLIP's own, and the projection."""
         if self.deep is not None:
             ends = self.deep.norm(ends)
-        return F.normalize(self.clip.project_text(ends), dim=-1)
+        return F.normalize(self.clip.text.project(ends), dim=-1)
 
     def maps(
         self, logits: Float[Tensor, "layers batch patches states"]
@@ -169,7 +169,7 @@ def quarters(depth: int) -> tuple[int, ...]:
     return tuple(sorted({max(1, depth * part // QUARTERS) for part in range(1, QUARTERS + 1)}))
 
 
-def check_encoder(clip: FrozenCLIP, settings: VCPCLIPSettings) -> None:
+def check_vcp_clip_fits_encoder(clip: FrozenCLIP, settings: VCPCLIPSettings) -> None:
     """Refuse an encoder that cannot carry the settings.
 
     Raises:

@@ -1,0 +1,34 @@
+"""The position table of a Vision Transformer, fitted to another image size."""
+
+from math import isqrt
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def resize_positions(
+    table: Float[Tensor, "positions width"],
+    grid: int,
+    mode: Literal["bilinear", "bicubic"] = "bilinear",
+    antialias: bool = False,
+) -> Float[Tensor, "resized width"]:
+    """Interpolate a square position table to another patch grid; the class token's row stays as it is.
+
+    Args:
+        table: the class token's row, then those of the patches of the native grid, row by row.
+        grid: wanted number of patches per side.
+        mode: interpolation; CoPS uses bilinear, other methods bicubic.
+        antialias: apply a low-pass filter when the grid shrinks.
+
+    Returns:
+        The table for ``grid * grid`` patches; the very same tensor if the grid is the native one.
+    """
+    native = isqrt(table.shape[0] - 1)
+    if native == grid:
+        return table
+    patches = table[1:].T.reshape(1, -1, native, native)
+    patches = F.interpolate(patches, size=(grid, grid), mode=mode, align_corners=False, antialias=antialias)
+    return torch.cat([table[:1], patches.flatten(2)[0].T])
