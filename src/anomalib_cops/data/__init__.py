@@ -7,6 +7,5 @@ from anomalib_cops.data.dataset import LabelledImages
 from anomalib_cops.data.images import check_images, read_image
 from anomalib_cops.data.sets.find import discover
 from anomalib_cops.data.transfer import ZeroShotTransfer
-from anomalib_cops.host.visualizer import TransferVisualizer
 
-__all__ = ["LabelledImages", "TransferVisualizer", "ZeroShotTransfer", "check_images", "discover", "read_image"]
+__all__ = ["LabelledImages", "ZeroShotTransfer", "check_images", "discover", "read_image"]

@@ -26,7 +26,6 @@ from anomalib_cops.data.splits import Part, held_out, list_images, refuse_shared
 from anomalib_cops.data.survey import look_at_masks
 from anomalib_cops.distributed import Share, place, processors
 from anomalib_cops.errors import InputError
-from anomalib_cops.host.visualizer import TransferVisualizer
 from anomalib_cops.plugin import register
 
 _Given = str | dict[str, Any] | list[str | dict[str, Any]]
@@ -273,9 +272,12 @@ class ZeroShotTransfer(AnomalibDataModule):
         """Held out in ``_setup``; the base class does not divide by category and may leave a label out."""
 
     def _needs_files(self) -> bool:
-        """Whether somebody may open the paths of synthetic pictures: who predicts, or a visualizer that is not ours."""
+        """Tell whether someone may open synthetic pictures by their path: in a prediction, or a visualizer.
+
+        A visualizer that draws synthetic pictures itself says so with an attribute ``reads_files = False``.
+        """
         return getattr(self.trainer, "predicting", False) or any(
-            isinstance(each, Visualizer) and not isinstance(each, TransferVisualizer)
+            isinstance(each, Visualizer) and getattr(each, "reads_files", True)
             for each in getattr(self.trainer, "callbacks", ())
         )
 

@@ -41,6 +41,9 @@ class TransferVisualizer(ImageVisualizer):
         output_dir: Where the pictures go; ``images`` in the run's folder if not given.
     """
 
+    # Synthetic pictures are drawn again from their address; ``ZeroShotTransfer`` asks whether it has to write files.
+    reads_files = False
+
     def __init__(
         self,
         fields: list[str] | None = None,
