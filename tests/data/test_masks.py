@@ -13,7 +13,7 @@ from PIL import Image
 
 from anomalib_cops.data import ZeroShotTransfer
 from anomalib_cops.data.images import read_mask
-from anomalib_cops.data.masks import checked_values
+from anomalib_cops.data.masks import parse_mask_values
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, save, spot
 
@@ -139,7 +139,7 @@ def test_levels_that_are_named(tmp_path: Path) -> None:
 
 
 def test_what_may_be_said_of_levels() -> None:
-    assert [checked_values(each) for each in (None, "", "nonzero", 3, [2, 1, 2])] == [
+    assert [parse_mask_values(each) for each in (None, "", "nonzero", 3, [2, 1, 2])] == [
         None,
         None,
         "nonzero",
@@ -148,7 +148,7 @@ def test_what_may_be_said_of_levels() -> None:
     ]
     for wrong in ([], "white", [256.0], [-1], [70000], True, {"a": 1}):
         with pytest.raises(InputError, match=r"mask_values=.* is not understood; give the levels"):
-            checked_values(wrong)
+            parse_mask_values(wrong)
 
 
 def transfer(**arguments: object) -> ZeroShotTransfer:

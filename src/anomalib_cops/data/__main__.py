@@ -12,10 +12,10 @@ from rich.progress import Progress
 
 from anomalib_cops.data.check import Finding, advice, check
 from anomalib_cops.data.describe import page, shows
-from anomalib_cops.data.masks import checked_values
+from anomalib_cops.data.masks import parse_mask_values
 from anomalib_cops.data.sets.catalog import CATALOG
 from anomalib_cops.data.sets.download import unpack
-from anomalib_cops.data.sets.find import declared_as, discover
+from anomalib_cops.data.sets.find import discover, find_declaration
 from anomalib_cops.data.sets.folder import FolderSet
 from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.errors import InputError, exit_code, nearest
@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> int:
-    values = checked_values(options.mask_values and [_number(level) for level in options.mask_values])
+    values = parse_mask_values(options.mask_values and [_number(level) for level in options.mask_values])
     found = [_found(wanted, options.root) for wanted in discover(options.root)]
     known = [each.name for each in found]
     for name in options.only:
@@ -117,7 +117,7 @@ def _layout(options: argparse.Namespace) -> int:
         for each in CATALOG.values():
             print(f"{each.name:<{width}}  {each.title}: {shows(each)}")
         return 0
-    declared = declared_as(options.name)
+    declared = find_declaration(options.name)
     if declared is None:
         raise InputError(f"there is no data set '{options.name}' in the catalogue{nearest(options.name, CATALOG)}")
     print(page(declared))

@@ -11,15 +11,15 @@ from typing import Any
 
 from pandas import DataFrame
 
-from anomalib_cops.data.decoding import Opened, opened
+from anomalib_cops.data.decoding import DecodedImage, open_image
+from anomalib_cops.data.image_and_mask import align_mask
 from anomalib_cops.data.images import rgb
+from anomalib_cops.data.mask_validation import mask_values_of
 from anomalib_cops.data.masks import MaskValues, anomalous_pixels
-from anomalib_cops.data.pairs import laid_on
 from anomalib_cops.data.sets.folder import FolderSet
 from anomalib_cops.data.sets.listing import Listing
 from anomalib_cops.data.sets.published_set import PublishedSet
-from anomalib_cops.data.sets.samples import absent, with_values, without_mask
-from anomalib_cops.data.survey import rule_of
+from anomalib_cops.data.sets.samples import absent, images_without_mask, with_mask_values
 from anomalib_cops.errors import InputError
 
 # What is wrong, and what to do about it; the first ones keep a set from being used.
@@ -109,7 +109,7 @@ def check(
             accepted = [kind for kind in absent(samples) if 0 not in labels]
             finding.problems["only anomalous images"] += [f"{category} has no {kind} images" for kind in accepted]
             finding.problems["mask without an image"] += found.unused_masks(category, samples)
-        rows += (samples if found.has_mask_rule else with_values(samples, values)).itertuples()
+        rows += (samples if found.has_mask_rule else with_mask_values(samples, values)).itertuples()
     places: dict[str, list[str]] = defaultdict(list)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for path, digest, problems in pool.map(_look, rows):
@@ -143,7 +143,7 @@ def _count(finding: Finding, samples: DataFrame) -> None:
     finding.normal += len(samples) - len(anomalous)
     finding.anomalous += len(anomalous)
     finding.masks += int((anomalous["mask_path"] != "").sum())
-    finding.problems["anomalous image without a mask"] += without_mask(samples)
+    finding.problems["anomalous image without a mask"] += images_without_mask(samples)
 
 
 def _look(row: Any) -> tuple[str, str, list[tuple[str, str]]]:
@@ -154,7 +154,7 @@ def _look(row: Any) -> tuple[str, str, list[tuple[str, str]]]:
     except OSError:
         digest = row.image_path
     try:
-        with opened(row.image_path) as image:
+        with open_image(row.image_path) as image:
             rgb(image.image)
     except InputError as error:
         problems.append(("unreadable file", str(error)))
@@ -166,12 +166,12 @@ def _look(row: Any) -> tuple[str, str, list[tuple[str, str]]]:
     return row.image_path, digest, problems
 
 
-def _look_at_mask(row: Any, image: Opened | None) -> list[tuple[str, str]]:
+def _look_at_mask(row: Any, image: DecodedImage | None) -> list[tuple[str, str]]:
     mask = unclear = None
     try:
-        with opened(row.mask_path) as file:
+        with open_image(row.mask_path) as file:
             try:
-                mask = anomalous_pixels(file, row.mask_path, row.mask_above, rule_of(row))
+                mask = anomalous_pixels(file, row.mask_path, row.mask_above, mask_values_of(row))
             except InputError as error:
                 unclear = str(error)
     except InputError as error:
@@ -181,7 +181,7 @@ def _look_at_mask(row: Any, image: Opened | None) -> list[tuple[str, str]]:
     problems = []
     try:
         if image is not None:
-            laid_on(mask, file, row.mask_path, image, row.image_path)
+            align_mask(mask, file, row.mask_path, image, row.image_path)
     except InputError:
         kind = "mask of a turned image" if image is not None and image.is_turned else "mask of another size"
         problems.append((kind, f"{row.mask_path}, of {row.image_path}"))

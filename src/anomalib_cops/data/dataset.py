@@ -14,10 +14,10 @@ from torchvision.transforms.v2 import Transform
 from torchvision.transforms.v2.functional import to_dtype, to_image
 from torchvision.tv_tensors import Mask
 
+from anomalib_cops.data.image_and_mask import read_image_and_mask
 from anomalib_cops.data.images import MASK_ABOVE, read_image
-from anomalib_cops.data.pairs import read_pair
-from anomalib_cops.data.sets.synthetic_set import draw_address, is_drawn, picture_file
-from anomalib_cops.data.survey import rule_of
+from anomalib_cops.data.mask_validation import mask_values_of
+from anomalib_cops.data.sets.synthetic_set import draw_address, is_address, write_picture
 
 COLUMNS = (
     *("image_path", "label", "label_index", "mask_path", "split", "set", "category", "masked"),
@@ -74,8 +74,8 @@ class LabelledImages(AnomalibDataset):
         row = self.samples.iloc[index]
         levels, anomalous = _read(row)
         path = row.image_path
-        if self.home and is_drawn(path):
-            path = picture_file(path, levels, self.home)
+        if self.home and is_address(path):
+            path = write_picture(path, levels, self.home)
         image = to_dtype(to_image(levels), torch.float32, scale=True)
         mask = None if anomalous is None else Mask(torch.from_numpy(anomalous.astype(np.uint8)))
         if self.augmentations and mask is None:
@@ -98,10 +98,10 @@ class LabelledImages(AnomalibDataset):
 
 def _read(row: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_] | None]:
     """Levels and anomalous pixels; a normal image has none, whatever a mask says."""
-    if is_drawn(row.image_path):
+    if is_address(row.image_path):
         return draw_address(row.image_path)
     if row.masked and row.mask_path and row.label_index:
-        return read_pair(row.image_path, row.mask_path, int(row.mask_above), rule_of(row))
+        return read_image_and_mask(row.image_path, row.mask_path, int(row.mask_above), mask_values_of(row))
     image = read_image(row.image_path)
     return image, np.zeros(image.shape[:2], np.bool_) if row.masked else None
 

@@ -28,7 +28,7 @@ _TURNS = {
 
 
 @dataclass(frozen=True)
-class Opened:
+class DecodedImage:
     """An image file.
 
     Attributes:
@@ -48,7 +48,7 @@ class Opened:
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[Opened]:
+def open_image(path: str | Path) -> Iterator[DecodedImage]:
     """Opens and decodes an image file.
 
     Raises:
@@ -63,19 +63,19 @@ def opened(path: str | Path) -> Iterator[Opened]:
                 # Pillow turns TIFF files itself and takes their mark away. It looks for that of PNG files behind the
                 # pixels, so those have to be sound.
                 orientation = _orientation(image) if image.format == "TIFF" else _UPRIGHT
-                is_cut = any(";16" in str(tile) for tile in image.tile) and not is_deep(image.mode)
+                is_cut = any(";16" in str(tile) for tile in image.tile) and not exceeds_8_bits(image.mode)
                 image.load()
                 orientation = orientation if image.format == "TIFF" else _orientation(image)
                 shown = image if orientation == _UPRIGHT else ImageOps.exif_transpose(image)
-                yield Opened(shown, orientation, is_cut)
+                yield DecodedImage(shown, orientation, is_cut)
     except InputError:
         raise
     except Exception as error:  # decoders raise errors of any kind on damaged files
         raise InputError(f"{path} cannot be used: {_reason(path, error)}; remove or replace it.") from None
 
 
-def peek(path: str | Path) -> tuple[str, int]:
-    """Mode as Pillow names it, and EXIF orientation; only the beginning of the file is read. Raises as ``opened``."""
+def read_header(path: str | Path) -> tuple[str, int]:
+    """Mode as Pillow names it, and EXIF orientation; only the beginning of the file is read. Raises as ``open_image``."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -97,12 +97,12 @@ def turned(stored: npt.NDArray[np.generic], orientation: int) -> npt.NDArray[np.
     return np.ascontiguousarray(_TURNS[orientation](stored)) if orientation in _TURNS else stored
 
 
-def is_deep(mode: str) -> bool:
+def exceeds_8_bits(mode: str) -> bool:
     """Whether an image of this mode has one channel of more than 8 bits."""
     return mode.startswith("I")
 
 
-def deep_levels(image: Image.Image) -> npt.NDArray[np.int64]:
+def levels_16_bit(image: Image.Image) -> npt.NDArray[np.int64]:
     """Levels of an image of one channel of more than 8 bits, shape (height, width), in [0, 65535].
 
     Raises:

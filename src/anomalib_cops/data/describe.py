@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
-from anomalib_cops.data.sets.declaration import DataSet
-from anomalib_cops.data.sets.layouts import AnyLayout, Reader, Table
+from anomalib_cops.data.sets.declaration import Declaration
+from anomalib_cops.data.sets.layouts import AnomalibLayout, Layout, TableLayout
 
 _COUNT = "…"
 
 
-def page(declared: DataSet) -> str:
+def page(declared: Declaration) -> str:
     """Everything that is said of a data set, as plain text."""
     also = _downloads(declared) and f"; {_downloads(declared)}"
     lines = [
@@ -31,23 +31,23 @@ def page(declared: DataSet) -> str:
     return "\n".join(lines)
 
 
-def tree(layout: AnyLayout, declared: DataSet) -> list[str]:
+def tree(layout: Layout, declared: Declaration) -> list[str]:
     """Paths that a layout has, one line each."""
     shown = [(_shown(path, declared), _shown(note, declared)) for path, note in _paths(layout)]
     width = max(len(path) for path, _ in shown)
     return [f"  {path:<{width}}  {note}" for path, note in shown]
 
 
-def _paths(layout: AnyLayout) -> list[tuple[str, str]]:
+def _paths(layout: Layout) -> list[tuple[str, str]]:
     """Patterns of a layout, and what is there."""
-    if isinstance(layout, Table):
+    if isinstance(layout, TableLayout):
         where = f" where {' and '.join(f'{name} is {value}' for name, value in layout.where)}" if layout.where else ""
         paths = [
             (layout.file, f"a row per image{where}; anomalous: {' is '.join(layout.label)}"),
             (layout.image, "images, by the columns of that row"),
         ]
         return [*paths, (layout.mask, "masks")] if layout.mask else paths
-    if isinstance(layout, Reader):
+    if isinstance(layout, AnomalibLayout):
         inside = f"{layout.inside}/" if layout.inside else ""
         return [(inside + path, note) for path, note in _paths(layout.layout)]
     if layout.normal == layout.anomalous:
@@ -59,12 +59,12 @@ def _paths(layout: AnyLayout) -> list[tuple[str, str]]:
     return [*paths, (layout.mask + any_suffix, "masks")] if layout.mask else paths
 
 
-def _shown(text: str, declared: DataSet) -> str:
+def _shown(text: str, declared: Declaration) -> str:
     example = declared.categories[0] if declared.categories else "CATEGORY"
     return text.replace("{category}", example).replace("{kind}", "KIND").replace("{stem}", "NAME")
 
 
-def catalogue(sets: Iterable[DataSet]) -> str:
+def catalogue(sets: Iterable[Declaration]) -> str:
     """A Markdown table of data sets."""
     lines = [
         "| name | data set | categories | test images | measured | licence | folder below `root` |",
@@ -85,7 +85,7 @@ def catalogue(sets: Iterable[DataSet]) -> str:
     return "\n".join(lines)
 
 
-def layouts(sets: Iterable[DataSet]) -> str:
+def layouts(sets: Iterable[Declaration]) -> str:
     """Markdown of how data sets lie in their folders."""
     sections = []
     for each in sets:
@@ -94,19 +94,19 @@ def layouts(sets: Iterable[DataSet]) -> str:
     return "\n\n".join(sections)
 
 
-def counts(declared: DataSet) -> str:
+def counts(declared: Declaration) -> str:
     """Images of the labelled part."""
     if declared.counts is None:
         return "not known"
     return "{} normal, {} anomalous".format(*declared.counts)
 
 
-def measured(declared: DataSet) -> str:
+def measured(declared: Declaration) -> str:
     """Which metrics a data set's labels allow."""
     return " and ".join(f"{level}s" for level in declared.metrics)
 
 
-def shows(declared: DataSet) -> str:
+def shows(declared: Declaration) -> str:
     """Its categories, or what all images show."""
     if not declared.categories:
         return declared.class_name
@@ -114,5 +114,5 @@ def shows(declared: DataSet) -> str:
     return several if len(declared.categories) <= 3 else f"{len(declared.categories)}: {several}, {_COUNT}"
 
 
-def _downloads(declared: DataSet) -> str:
+def _downloads(declared: Declaration) -> str:
     return "anomalib downloads it" if declared.download else ""

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from anomalib_cops.data.decoding import deep_levels, is_deep, opened
+from anomalib_cops.data.decoding import exceeds_8_bits, levels_16_bit, open_image
 from anomalib_cops.data.masks import MASK_ABOVE, read_mask
 from anomalib_cops.errors import InputError
 
-__all__ = ["MASK_ABOVE", "SUFFIXES", "as_levels", "check_images", "read_image", "read_mask"]
+__all__ = ["MASK_ABOVE", "IMAGE_SUFFIXES", "to_unit_range", "check_images", "read_image", "read_mask"]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 _NAMED_AT_MOST = 3
 # How far resizing may go beyond black and white; whatever was normalised or never scaled goes further.
@@ -36,7 +36,7 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
         InputError: The file is missing, empty, damaged, not an image, of floating-point levels, of 16 bits that hold no
             more than 8, or too large for Pillow (more than about 179 million pixels).
     """
-    with opened(path) as file:
+    with open_image(path) as file:
         return rgb(file.image)
 
 
@@ -53,9 +53,9 @@ def check_images(paths: Iterable[str | Path]) -> list[str]:
     for path in paths:
         count += 1
         try:
-            with opened(path) as file:
+            with open_image(path) as file:
                 rgb(file.image)
-                if is_deep(file.image.mode):
+                if exceeds_8_bits(file.image.mode):
                     deep.append(str(path))
         except InputError as error:
             bad.append(str(error).removesuffix("; remove or replace it."))
@@ -77,8 +77,8 @@ def rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     """
     if image.mode == "F":
         raise ValueError("its levels are floating-point numbers, 8 or 16 bits are needed")
-    if is_deep(image.mode):
-        levels = deep_levels(image)
+    if exceeds_8_bits(image.mode):
+        levels = levels_16_bit(image)
         if 0 < levels.max() <= 255:
             raise ValueError(f"its 16 bits hold levels up to {levels.max()} only, which is black; save it with 8 bits")
         return np.repeat(((levels + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
@@ -88,7 +88,7 @@ def rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.array(image.convert("RGB"))
 
 
-def as_levels(images: Tensor, names: Iterable[str] | None = None) -> Tensor:
+def to_unit_range(images: Tensor, names: Iterable[str] | None = None) -> Tensor:
     """Images in memory with levels from 0 (black) to 1 (white), which is what models take.
 
     Args:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from anomalib_cops.data.decoding import Opened, deep_levels, is_deep, opened, turned
+from anomalib_cops.data.decoding import DecodedImage, exceeds_8_bits, levels_16_bit, open_image, turned
 from anomalib_cops.errors import InputError
 
 # Users' masks are often saved with loss.
@@ -37,11 +37,11 @@ def read_mask(path: str | Path, above: int = MASK_ABOVE, values: MaskValues = No
             is anomalous: there are some, but none above the limit; or whole regions lie on either side of it; or only
             palette or alpha tell pixels apart.
     """
-    with opened(path) as file:
+    with open_image(path) as file:
         return anomalous_pixels(file, path, above, values)
 
 
-def checked_values(given: Any) -> MaskValues:
+def parse_mask_values(given: Any) -> MaskValues:
     """What a user says of the levels of masks, checked; nothing and an empty text are None.
 
     Raises:
@@ -60,7 +60,7 @@ def checked_values(given: Any) -> MaskValues:
     return tuple(sorted(set(several)))
 
 
-def anomalous_pixels(file: Opened, path: str | Path, above: int, values: MaskValues) -> npt.NDArray[np.bool_]:
+def anomalous_pixels(file: DecodedImage, path: str | Path, above: int, values: MaskValues) -> npt.NDArray[np.bool_]:
     """As ``read_mask``, of a file that has been opened.
 
     Raises:
@@ -86,13 +86,13 @@ def anomalous_pixels(file: Opened, path: str | Path, above: int, values: MaskVal
     return np.asarray(found, np.bool_)
 
 
-def _layers(file: Opened, path: str | Path) -> tuple[Any, Any, str]:
+def _layers(file: DecodedImage, path: str | Path) -> tuple[Any, Any, str]:
     """Levels of the brightest channel, what else tells pixels apart (palette or alpha, if there are), and its name."""
     image = file.image
     if image.mode == "F":
         raise ValueError("its levels are floating-point numbers, 8 or 16 bits are needed")
-    if is_deep(image.mode):
-        return deep_levels(image), None, ""
+    if exceeds_8_bits(image.mode):
+        return levels_16_bit(image), None, ""
     if file.is_cut:
         pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:

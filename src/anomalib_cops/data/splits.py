@@ -10,22 +10,22 @@ from pandas import DataFrame
 
 from anomalib_cops.data.masks import MaskValues
 from anomalib_cops.data.sets.find import LabelledSet, choose
-from anomalib_cops.data.sets.samples import with_values
-from anomalib_cops.data.sets.synthetic_set import is_drawn
+from anomalib_cops.data.sets.samples import with_mask_values
+from anomalib_cops.data.sets.synthetic_set import is_address
 from anomalib_cops.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 # A data set and those of its categories that count.
-Part = tuple[LabelledSet, tuple[str, ...]]
+Selection = tuple[LabelledSet, tuple[str, ...]]
 
 
-def share_out(
+def assign_categories(
     sources: Sequence[LabelledSet],
     targets: Sequence[LabelledSet],
     source_categories: list[str] | None,
     target_categories: list[str] | None,
-) -> tuple[list[Part], list[Part]]:
+) -> tuple[list[Selection], list[Selection]]:
     """Says which categories of which set are trained on and tested on.
 
     Warns where categories of one name are on both sides in different sets.
@@ -79,7 +79,7 @@ def _divided(
     return training, testing
 
 
-def _warn_of_overlap(source: Part, target: Part) -> None:
+def _warn_of_overlap(source: Selection, target: Selection) -> None:
     if "synthetic" in (source[0].name, target[0].name):
         return  # What is drawn shares no more than the name.
     for category in sorted(set(source[1]) & set(target[1])):
@@ -89,7 +89,7 @@ def _warn_of_overlap(source: Part, target: Part) -> None:
         )
 
 
-def list_images(parts: Sequence[Part], values: MaskValues) -> DataFrame:
+def list_images(parts: Sequence[Selection], values: MaskValues) -> DataFrame:
     """All images of a side.
 
     Args:
@@ -102,7 +102,7 @@ def list_images(parts: Sequence[Part], values: MaskValues) -> DataFrame:
     tables = []
     for each, categories in parts:
         listed = [each.samples(category) for category in categories]
-        tables += listed if each.has_mask_rule or values is None else [with_values(one, values) for one in listed]
+        tables += listed if each.has_mask_rule or values is None else [with_mask_values(one, values) for one in listed]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -146,7 +146,7 @@ def refuse_shared_images(source: DataFrame, target: DataFrame) -> None:
 
 def _identity(path: str) -> str | tuple[int, int]:
     """Equal for two paths to one file, by links or otherwise."""
-    if is_drawn(path):
+    if is_address(path):
         return path
     try:
         status = os.stat(path)

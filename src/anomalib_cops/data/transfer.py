@@ -16,14 +16,14 @@ from torch.utils.data import DataLoader, RandomSampler
 from torchvision.transforms.v2 import Transform
 
 from anomalib_cops.data.dataset import LabelledImages
-from anomalib_cops.data.learners import learns_from_normal_images, only_normal
-from anomalib_cops.data.masks import checked_values
+from anomalib_cops.data.mask_validation import validate_masks
+from anomalib_cops.data.masks import parse_mask_values
+from anomalib_cops.data.one_class import is_one_class, normal_images_only
 from anomalib_cops.data.picture_names import below, common_folder
-from anomalib_cops.data.sets.find import Wanted, find_set
+from anomalib_cops.data.sets.find import DataSetSpec, find_set
 from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.data.sets.synthetic_set import SyntheticSet, address_of
-from anomalib_cops.data.splits import Part, held_out, list_images, refuse_shared_images, share_out
-from anomalib_cops.data.survey import look_at_masks
+from anomalib_cops.data.splits import Selection, assign_categories, held_out, list_images, refuse_shared_images
 from anomalib_cops.distributed import Share, place, processors
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import register
@@ -112,12 +112,12 @@ class ZeroShotTransfer(AnomalibDataModule):
     @property
     def sources(self) -> list[str]:
         """What is trained on, as ``set/category``."""
-        return [f"{each.name}/{category}" for each, categories in self._sides[0] for category in categories]
+        return [f"{each.name}/{category}" for each, categories in self._selections[0] for category in categories]
 
     @property
     def targets(self) -> list[str]:
         """What is tested, as ``set/category``."""
-        return [f"{each.name}/{category}" for each, categories in self._sides[1] for category in categories]
+        return [f"{each.name}/{category}" for each, categories in self._selections[1] for category in categories]
 
     @property
     def target_datasets(self) -> dict[str, LabelledImages]:
@@ -140,8 +140,8 @@ class ZeroShotTransfer(AnomalibDataModule):
         Raises:
             InputError: It is not one of ``targets``.
         """
-        source, targets = self._sides
-        parts: list[Part] = [
+        source, targets = self._selections
+        parts: list[Selection] = [
             (each, (category,))
             for each, categories in targets
             for category in categories
@@ -150,7 +150,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         if not parts:
             raise InputError(f"'{target}' is not among the targets; they are {', '.join(self.targets)}.")
         single = copy.copy(self)
-        single._sides = (source, parts)
+        single._selections = (source, parts)
         single._is_setup = False
         for part in ("train_data", "val_data", "test_data"):
             single.__dict__.pop(part, None)
@@ -182,7 +182,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         """
         generator = torch.Generator().manual_seed(self.seed or 0)
         model = getattr(self.trainer, "lightning_module", None)
-        images = only_normal(self.train_data, model) if learns_from_normal_images(model) else self.train_data
+        images = normal_images_only(self.train_data, model) if is_one_class(model) else self.train_data
         return DataLoader(
             images,
             batch_size=self.train_batch_size,
@@ -213,7 +213,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         Raises:
             InputError: There is no network, the download fails, or what came is not what was published.
         """
-        for each, _ in (*self._sides[0], *self._sides[1]):
+        for each, _ in (*self._selections[0], *self._selections[1]):
             if isinstance(each, PublishedSet):
                 each.fetch()
 
@@ -230,28 +230,28 @@ class ZeroShotTransfer(AnomalibDataModule):
         for side in (source, [self.test_data]):
             new = [part for part in side if part not in self._looked_at]
             if new:
-                look_at_masks(pd.concat([part.samples for part in new], ignore_index=True))
+                validate_masks(pd.concat([part.samples for part in new], ignore_index=True))
             self._looked_at += new
 
     # Not in the constructor: anomalib's command line buries whatever a datamodule's constructor says.
     @cached_property
-    def _sides(self) -> tuple[list[Part], list[Part]]:
+    def _selections(self) -> tuple[list[Selection], list[Selection]]:
         """What to train on and what to test on."""
         world = SyntheticSet(self.synthetic_samples, self.synthetic_size, self.seed or 0, self.synthetic_level)
         sources, targets = (
             [find_set(wanted, root=self.root, synthetic=world) for wanted in side]
             for side in (self.source, self.target)
         )
-        return share_out(sources, targets, self.source_categories, self.target_categories)
+        return assign_categories(sources, targets, self.source_categories, self.target_categories)
 
     def _setup(self, _stage: str | None = None) -> None:
-        values = checked_values(self.mask_values)
-        if values is not None and all(each.has_mask_rule for side in self._sides for each, _ in side):
+        values = parse_mask_values(self.mask_values)
+        if values is not None and all(each.has_mask_rule for side in self._selections for each, _ in side):
             raise InputError(
                 f"mask_values={self.mask_values} is for masks in folders or lists of your own, and all of source and "
                 "target say themselves how theirs are read; leave it out."
             )
-        source, target = (list_images(side, values) for side in self._sides)
+        source, target = (list_images(side, values) for side in self._selections)
         if not source["masked"].all():
             without = source[~source["masked"]].iloc[0]
             raise InputError(
@@ -286,7 +286,7 @@ class ZeroShotTransfer(AnomalibDataModule):
             self.setup()
 
 
-def _several(given: _Given) -> list[Wanted]:
+def _several(given: _Given) -> list[DataSetSpec]:
     return [each if isinstance(each, dict) else str(each) for each in (given if isinstance(given, list) else [given])]
 
 

@@ -13,10 +13,10 @@ from torchvision.transforms.v2.functional import to_dtype, to_image
 from torchvision.tv_tensors import Mask
 
 from anomalib_cops.data.dataset import LabelledImages
-from anomalib_cops.data.decoding import is_deep, peek
-from anomalib_cops.data.images import as_levels, read_image
-from anomalib_cops.data.pairs import read_pair
-from anomalib_cops.data.sets.synthetic_set import is_drawn
+from anomalib_cops.data.decoding import exceeds_8_bits, read_header
+from anomalib_cops.data.image_and_mask import read_image_and_mask
+from anomalib_cops.data.images import read_image, to_unit_range
+from anomalib_cops.data.sets.synthetic_set import is_address
 from anomalib_cops.errors import InputError
 
 # anomalib's ways from a file to an item: its reader, then the data set's own transform.
@@ -69,10 +69,10 @@ class Rereader(Callback):
                 was clipped to white.
         """
         paths = [str(path) for path in batch.image_path or []]
-        batch.image = as_levels(batch.image, paths or None)
+        batch.image = to_unit_range(batch.image, paths or None)
         self._look_at(loaders)
         for row, path in enumerate(paths):
-            if self._is_ours or is_drawn(path) or not self._is_misread(path):
+            if self._is_ours or is_address(path) or not self._is_misread(path):
                 continue
             owner = self._owners.get(path)
             if owner is not None:
@@ -94,10 +94,10 @@ class Rereader(Callback):
     def _is_misread(self, path: str) -> bool:
         if path not in self._misread:
             try:
-                mode, orientation = peek(path)
+                mode, orientation = read_header(path)
             except InputError:  # a name that somebody gave to a picture in memory, or a file that only he can read
                 mode, orientation = "", 1
-            self._misread[path] = is_deep(mode) or mode == "F" or orientation != 1
+            self._misread[path] = exceeds_8_bits(mode) or mode == "F" or orientation != 1
         return self._misread[path]
 
 
@@ -123,7 +123,7 @@ def _read_again(batch: Any, row: int, path: str, owner: Any) -> None:
     """As anomalib's data sets make an item of a file, but for the reader."""
     is_anomalous = batch.gt_label is not None and bool(batch.gt_label[row])
     if batch.gt_mask is not None and is_anomalous:
-        levels, anomalous = read_pair(path, str(batch.mask_path[row]), above=0)
+        levels, anomalous = read_image_and_mask(path, str(batch.mask_path[row]), above=0)
         mask = Mask(torch.from_numpy(anomalous.astype(np.uint8)))
     else:
         levels = read_image(path)

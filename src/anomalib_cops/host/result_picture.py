@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torchvision.transforms.v2.functional import to_image
 
 from anomalib_cops.data.images import read_image
-from anomalib_cops.data.sets.synthetic_set import draw_address, is_drawn
+from anomalib_cops.data.sets.synthetic_set import draw_address, is_address
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.label_threshold import LabelThreshold
 
@@ -77,7 +77,7 @@ def describe(item: ImageItem, threshold: LabelThreshold | None) -> str | None:
 def _image_of(item: ImageItem | NumpyImageItem) -> Image.Image:
     """The image as it lies on the disk or is drawn; where it is no file, what the model saw of it."""
     path = item.image_path
-    if path is not None and is_drawn(path):
+    if path is not None and is_address(path):
         return Image.fromarray(draw_address(path)[0])
     if path is not None and Path(path).is_file():
         try:

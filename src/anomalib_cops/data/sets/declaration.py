@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from anomalib.data import AnomalibDataModule
 
-from anomalib_cops.data.sets.layouts import AnyLayout
+from anomalib_cops.data.sets.layouts import Layout
 
 
 @dataclass(frozen=True)
-class DataSet:
+class Declaration:
     """A published data set.
 
     Attributes:
@@ -34,7 +34,7 @@ class DataSet:
     title: str
     domain: str
     folders: tuple[str, ...]
-    layouts: tuple[AnyLayout, ...]
+    layouts: tuple[Layout, ...]
     licence: str
     home: str
     counts: tuple[int, int] | None

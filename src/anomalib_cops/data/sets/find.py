@@ -7,9 +7,9 @@ from typing import Any
 from anomalib.utils.path import get_datasets_dir
 
 from anomalib_cops.data.sets.catalog import CATALOG
-from anomalib_cops.data.sets.declaration import DataSet
+from anomalib_cops.data.sets.declaration import Declaration
+from anomalib_cops.data.sets.explicit_folders import ExplicitFolderSet
 from anomalib_cops.data.sets.folder import FolderSet, find_categories
-from anomalib_cops.data.sets.given import GivenSet
 from anomalib_cops.data.sets.listing import Listing
 from anomalib_cops.data.sets.meta import PREFIX, MetaSet
 from anomalib_cops.data.sets.published_set import PublishedSet, plain
@@ -19,20 +19,20 @@ from anomalib_cops.errors import InputError, nearest
 NAMES = ("synthetic", *CATALOG)
 
 # A name, a folder, "meta:" and a file, or folders one by one.
-Wanted = str | Mapping[str, Any]
+DataSetSpec = str | Mapping[str, Any]
 
 
 # Each has a name, an identity (equal for two that are the same data), categories, and lists the samples of one. If it
 # has_mask_rule, it says itself how its masks are read.
-LabelledSet = SyntheticSet | PublishedSet | FolderSet | MetaSet | GivenSet
+LabelledSet = SyntheticSet | PublishedSet | FolderSet | MetaSet | ExplicitFolderSet
 
 
-def find_set(wanted: Wanted, *, root: str | None, synthetic: SyntheticSet) -> LabelledSet:
+def find_set(wanted: DataSetSpec, *, root: str | None, synthetic: SyntheticSet) -> LabelledSet:
     """Finds a data set.
 
     Args:
         wanted: One of ``NAMES`` or another name of its folder in any spelling, a folder, ``meta:`` and a file, or
-            folders one by one (see :class:`~anomalib_cops.data.sets.given.GivenSet`).
+            folders one by one (see :class:`~anomalib_cops.data.sets.explicit_folders.ExplicitFolderSet`).
         root: Where published data sets are; anomalib's own folder when not given.
         synthetic: The synthetic world, should it be wanted.
 
@@ -40,7 +40,7 @@ def find_set(wanted: Wanted, *, root: str | None, synthetic: SyntheticSet) -> La
         InputError: No such name or folder.
     """
     if isinstance(wanted, Mapping):
-        return GivenSet(wanted)
+        return ExplicitFolderSet(wanted)
     if wanted in ("", PREFIX):
         raise InputError(
             f"a source or target is empty ('{wanted}'); give a folder or one of the names {', '.join(NAMES)}."
@@ -49,7 +49,7 @@ def find_set(wanted: Wanted, *, root: str | None, synthetic: SyntheticSet) -> La
         return synthetic
     if wanted.startswith(PREFIX):
         return MetaSet(Path(wanted.removeprefix(PREFIX)).expanduser())
-    declared = declared_as(wanted)
+    declared = find_declaration(wanted)
     if declared is not None:
         return PublishedSet(declared, Path(root).expanduser() if root else Path(get_datasets_dir()))
     folder = Path(wanted).expanduser()
@@ -62,7 +62,7 @@ def find_set(wanted: Wanted, *, root: str | None, synthetic: SyntheticSet) -> La
     raise InputError(f"there is no data set or folder named '{wanted}'{nearest(wanted, NAMES)}")
 
 
-def declared_as(name: str) -> DataSet | None:
+def find_declaration(name: str) -> Declaration | None:
     """The set of the catalogue that has this name, or whose folder is called so."""
     if name in CATALOG:
         return CATALOG[name]
@@ -87,7 +87,7 @@ def discover(root: str | Path) -> tuple[str, ...]:
         raise InputError(f"the folder {root} does not exist; give the folder of all data sets.")
     found: list[str] = []
     for child in Listing().look(root).folders.values():
-        declared = declared_as(child.name)
+        declared = find_declaration(child.name)
         if declared and PublishedSet(declared, root).folder:
             found.append(declared.name)
         elif find_categories(child, Listing()):

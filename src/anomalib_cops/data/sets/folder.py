@@ -2,7 +2,7 @@
 
 Three layouts are found by looking: ``<set>/<category>/{good,defect,mask}/``, the same without categories, and that of
 MVTec AD (``test/good``, ``test/<kind>``, ``ground_truth/<kind>`` in each category). Other usual words serve as well
-(``OK``, ``NG``, ``pass``, ``fail``). A mask has the stem of its image, or ends in one more word (``ENDINGS``).
+(``OK``, ``NG``, ``pass``, ``fail``). A mask has the stem of its image, or ends in one more word (``MASK_ENDINGS``).
 """
 
 import logging
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pandas import DataFrame
 
-from anomalib_cops.data.images import SUFFIXES
-from anomalib_cops.data.sets.index import indexed
+from anomalib_cops.data.images import IMAGE_SUFFIXES
+from anomalib_cops.data.sets.category_folders import CategoryFolders
+from anomalib_cops.data.sets.index import load_or_list
 from anomalib_cops.data.sets.listing import Listing
-from anomalib_cops.data.sets.parts import Parts
-from anomalib_cops.data.sets.samples import complete, first_of
+from anomalib_cops.data.sets.samples import abbreviate, complete
 from anomalib_cops.errors import InputError
 
 GOOD = ("good", "normal", "ok", "pass", "passed")
@@ -27,7 +27,7 @@ DEFECT = (
 NUMBERS = ("0", "1")
 MASK = ("mask", "masks", "ground_truth", "groundtruth", "gt")
 
-EXPECTED = f"{', '.join(SUFFIXES[:3])} files, or the like, in folders named like 'good' and 'defect'"
+EXPECTED = f"{', '.join(IMAGE_SUFFIXES[:3])} files, or the like, in folders named like 'good' and 'defect'"
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class FolderSet:
         Raises:
             InputError: Normal or anomalous images are missing, or masks of some anomalous images.
         """
-        samples = indexed(self.folder, self.name, category, lambda listing: self.listed(category, listing))
+        samples = load_or_list(self.folder, self.name, category, lambda listing: self.listed(category, listing))
         parts, labels = self._found[category], self.labels(category, samples)
         expected = f"{EXPECTED}; {_children(parts.folder)}"
         samples = complete(samples, parts.folder, labels=labels, expected=expected, masks=parts.describe_masks)
@@ -97,12 +97,12 @@ class FolderSet:
             )
         return samples
 
-    def _others(self, parts: Parts) -> bool:
+    def _others(self, parts: CategoryFolders) -> bool:
         known = {parts.base, *parts.defects, *parts.masks}
         return any(child not in known for child in Listing().look(parts.folder).folders.values())
 
 
-def find_categories(folder: Path, listing: Listing) -> dict[str, Parts]:
+def find_categories(folder: Path, listing: Listing) -> dict[str, CategoryFolders]:
     """Categories in a folder, or the folder itself if it is one; empty if there are none.
 
     Raises:
@@ -114,21 +114,21 @@ def find_categories(folder: Path, listing: Listing) -> dict[str, Parts]:
     return {parts.folder.name: parts for parts in found}
 
 
-def _parts(folder: Path, listing: Listing) -> Parts | None:
+def _parts(folder: Path, listing: Listing) -> CategoryFolders | None:
     children = listing.look(folder).folders
     masks = _named(children, MASK)
     good, defects = _named(children, GOOD), _named(children, DEFECT)
     if good or defects:
-        return Parts(folder, good, defects, masks)
+        return CategoryFolders(folder, good, defects, masks)
     if "test" in children:
         kinds = listing.look(children["test"]).folders
         normal, abnormal = _named(kinds, GOOD), tuple(kinds.values())
         if not normal and set(kinds) == set(NUMBERS):
             normal = (kinds["0"],)
         abnormal = tuple(kind for kind in abnormal if kind not in normal)
-        return Parts(folder, normal, abnormal, masks, base=children["test"]) if kinds else None
+        return CategoryFolders(folder, normal, abnormal, masks, base=children["test"]) if kinds else None
     if set(NUMBERS) == set(children) - set(MASK) and not any(_parts(children[name], listing) for name in NUMBERS):
-        return Parts(folder, (children["0"],), (children["1"],), masks)
+        return CategoryFolders(folder, (children["0"],), (children["1"],), masks)
     return None
 
 
@@ -138,7 +138,7 @@ def _named(children: dict[str, Path], names: tuple[str, ...]) -> tuple[Path, ...
 
 def _children(folder: Path) -> str:
     names = [child.name for child in Listing().look(folder).folders.values()]
-    return f"its folders are {first_of(names, at_most=12)}" if names else "it has no folders"
+    return f"its folders are {abbreviate(names, at_most=12)}" if names else "it has no folders"
 
 
 def _has_images(folder: Path) -> bool:

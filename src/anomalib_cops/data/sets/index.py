@@ -20,7 +20,7 @@ _REST_NS = 2 * 10**9
 _FORMAT = "2"
 
 
-def indexed(folder: Path, name: str, category: str, build: Callable[[Listing], DataFrame]) -> DataFrame:
+def load_or_list(folder: Path, name: str, category: str, build: Callable[[Listing], DataFrame]) -> DataFrame:
     """One category, from the index if its folders are as they were, else built and put there.
 
     Args:

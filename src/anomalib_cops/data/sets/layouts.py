@@ -11,12 +11,12 @@ from anomalib.data.datasets import AnomalibDataset
 from anomalib.data.utils import Split
 
 from anomalib_cops.data.sets.listing import Listing
-from anomalib_cops.data.sets.samples import ENDINGS, Row, anomalous, normal
+from anomalib_cops.data.sets.samples import MASK_ENDINGS, Row, anomalous, normal
 from anomalib_cops.errors import InputError
 
 
 @dataclass(frozen=True)
-class Layout:
+class PatternLayout:
     """Images and masks by the names of folders.
 
     Patterns have parts divided by ``/``. ``{category}`` is the category's name, ``{kind}`` any name, which becomes the
@@ -27,7 +27,7 @@ class Layout:
         anomalous: Where anomalous images are.
         normal: Where normal ones are; empty if there are none.
         mask: Path of an image's mask, with ``{stem}`` for the image's name without suffix; empty if there are none.
-            Without a suffix of its own it may have any, and a plain ``{stem}`` may be followed by one of ``ENDINGS``.
+            Without a suffix of its own it may have any, and a plain ``{stem}`` may be followed by one of ``MASK_ENDINGS``.
     """
 
     anomalous: str
@@ -71,13 +71,13 @@ class Layout:
         inside = listing.look(place)
         if "." in name:
             return inside.names.get(name.replace("{stem}", image.stem))
-        endings = ENDINGS if name == "{stem}" else ("",)
+        endings = MASK_ENDINGS if name == "{stem}" else ("",)
         stems = (name.replace("{stem}", image.stem) + ending for ending in endings)
         return next((inside.stems[stem] for stem in stems if stem in inside.stems), None)
 
 
 @dataclass(frozen=True)
-class Table:
+class TableLayout:
     """Images and labels in a table with a heading.
 
     Attributes:
@@ -134,7 +134,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Reader:
+class AnomalibLayout:
     """A layout that anomalib reads.
 
     Attributes:
@@ -144,7 +144,7 @@ class Reader:
     """
 
     dataset: type[AnomalibDataset]
-    layout: Layout
+    layout: PatternLayout
     inside: str = ""
 
     def read(self, folder: Path, category: str, listing: Listing) -> list[Row]:
@@ -176,7 +176,7 @@ class Reader:
         return folder.is_dir() and bool(self.layout.read(folder, category, listing))
 
 
-AnyLayout = Layout | Table | Reader
+Layout = PatternLayout | TableLayout | AnomalibLayout
 
 
 def _of(pattern: str, category: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from anomalib_cops.data.images import SUFFIXES
+from anomalib_cops.data.images import IMAGE_SUFFIXES
 from anomalib_cops.errors import InputError
 
 
@@ -83,7 +83,7 @@ class Listing:
                         continue
                     if _is_folder(entry):
                         folders.append(entry.name)
-                    elif entry.name.lower().endswith(SUFFIXES):
+                    elif entry.name.lower().endswith(IMAGE_SUFFIXES):
                         images.append(entry.name)
         except OSError as error:
             raise InputError(f"the folder {folder} cannot be listed ({error.strerror}); give a readable one.") from None

@@ -6,8 +6,8 @@ from typing import Any
 
 from pandas import DataFrame
 
-from anomalib_cops.data.images import SUFFIXES
-from anomalib_cops.data.sets.index import indexed
+from anomalib_cops.data.images import IMAGE_SUFFIXES
+from anomalib_cops.data.sets.index import load_or_list
 from anomalib_cops.data.sets.listing import Listing
 from anomalib_cops.data.sets.samples import Row, anomalous, complete, normal, table
 from anomalib_cops.errors import InputError
@@ -62,7 +62,7 @@ class MetaSet:
         Raises:
             InputError: An entry cannot be used, or masks of some anomalous images are missing.
         """
-        samples = indexed(self.path, self.name, category, lambda listing: self.listed(category, listing))
+        samples = load_or_list(self.path, self.name, category, lambda listing: self.listed(category, listing))
         return complete(samples, f"{self.path}, {category},", labels=(1,), expected="entries with anomaly 1")
 
     def _row(self, entry: Any, category: str, listing: Listing) -> Row:
@@ -82,8 +82,10 @@ class MetaSet:
 
     def _file(self, name: str, listing: Listing) -> Path:
         path = self.path.parent / name
-        if path.is_file() and not path.name.lower().endswith(SUFFIXES):
-            raise InputError(f"{self.path} names {path}, which is no image; expected are {', '.join(SUFFIXES)} files.")
+        if path.is_file() and not path.name.lower().endswith(IMAGE_SUFFIXES):
+            raise InputError(
+                f"{self.path} names {path}, which is no image; expected are {', '.join(IMAGE_SUFFIXES)} files."
+            )
         if not path.parent.is_dir() or path.name not in listing.look(path.parent).names:
             raise InputError(f"{self.path} names {path}, which does not exist; make the list again where the data are.")
         return path

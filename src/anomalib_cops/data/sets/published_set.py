@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pandas import DataFrame
 
-from anomalib_cops.data.sets.declaration import DataSet
+from anomalib_cops.data.sets.declaration import Declaration
 from anomalib_cops.data.sets.download import download
 from anomalib_cops.data.sets.folder import FolderSet, find_categories
-from anomalib_cops.data.sets.index import indexed
+from anomalib_cops.data.sets.index import load_or_list
 from anomalib_cops.data.sets.listing import Listing
 from anomalib_cops.data.sets.samples import complete, table
 from anomalib_cops.errors import InputError
@@ -23,7 +23,7 @@ class PublishedSet:
         root: The folder of all data sets, or the set's own.
     """
 
-    def __init__(self, declared: DataSet, root: Path) -> None:
+    def __init__(self, declared: Declaration, root: Path) -> None:
         self.declared = declared
         self.name = declared.name
         self.identity = declared.name
@@ -86,7 +86,7 @@ class PublishedSet:
             InputError: The category or a part of it is not there.
         """
         folder = self.folder or self.root
-        samples = indexed(folder, self.name, category, lambda listing: self.listed(category, listing))
+        samples = load_or_list(folder, self.name, category, lambda listing: self.listed(category, listing))
         place = f"{self.declared.title}, {category}, in {folder}"
         return complete(samples, place, labels=self.declared.labels, expected=f"those that {_how(self.declared)} shows")
 
@@ -123,5 +123,5 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.casefold())
 
 
-def _how(declared: DataSet) -> str:
+def _how(declared: Declaration) -> str:
     return f"python -m anomalib_cops.data layout {declared.name}"

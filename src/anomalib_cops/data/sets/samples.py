@@ -11,7 +11,7 @@ from anomalib_cops.errors import InputError
 
 GOOD = "good"
 # What the name of a mask adds to that of its image.
-ENDINGS = ("", "_mask", "_label", "_gt", "_segmentation", "_Segmentation")
+MASK_ENDINGS = ("", "_mask", "_label", "_gt", "_segmentation", "_Segmentation")
 
 
 class Row(NamedTuple):
@@ -52,10 +52,10 @@ def table(rows: Iterable[Row], *, name: str, category: str, masked: bool, mask_a
     """
     samples = DataFrame(list(rows), columns=list(Row._fields))
     samples = samples.assign(set=name, category=category, masked=masked, mask_above=mask_above)
-    return with_values(samples, None)
+    return with_mask_values(samples, None)
 
 
-def with_values(samples: DataFrame, values: MaskValues) -> DataFrame:
+def with_mask_values(samples: DataFrame, values: MaskValues) -> DataFrame:
     """The same rows, whose masks are read by levels that a user has named; None leaves it to ``mask_above``."""
     return samples.assign(mask_values=[values] * len(samples))
 
@@ -82,23 +82,23 @@ def complete(
     """
     for kind in absent(samples, labels):
         raise InputError(f"{place} has no {kind} images; expected are {expected}.")
-    missing = without_mask(samples)
+    missing = images_without_mask(samples)
     if missing:
         there = f"; {masks()}" if not (samples["mask_path"] != "").any() and masks() else ""
         raise InputError(
-            f"{place} has no mask for {first_of(missing)}{there}; add what is missing, or move all masks away to use "
+            f"{place} has no mask for {abbreviate(missing)}{there}; add what is missing, or move all masks away to use "
             "image labels only."
         )
     labelled = samples.groupby("image_path")["label_index"].nunique()
     if (labelled > 1).any():
         raise InputError(
-            f"{place} has {first_of(list(labelled.index[labelled > 1]))} among the normal and the anomalous images; "
+            f"{place} has {abbreviate(list(labelled.index[labelled > 1]))} among the normal and the anomalous images; "
             "give each image once."
         )
     return samples
 
 
-def first_of(names: list[str], at_most: int = 3) -> str:
+def abbreviate(names: list[str], at_most: int = 3) -> str:
     """The first few, and how many more there are."""
     more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
     return f"{', '.join(names[:at_most])}{more}"
@@ -110,7 +110,7 @@ def absent(samples: DataFrame, labels: tuple[int, ...] = (0, 1)) -> list[str]:
     return [kind for label, kind in kinds if label in labels and not (samples["label_index"] == label).any()]
 
 
-def without_mask(samples: DataFrame) -> list[str]:
+def images_without_mask(samples: DataFrame) -> list[str]:
     """Anomalous images without a mask file, of a category that has masks."""
     bare = (samples["label_index"] == 1) & (samples["mask_path"] == "") & samples["masked"]
     return list(samples.loc[bare, "image_path"])

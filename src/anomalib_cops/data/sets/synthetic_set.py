@@ -68,7 +68,7 @@ class SyntheticSet:
         return samples.assign(mask_path="", set=self.name, category=category, masked=True)
 
 
-def is_drawn(path: str) -> bool:
+def is_address(path: str) -> bool:
     """Whether this is the address of a synthetic picture, not a file."""
     return path.startswith("synthetic") and _ADDRESS.fullmatch(PurePosixPath(path).as_posix()) is not None
 
@@ -98,7 +98,7 @@ def draw_address(path: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_
     return sample.image, sample.mask
 
 
-def picture_file(address: str, levels: npt.NDArray[np.uint8], home: str) -> str:
+def write_picture(address: str, levels: npt.NDArray[np.uint8], home: str) -> str:
     """Writes a synthetic picture as a PNG file, if it is not there yet, for those who open files.
 
     Files are kept beside what torch.hub downloads, or where that cannot be written to, in the folder for temporary
@@ -135,7 +135,7 @@ def picture_file(address: str, levels: npt.NDArray[np.uint8], home: str) -> str:
 
 
 def address_of(path: str) -> str:
-    """The address of a picture that ``picture_file`` wrote; any other path as it is."""
+    """The address of a picture that ``write_picture`` wrote; any other path as it is."""
     parts = PurePath(path).parts
     length = len(PurePosixPath(_FORM).parts)
     is_written = parts[-length - 4 : -length - 2] == _FILES

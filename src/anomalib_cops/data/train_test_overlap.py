@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 from pandas import DataFrame
 
-from anomalib_cops.data.sets.find import declared_as
-from anomalib_cops.data.sets.synthetic_set import is_drawn
+from anomalib_cops.data.sets.find import find_declaration
+from anomalib_cops.data.sets.synthetic_set import is_address
 from anomalib_cops.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -18,18 +18,18 @@ logger = logging.getLogger(__name__)
 READ_OF_A_CATEGORY = 16
 """Images whose content tells a category from others, at most."""
 
-Seen = dict[str, Any]
+DataRecord = dict[str, Any]
 """A data set of a training: ``set``, its name; ``categories``, those trained on, all if empty; and ``fingerprints`` of
 their images by category, where they are known."""
 
 
-def training_sources(datamodule: Any) -> list[Seen]:
+def training_sources(datamodule: Any) -> list[DataRecord]:
     """Name what a datamodule trains on; nothing where it does not say."""
     # The part that is held out for validation belongs to the source as well.
-    return described(_samples(datamodule, "train_data", "val_data"), datamodule)
+    return data_records(_samples(datamodule, "train_data", "val_data"), datamodule)
 
 
-def described(samples: DataFrame | None, datamodule: Any) -> list[Seen]:
+def data_records(samples: DataFrame | None, datamodule: Any) -> list[DataRecord]:
     """Name the data sets and categories of a table of images."""
     if samples is None:
         return []
@@ -39,12 +39,12 @@ def described(samples: DataFrame | None, datamodule: Any) -> list[Seen]:
             for name, part in samples.groupby("set")
         ]
     name = str(getattr(datamodule, "name", "") or "")
-    declared = declared_as(name) if name else None
+    declared = find_declaration(name) if name else None
     category = str(getattr(datamodule, "category", "") or "")
     return [{"set": declared.name if declared else name, "categories": [category] if category else []}] if name else []
 
 
-def refuse_seen(trained_on: Sequence[Seen], datamodule: Any, weights: str) -> None:
+def refuse_overlap(trained_on: Sequence[DataRecord], datamodule: Any, weights: str) -> None:
     """See to it that a test is on nothing that the weights were trained on.
 
     Sets of the catalogue are known by name. Folders of equal names may hold other images, so they are known by these.
@@ -59,7 +59,7 @@ def refuse_seen(trained_on: Sequence[Seen], datamodule: Any, weights: str) -> No
     """
     if not trained_on or datamodule is None:
         return
-    for target in described(_samples(datamodule, "test_data"), datamodule):
+    for target in data_records(_samples(datamodule, "test_data"), datamodule):
         for source in trained_on:
             shared = shared_categories(source, target)
             if not shared:
@@ -76,18 +76,18 @@ def refuse_seen(trained_on: Sequence[Seen], datamodule: Any, weights: str) -> No
             )
 
 
-def shared_categories(source: Seen, target: Seen) -> list[str]:
+def shared_categories(source: DataRecord, target: DataRecord) -> list[str]:
     """Name the categories of a target that were trained on, by their images or else by their names."""
     return _same_images(source, target) or _same_names(source, target)
 
 
-def _same_images(source: Seen, target: Seen) -> list[str]:
+def _same_images(source: DataRecord, target: DataRecord) -> list[str]:
     """Categories of the target whose images the source has."""
     known = set(source.get("fingerprints", {}).values())
     return [name for name, value in target.get("fingerprints", {}).items() if value in known]
 
 
-def _same_names(source: Seen, target: Seen) -> list[str]:
+def _same_names(source: DataRecord, target: DataRecord) -> list[str]:
     """Categories of the target that the source has by name."""
     if source["set"] != target["set"]:
         return []
@@ -96,7 +96,7 @@ def _same_names(source: Seen, target: Seen) -> list[str]:
 
 
 def _is_known_by_name(name: str) -> bool:
-    return name == "synthetic" or declared_as(name) is not None
+    return name == "synthetic" or find_declaration(name) is not None
 
 
 def _fingerprints(samples: DataFrame) -> dict[str, str]:
@@ -106,7 +106,7 @@ def _fingerprints(samples: DataFrame) -> dict[str, str]:
 
 def _fingerprint(paths: list[str]) -> str:
     """A digest of the names and sizes of all images, and of the content of some: sets of frames are named alike."""
-    if is_drawn(paths[0]):
+    if is_address(paths[0]):
         described = sorted(paths)
     else:
         files = sorted(map(Path, paths), key=lambda path: path.name)

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anomalib_cops.data.decoding import Opened, opened, turned
+from anomalib_cops.data.decoding import DecodedImage, open_image, turned
 from anomalib_cops.data.images import rgb
 from anomalib_cops.data.masks import MASK_ABOVE, MaskValues, anomalous_pixels
 from anomalib_cops.errors import InputError
 
 
-def read_pair(
+def read_image_and_mask(
     image_path: str | Path, mask_path: str | Path, above: int = MASK_ABOVE, values: MaskValues = None
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     """Reads an image and its mask, both the right way up.
@@ -31,15 +31,15 @@ def read_pair(
     Raises:
         InputError: A file cannot be read, a mask does not say what is anomalous, or the two do not fit.
     """
-    with opened(image_path) as image:
+    with open_image(image_path) as image:
         levels = rgb(image.image)
-    with opened(mask_path) as file:
+    with open_image(mask_path) as file:
         mask = anomalous_pixels(file, mask_path, above, values)
-    return levels, laid_on(mask, file, mask_path, image, image_path)
+    return levels, align_mask(mask, file, mask_path, image, image_path)
 
 
-def laid_on(
-    mask: npt.NDArray[np.bool_], file: Opened, mask_path: str | Path, image: Opened, image_path: str | Path
+def align_mask(
+    mask: npt.NDArray[np.bool_], file: DecodedImage, mask_path: str | Path, image: DecodedImage, image_path: str | Path
 ) -> npt.NDArray[np.bool_]:
     """The pixels of a mask as those of its image, both the right way up; shape (height, width).
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from anomalib_cops.data import ZeroShotTransfer
+from anomalib_cops.data.sets.explicit_folders import ExplicitFolderSet
 from anomalib_cops.data.sets.folder import FolderSet
-from anomalib_cops.data.sets.given import GivenSet
 from anomalib_cops.data.sets.meta import MetaSet
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, picture, save, spot
 
 
-def given(folder: Path, **arguments: object) -> GivenSet:
+def given(folder: Path, **arguments: object) -> ExplicitFolderSet:
     """The same category by its folders."""
-    return GivenSet(
+    return ExplicitFolderSet(
         {
             "name": "mine",
             "normal_dir": str(folder / "good"),

@@ -9,13 +9,13 @@ from typing import Any
 from pandas import DataFrame
 
 from anomalib_cops.data.masks import MaskValues, read_mask
-from anomalib_cops.data.sets.samples import first_of
+from anomalib_cops.data.sets.samples import abbreviate
 from anomalib_cops.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 
-def look_at_masks(samples: DataFrame) -> None:
+def validate_masks(samples: DataFrame) -> None:
     """Opens the masks of all anomalous images; warns of those whose mask is empty, which stay anomalous.
 
     Args:
@@ -29,7 +29,7 @@ def look_at_masks(samples: DataFrame) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         empty = having.assign(empty=list(pool.map(_marks_nothing, having.itertuples())))
     for (name, category), group in empty.groupby(["set", "category"]):
-        values = rule_of(group.iloc[0])
+        values = mask_values_of(group.iloc[0])
         if values is not None and group["empty"].all():
             raise InputError(
                 f"no mask of {name}, {category}, has a level of mask_values={_shown(values)} "
@@ -39,11 +39,11 @@ def look_at_masks(samples: DataFrame) -> None:
     if nothing:
         logger.warning(
             "%d of %d anomalous images have an empty mask (%s): they stay anomalous, but none of their pixels is.",
-            *(len(nothing), len(empty), first_of(nothing)),
+            *(len(nothing), len(empty), abbreviate(nothing)),
         )
 
 
-def rule_of(row: Any) -> MaskValues:
+def mask_values_of(row: Any) -> MaskValues:
     """The levels that are anomalous in the mask of a row; None if the kind of data set decides."""
     found = row.mask_values
     if isinstance(found, str):
@@ -56,7 +56,7 @@ def _marks_nothing(row: Any) -> bool:
         changed = os.stat(row.mask_path).st_mtime_ns
     except OSError as error:
         raise InputError(f"{row.mask_path} cannot be used ({error.strerror}); add it again.") from None
-    return _is_empty(row.mask_path, changed, int(row.mask_above), rule_of(row))
+    return _is_empty(row.mask_path, changed, int(row.mask_above), mask_values_of(row))
 
 
 # A file is opened again only after it was written to: harnesses set the same data up for every category.

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pandas import DataFrame
 
-from anomalib_cops.data.images import MASK_ABOVE, SUFFIXES
+from anomalib_cops.data.images import IMAGE_SUFFIXES, MASK_ABOVE
 from anomalib_cops.data.sets.listing import Listing
-from anomalib_cops.data.sets.samples import ENDINGS, anomalous, first_of, normal, table
+from anomalib_cops.data.sets.samples import MASK_ENDINGS, abbreviate, anomalous, normal, table
 from anomalib_cops.errors import InputError
 
 
 @dataclass(frozen=True)
-class Parts:
+class CategoryFolders:
     """Where one category keeps its images.
 
     Attributes:
@@ -35,7 +35,7 @@ class Parts:
     masks: tuple[Path, ...]
     base: Path | None = None
     mask_above: int = MASK_ABOVE
-    suffixes: tuple[str, ...] = SUFFIXES
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES
 
     def read(self, name: str, category: str, listing: Listing) -> DataFrame:
         """All images; an anomalous image whose mask is empty of anomalous pixels stays anomalous.
@@ -64,8 +64,8 @@ class Parts:
     def describe_masks(self) -> str:
         """Which masks there are, and what they should be called, for a message."""
         masks = [mask.name for mask in self._known_masks(Listing()).values()]
-        endings = ", ".join(f"NAME{ending}" for ending in ENDINGS[:3])
-        return f"there are masks named {first_of(masks)}, and that of NAME.png is called {endings} or the like"
+        endings = ", ".join(f"NAME{ending}" for ending in MASK_ENDINGS[:3])
+        return f"there are masks named {abbreviate(masks)}, and that of NAME.png is called {endings} or the like"
 
     def unused_masks(self, samples: DataFrame, listing: Listing) -> list[str]:
         """Masks that belong to no image.
@@ -99,7 +99,9 @@ class Parts:
         folder, stem = os.path.split(inside)
         # Masks may lie in a folder named like the folder of defects: ground_truth/bad beside bad.
         stems = (*((inside,) if told or folder else ()), os.path.join(image.parent.name, stem))
-        return next((known[name] for each in stems for ending in ENDINGS if (name := each + ending) in known), None)
+        return next(
+            (known[name] for each in stems for ending in MASK_ENDINGS if (name := each + ending) in known), None
+        )
 
     def _kind(self, image: Path) -> str:
         """The defect's kind: the sub-folder it is in, or the name of the folder of defects."""
@@ -118,7 +120,7 @@ def _with_moved_masks(masks: dict[Path, Path | None], free: list[Path]) -> dict[
     counts = Counter(image.stem for image in masks)
     found: dict[Path, Path | None] = {}
     for image, mask in masks.items():
-        candidates = [other for ending in ENDINGS for other in by_stem.get(image.stem + ending, ())]
+        candidates = [other for ending in MASK_ENDINGS for other in by_stem.get(image.stem + ending, ())]
         is_sure = len(candidates) == 1 and counts[image.stem] == 1
         found[image] = candidates[0] if mask is None and is_sure else mask
     return found
@@ -135,7 +137,7 @@ def _content(folders: Sequence[Path]) -> str:
     ]
     counted = sorted(Counter(files).items(), key=lambda each: (-each[1], each[0]))
     kinds = [f"{count} {suffix} file{'s' * (count > 1)}" for suffix, count in counted]
-    return f"but {first_of(kinds)}" if kinds else "as it is empty"
+    return f"but {abbreviate(kinds)}" if kinds else "as it is empty"
 
 
 def _below(folder: Path, image: Path) -> str:

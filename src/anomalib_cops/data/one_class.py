@@ -12,7 +12,7 @@ from anomalib_cops.errors import InputError
 logger = logging.getLogger(__name__)
 
 
-def learns_from_normal_images(model: Any) -> bool:
+def is_one_class(model: Any) -> bool:
     """Whether anomalies among its training images would teach a model that they are normal.
 
     A model that does learn from them says so with an attribute ``learns_from_anomalies``.
@@ -21,7 +21,7 @@ def learns_from_normal_images(model: Any) -> bool:
     return kind == LearningType.ONE_CLASS and not getattr(model, "learns_from_anomalies", False)
 
 
-def only_normal(images: LabelledImages, model: Any) -> LabelledImages:
+def normal_images_only(images: LabelledImages, model: Any) -> LabelledImages:
     """The normal images alone, and a warning that says so.
 
     Raises:

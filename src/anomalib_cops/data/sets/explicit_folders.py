@@ -8,12 +8,12 @@ from typing import Any
 
 from pandas import DataFrame
 
-from anomalib_cops.data.images import SUFFIXES
-from anomalib_cops.data.masks import checked_values
-from anomalib_cops.data.sets.index import indexed
+from anomalib_cops.data.images import IMAGE_SUFFIXES
+from anomalib_cops.data.masks import parse_mask_values
+from anomalib_cops.data.sets.category_folders import CategoryFolders
+from anomalib_cops.data.sets.index import load_or_list
 from anomalib_cops.data.sets.listing import Listing
-from anomalib_cops.data.sets.parts import Parts
-from anomalib_cops.data.sets.samples import complete, with_values
+from anomalib_cops.data.sets.samples import complete, with_mask_values
 from anomalib_cops.errors import InputError, nearest
 
 ARGUMENTS = (
@@ -23,7 +23,7 @@ ARGUMENTS = (
 NEEDED = ("name", "abnormal_dir")
 
 
-class GivenSet:
+class ExplicitFolderSet:
     """One category in folders of any names.
 
     Args:
@@ -52,7 +52,7 @@ class GivenSet:
         folders = {key: _folders(key, given.get(key), root) for key in ARGUMENTS if key.endswith("_dir")}
         self.name = str(given["name"])
         self.categories: tuple[str, ...] = (self.name,)
-        self._parts = Parts(
+        self._parts = CategoryFolders(
             folder=Path(os.path.abspath(root)),
             good=folders["normal_dir"] + folders["normal_test_dir"],
             defects=folders["abnormal_dir"],
@@ -61,7 +61,7 @@ class GivenSet:
             suffixes=_suffixes(given.get("extensions")),
         )
         self._labels = (0, 1) if self._parts.good else (1,)
-        self._values = checked_values(given.get("mask_values"))
+        self._values = parse_mask_values(given.get("mask_values"))
         self.has_mask_rule = self._values is not None
         self.identity = os.pathsep.join(os.path.realpath(folder) for each in folders.values() for folder in each)
         self._key = json.dumps({key: str(value) for key, value in given.items()}, sort_keys=True)
@@ -76,11 +76,11 @@ class GivenSet:
         Raises:
             InputError: Normal or anomalous images are missing, or masks of some anomalous images.
         """
-        samples = indexed(self._parts.folder, self._key, category, lambda listing: self.listed(category, listing))
+        samples = load_or_list(self._parts.folder, self._key, category, lambda listing: self.listed(category, listing))
         expected = f"{', '.join(self._parts.suffixes[:3])} files, or the like, in normal_dir and abnormal_dir"
         masks = self._parts.describe_masks
         complete(samples, self.name, labels=self._labels, expected=expected, masks=masks)
-        return with_values(samples, self._values)
+        return with_mask_values(samples, self._values)
 
 
 def _folders(key: str, given: Any, root: Path) -> tuple[Path, ...]:
@@ -95,7 +95,7 @@ def _folders(key: str, given: Any, root: Path) -> tuple[Path, ...]:
 
 
 def _suffixes(given: Any) -> tuple[str, ...]:
-    several = [given] if isinstance(given, str) and given else given or SUFFIXES
+    several = [given] if isinstance(given, str) and given else given or IMAGE_SUFFIXES
     suffixes = tuple(f".{str(suffix).lower().removeprefix('.')}" for suffix in several)
     if "." in suffixes:
         raise InputError(f"extensions={given} has an empty one; give a list like ['.png', '.jpg'].")
