@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 
 from anomalib_cops.data.images import read_image
-from anomalib_cops.data.sets.synthetic_set import draw_address, is_address
+from anomalib_cops.data.synthetic.addresses import draw_address, is_address
 
 from .inference import Seen
 from .metrics import Predictions

@@ -9,8 +9,8 @@ import torch
 from huggingface_hub import constants as hub
 
 from anomalib_cops import CoPS
-from anomalib_cops.data.train_test_overlap import data_records
 from anomalib_cops.data.synthetic import CATEGORIES
+from anomalib_cops.data.train_test_overlap import data_records
 from anomalib_cops.plugin import MODELS
 from anomalib_cops.weights import published
 from anomalib_cops.weights.published import PUBLISHED, cached_path

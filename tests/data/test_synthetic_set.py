@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from anomalib_cops.data import LabelledImages, synthetic
-from anomalib_cops.data.sets.synthetic_set import SyntheticSet, address_of, draw_address, is_address, write_picture
+from anomalib_cops.data.sets.synthetic_set import SyntheticSet
+from anomalib_cops.data.synthetic.addresses import address_of, draw_address, is_address, write_picture
 from anomalib_cops.errors import InputError
 
 

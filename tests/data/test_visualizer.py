@@ -11,7 +11,7 @@ from anomalib.data import ImageBatch, ImageItem
 from PIL import Image
 
 from anomalib_cops.data import ZeroShotTransfer
-from anomalib_cops.data.sets.synthetic_set import draw_address
+from anomalib_cops.data.synthetic.addresses import draw_address
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.label_threshold import LabelThreshold
 from anomalib_cops.host.result_picture import describe, result_picture

@@ -17,7 +17,7 @@ from torchvision.tv_tensors import Mask
 from anomalib_cops.data.image_and_mask import read_image_and_mask
 from anomalib_cops.data.images import MASK_ABOVE, read_image
 from anomalib_cops.data.mask_validation import mask_values_of
-from anomalib_cops.data.sets.synthetic_set import draw_address, is_address, write_picture
+from anomalib_cops.data.synthetic.addresses import draw_address, is_address, write_picture
 
 COLUMNS = (
     *("image_path", "label", "label_index", "mask_path", "split", "set", "category", "masked"),

@@ -11,7 +11,7 @@ from pandas import DataFrame
 from anomalib_cops.data.masks import MaskValues
 from anomalib_cops.data.sets.find import LabelledSet, choose
 from anomalib_cops.data.sets.samples import with_mask_values
-from anomalib_cops.data.sets.synthetic_set import is_address
+from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from anomalib_cops.data.sets.find import find_declaration
-from anomalib_cops.data.sets.synthetic_set import is_address
+from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -22,8 +22,9 @@ from anomalib_cops.data.one_class import is_one_class, normal_images_only
 from anomalib_cops.data.picture_names import below, common_folder
 from anomalib_cops.data.sets.find import DataSetSpec, find_set
 from anomalib_cops.data.sets.published_set import PublishedSet
-from anomalib_cops.data.sets.synthetic_set import SyntheticSet, address_of
+from anomalib_cops.data.sets.synthetic_set import SyntheticSet
 from anomalib_cops.data.splits import Selection, assign_categories, held_out, list_images, refuse_shared_images
+from anomalib_cops.data.synthetic.addresses import address_of
 from anomalib_cops.distributed import Share, place, processors
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import register

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torchvision.transforms.v2 import Resize
 
-from anomalib_cops.data.sets.synthetic_set import is_address
+from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, ImageTokens
 from anomalib_cops.errors import InputError
 

@@ -16,7 +16,7 @@ from anomalib_cops.data.dataset import LabelledImages
 from anomalib_cops.data.decoding import exceeds_8_bits, read_header
 from anomalib_cops.data.image_and_mask import read_image_and_mask
 from anomalib_cops.data.images import read_image, to_unit_range
-from anomalib_cops.data.sets.synthetic_set import is_address
+from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.errors import InputError
 
 # anomalib's ways from a file to an item: its reader, then the data set's own transform.

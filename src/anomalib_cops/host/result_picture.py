@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torchvision.transforms.v2.functional import to_image
 
 from anomalib_cops.data.images import read_image
-from anomalib_cops.data.sets.synthetic_set import draw_address, is_address
+from anomalib_cops.data.synthetic.addresses import draw_address, is_address
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.label_threshold import LabelThreshold
 

@@ -13,7 +13,7 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 from PIL.Image import Image
 
 from anomalib_cops.data.picture_names import below, common_folder, listed_images
-from anomalib_cops.data.sets.synthetic_set import address_of
+from anomalib_cops.data.synthetic.addresses import address_of
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.drawing_pool import DrawingPool
 from anomalib_cops.host.label_threshold import LabelThreshold, label_threshold

@@ -8,7 +8,7 @@ from typing import Any
 
 from anomalib.data import ImageBatch
 
-from anomalib_cops.data.sets.synthetic_set import address_of
+from anomalib_cops.data.synthetic.addresses import address_of
 from anomalib_cops.errors import InputError
 from anomalib_cops.metrics.streaming import PixelCounts
 

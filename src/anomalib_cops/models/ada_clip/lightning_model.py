@@ -12,7 +12,7 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 
-from anomalib_cops.data.sets.synthetic_set import address_of
+from anomalib_cops.data.synthetic.addresses import address_of
 from anomalib_cops.host.feature_cache import CacheOptions
 from anomalib_cops.host.prompt_learning import PromptLearningMixin
 from anomalib_cops.host.rereading import datasets
