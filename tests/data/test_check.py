@@ -12,8 +12,8 @@ from PIL import Image
 
 from anomalib_cops.data.__main__ import main
 from anomalib_cops.data.describe import page
+from anomalib_cops.data.sets.archives import unpack
 from anomalib_cops.data.sets.catalog import CATALOG
-from anomalib_cops.data.sets.download import unpack
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, save, spot
 from tests.data.replicas import build

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_cops.data.images import check_images, read_image, read_mask
+from anomalib_cops.data.images import check_images, read_image
+from anomalib_cops.data.masks import read_mask
 from anomalib_cops.errors import InputError
 from tests.data.conftest import picture, save, spot
 

@@ -12,8 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
 from anomalib_cops.data import ZeroShotTransfer
-from anomalib_cops.data.images import read_mask
-from anomalib_cops.data.masks import parse_mask_values
+from anomalib_cops.data.masks import parse_mask_values, read_mask
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, save, spot
 

@@ -1,6 +1,6 @@
-"""Data: transfer between data sets, and the synthetic world."""
+"""Labelled data: transfer between data sets, readers of images and masks, and synthetic pictures."""
 
-# First of all: anomalib's import registers our classes, which imports the modules below while none is half-way.
+# Keep this first: importing anomalib registers our classes, which imports the modules below in a safe order.
 import anomalib.data  # noqa: F401
 
 from anomalib_cops.data.dataset import LabelledImages

@@ -1,4 +1,4 @@
-"""All masks of a data set at once: opened before hours are spent, and those that mark nothing are named."""
+"""Validation of all masks of a data set at once, before hours are spent on a training."""
 
 import logging
 import os
@@ -9,49 +9,41 @@ from typing import Any
 from pandas import DataFrame
 
 from anomalib_cops.data.masks import MaskValues, read_mask
-from anomalib_cops.data.sets.samples import abbreviate
+from anomalib_cops.data.sets.samples import abbreviate, mask_values_of
 from anomalib_cops.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 
 def validate_masks(samples: DataFrame) -> None:
-    """Opens the masks of all anomalous images; warns of those whose mask is empty, which stay anomalous.
+    """Open the masks of all anomalous images, and warn of empty ones; their images stay anomalous.
 
     Args:
-        samples: As ``LabelledImages`` takes them, with ``mask_above`` and ``mask_values``.
+        samples: Table of samples as ``LabelledImages`` takes it, with ``mask_above`` and ``mask_values``.
 
     Raises:
-        InputError: A mask cannot be read or does not say what is anomalous; or no mask of a category has any of the
-            levels that were said to be anomalous.
+        InputError: A mask cannot be read or does not tell which pixels are anomalous; or no mask of a category has any
+            of its ``mask_values``.
     """
-    having = samples[(samples["label_index"] == 1) & samples["masked"] & (samples["mask_path"] != "")]
+    rows = samples[(samples["label_index"] == 1) & samples["masked"] & (samples["mask_path"] != "")]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        empty = having.assign(empty=list(pool.map(_marks_nothing, having.itertuples())))
-    for (name, category), group in empty.groupby(["set", "category"]):
+        rows = rows.assign(empty=list(pool.map(_has_empty_mask, rows.itertuples())))
+    for (name, category), group in rows.groupby(["set", "category"]):
         values = mask_values_of(group.iloc[0])
         if values is not None and group["empty"].all():
             raise InputError(
                 f"no mask of {name}, {category}, has a level of mask_values={_shown(values)} "
                 f"({group.iloc[0]['mask_path']} is one); name the levels that mean anomalous."
             )
-    nothing = list(empty.loc[empty["empty"], "image_path"])
-    if nothing:
+    empty = list(rows.loc[rows["empty"], "image_path"])
+    if empty:
         logger.warning(
             "%d of %d anomalous images have an empty mask (%s): they stay anomalous, but none of their pixels is.",
-            *(len(nothing), len(empty), abbreviate(nothing)),
+            *(len(empty), len(rows), abbreviate(empty)),
         )
 
 
-def mask_values_of(row: Any) -> MaskValues:
-    """The levels that are anomalous in the mask of a row; None if the kind of data set decides."""
-    found = row.mask_values
-    if isinstance(found, str):
-        return "nonzero"
-    return tuple(found) if isinstance(found, (tuple, list)) else None
-
-
-def _marks_nothing(row: Any) -> bool:
+def _has_empty_mask(row: Any) -> bool:
     try:
         changed = os.stat(row.mask_path).st_mtime_ns
     except OSError as error:
@@ -59,7 +51,7 @@ def _marks_nothing(row: Any) -> bool:
     return _is_empty(row.mask_path, changed, int(row.mask_above), mask_values_of(row))
 
 
-# A file is opened again only after it was written to: harnesses set the same data up for every category.
+# Benchmarks set the same data up for every category; a mask is opened again only after its file has changed.
 @cache
 def _is_empty(path: str, changed: int, above: int, values: MaskValues) -> bool:
     return not read_mask(path, above, values).any()

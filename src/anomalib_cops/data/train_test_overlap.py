@@ -1,4 +1,4 @@
-"""What weights were trained on, and that no test runs on it."""
+"""Overlap of training and test data: record what weights were trained on, and refuse a test on the same images."""
 
 import hashlib
 import logging
@@ -12,25 +12,31 @@ from pandas import DataFrame
 from anomalib_cops.data.sets.find import find_declaration
 from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.errors import InputError
+from anomalib_cops.files import sha256
 
 logger = logging.getLogger(__name__)
 
 READ_OF_A_CATEGORY = 16
-"""Images whose content tells a category from others, at most."""
+"""Number of images, at most, whose content enters the fingerprint of a category."""
 
 DataRecord = dict[str, Any]
-"""A data set of a training: ``set``, its name; ``categories``, those trained on, all if empty; and ``fingerprints`` of
-their images by category, where they are known."""
+"""Record of the data of a training, as weight files keep it: ``set``, the name of the data set; ``categories``, the
+names of its categories, empty for all; and, if the images are known, ``fingerprints`` of them by category."""
 
 
 def training_sources(datamodule: Any) -> list[DataRecord]:
-    """Name what a datamodule trains on; nothing where it does not say."""
+    """Record the training data of a datamodule; empty if the datamodule does not name them."""
     # The part that is held out for validation belongs to the source as well.
     return data_records(_samples(datamodule, "train_data", "val_data"), datamodule)
 
 
 def data_records(samples: DataFrame | None, datamodule: Any) -> list[DataRecord]:
-    """Name the data sets and categories of a table of images."""
+    """Record the data sets and categories of a table of samples.
+
+    Args:
+        samples: Table of samples; None gives no records.
+        datamodule: Names the data set if the table has no columns ``set`` and ``category``.
+    """
     if samples is None:
         return []
     if "set" in samples and "category" in samples:
@@ -45,17 +51,18 @@ def data_records(samples: DataFrame | None, datamodule: Any) -> list[DataRecord]
 
 
 def refuse_overlap(trained_on: Sequence[DataRecord], datamodule: Any, weights: str) -> None:
-    """See to it that a test is on nothing that the weights were trained on.
+    """Refuse a test on data that the weights were trained on.
 
-    Sets of the catalogue are known by name. Folders of equal names may hold other images, so they are known by these.
+    Data sets of the catalogue are compared by name. Folders of the same name may hold different images, so they are
+    compared by the fingerprints of their images; if only the names agree, warn.
 
     Args:
-        trained_on: of the weights.
-        datamodule: what is tested.
-        weights: what to call them.
+        trained_on: Training data of the weights.
+        datamodule: Datamodule of the test.
+        weights: Name of the weights, for messages.
 
     Raises:
-        InputError: naming the set and the categories.
+        InputError: The weights were trained on the test data; the message names data set and categories.
     """
     if not trained_on or datamodule is None:
         return
@@ -77,18 +84,18 @@ def refuse_overlap(trained_on: Sequence[DataRecord], datamodule: Any, weights: s
 
 
 def shared_categories(source: DataRecord, target: DataRecord) -> list[str]:
-    """Name the categories of a target that were trained on, by their images or else by their names."""
+    """Return the categories of a target that the source shares: by their images, or else by their names."""
     return _same_images(source, target) or _same_names(source, target)
 
 
 def _same_images(source: DataRecord, target: DataRecord) -> list[str]:
-    """Categories of the target whose images the source has."""
-    known = set(source.get("fingerprints", {}).values())
-    return [name for name, value in target.get("fingerprints", {}).items() if value in known]
+    """Return the categories of the target whose images the source has."""
+    fingerprints = set(source.get("fingerprints", {}).values())
+    return [name for name, value in target.get("fingerprints", {}).items() if value in fingerprints]
 
 
 def _same_names(source: DataRecord, target: DataRecord) -> list[str]:
-    """Categories of the target that the source has by name."""
+    """Return the categories of the target that the source has by name."""
     if source["set"] != target["set"]:
         return []
     theirs, ours = source["categories"], target["categories"]
@@ -100,25 +107,23 @@ def _is_known_by_name(name: str) -> bool:
 
 
 def _fingerprints(samples: DataFrame) -> dict[str, str]:
-    """Digests of the images of every category, the same wherever they lie."""
+    """Return the fingerprint of every category; it does not depend on the folder of the images."""
     return {str(category): _fingerprint(list(part["image_path"])) for category, part in samples.groupby("category")}
 
 
 def _fingerprint(paths: list[str]) -> str:
-    """A digest of the names and sizes of all images, and of the content of some: sets of frames are named alike."""
+    """Return a digest of the names and sizes of all images and of the content of some, as names are often alike."""
     if is_address(paths[0]):
-        described = sorted(paths)
+        lines = sorted(paths)
     else:
         files = sorted(map(Path, paths), key=lambda path: path.name)
-        described = [f"{path.name} {path.stat().st_size}" for path in files]
-        for path in files[:: 1 + len(files) // READ_OF_A_CATEGORY]:
-            with path.open("rb") as file:
-                described.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return hashlib.sha256("\n".join(described).encode()).hexdigest()[:16]
+        lines = [f"{path.name} {path.stat().st_size}" for path in files]
+        lines += [sha256(path) for path in files[:: 1 + len(files) // READ_OF_A_CATEGORY]]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _samples(datamodule: Any, *parts: str) -> DataFrame | None:
-    """The table of images of some parts of a datamodule; None where it has none."""
+    """Return the table of samples of some parts of a datamodule; None if it has none."""
     tables = [getattr(getattr(datamodule, part, None), "samples", None) for part in parts]
     found = [table for table in tables if isinstance(table, DataFrame)]
     return pd.concat(found, ignore_index=True) if found else None

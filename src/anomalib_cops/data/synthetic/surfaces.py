@@ -157,7 +157,7 @@ def _motif(kind: int) -> np.ndarray:
 
 
 def printed_paper(rng: Rng, size: int) -> Scene:
-    """Paint paper with a motif printed at regular distances; one can be missing, shifted, pale, smeared or recoloured."""
+    """Paint a motif printed at regular distances; one print can be missing, shifted, pale, smeared or recoloured."""
     paper = tint(rng, (0.75, 0.97), (0.0, 0.25)) * (1 + 0.02 * noise(rng, size, 40, 2))[..., None]
     ink = tint(rng, (0.1, 0.6), (0.2, 0.95))
     pitch, turn, kind = rng.uniform(0.16, 0.28), rng.uniform(-0.3, 0.3), int(rng.integers(0, 5))
