@@ -1,4 +1,4 @@
-"""Published data sets in miniature, drawn from what their declarations say of their layout."""
+"""Published data sets in miniature, written as the layouts of their declarations describe them."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ NAMES = [f"{each.name}-{number}" for each in CATALOG.values() for number in rang
 
 
 def build(declared: Declaration, layout: Layout, root: Path) -> Path:
-    """Writes a data set with two normal and two anomalous images of each category; returns its folder."""
+    """Write a data set with two normal and two anomalous images of each category, and return its folder."""
     folder = root / declared.folders[-1]
     numbers = iter(range(10**6))
     for category in declared.categories or (declared.class_name,):
@@ -58,7 +58,7 @@ def _fill(pattern: str, category: str, stem: str) -> str:
 
 
 def _draw(path: Path, number: int) -> None:
-    """A picture unlike all others."""
+    """Write a picture unlike all others."""
     levels = picture(0)
     levels[..., 0], levels[..., 1] = number % 256, number // 256
     levels[:2] = np.arange(10, dtype=np.uint8)[None, :, None] * 20
@@ -90,7 +90,7 @@ def _write_table(
 
 
 def _help_reader(layout: AnomalibLayout, folder: Path, category: str, files: list[tuple[Path, Path | None]]) -> None:
-    """What anomalib's readers want besides images and masks."""
+    """Write the files that anomalib's readers need besides images and masks."""
     if layout.dataset.__name__ == "KolektorDataset":
         for image, mask in files:
             if not mask:

@@ -1,4 +1,4 @@
-"""A data set whose folders are given one by one."""
+"""A data set whose folders are named one by one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""An image and its mask, however their files store them."""
+"""An image and its mask, in any orientation of their files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the levels of masks mean, and masks that do not say it."""
+"""Levels of masks, and masks whose levels do not tell which pixels are anomalous."""
 
 import logging
 from collections.abc import Callable
@@ -211,7 +211,8 @@ def test_anomalous_images_with_empty_masks_are_named_and_stay_anomalous(
         save(folder / "mask" / f"{number:03d}.png", ZEROS)
     with caplog.at_level(logging.WARNING):
         data = transfer(target=str(folder))
-    [said] = caplog.messages
+    assert len(caplog.messages) == 1
+    said = caplog.messages[0]
     assert said.startswith("5 of 8 anomalous images have an empty mask (")
     assert "defect/001.png" in said and "003.png and 2 more" in said and "004" not in said
     assert data.test_data.samples["label_index"].sum() == 8

@@ -1,4 +1,4 @@
-"""Images of 16 bits and images that are stored turned, on every road to a model."""
+"""Images of 16 bits and images that are stored turned, on every way to a model."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -71,7 +71,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class Trace(AnomalyCLIP):
-    """Remembers what reaches the model."""
+    """Model that records the images that reach it."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(backbone="tiny", seed=0, visualizer=False, evaluator=False, **arguments)

@@ -1,4 +1,4 @@
-"""The synthetic world as a data set."""
+"""The synthetic data set and the addresses of its pictures."""
 
 import tempfile
 from pathlib import Path

@@ -20,7 +20,7 @@ from tests.data.conftest import MakeCategory, picture, save
 
 
 def show(datamodule: object, batch: ImageBatch, folder: Path, **loaders: object) -> list[Path]:
-    """Lets the visualizer draw a batch with maps; the pictures' paths below the folder."""
+    """Let the visualizer draw a batch with maps, and return the paths of the pictures inside the folder."""
     batch.anomaly_map = torch.rand(len(batch.image), *batch.image.shape[-2:])
     batch.image = (batch.image - 0.5) / 0.2
     trainer = SimpleNamespace(default_root_dir=folder, datamodule=datamodule, **loaders)

@@ -75,7 +75,10 @@ def open_image(path: str | Path) -> Iterator[DecodedImage]:
 
 
 def read_header(path: str | Path) -> tuple[str, int]:
-    """Return Pillow's mode and the EXIF orientation that a plain reader leaves to its caller, without decoding.
+    """Return Pillow's mode and the EXIF orientation from the beginning of a file, without decoding the image.
+
+    The orientation is 1 for formats that Pillow turns itself (TIFF), and for PNG files whose EXIF data, if any, follow
+    the pixels.
 
     Raises:
         InputError: As :func:`open_image`.
@@ -84,8 +87,7 @@ def read_header(path: str | Path) -> tuple[str, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                # Every reader that uses Pillow gets TIFF files upright. A PNG file without the tag in its header would
-                # have to be decoded as a whole.
+                # To look for EXIF data behind the pixels of a PNG file, Pillow would have to decode the whole file.
                 is_settled = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)
                 return image.mode, _UPRIGHT if is_settled else _orientation(image)
     except Exception as error:

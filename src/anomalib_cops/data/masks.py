@@ -17,7 +17,7 @@ MASK_ABOVE = 127
 MaskValues = tuple[int, ...] | Literal["nonzero"] | None
 """Levels of a mask that are anomalous: those listed, or all but 0; None leaves the decision to a threshold."""
 
-_DEEPEST = 65535
+_MAX_LEVEL = 65535
 _NAMED_AT_MOST = 8
 
 
@@ -53,10 +53,10 @@ def parse_mask_values(given: Any) -> MaskValues:
     if given in ("nonzero", ["nonzero"]):
         return "nonzero"
     several = list(given) if isinstance(given, (list, tuple)) else [given]
-    if not several or not all(type(each) is int and 0 <= each <= _DEEPEST for each in several):
+    if not several or not all(type(each) is int and 0 <= each <= _MAX_LEVEL for each in several):
         raise InputError(
             f"mask_values={given} is not understood; give the levels of masks that are anomalous as a list of numbers "
-            f"from 0 to {_DEEPEST}, or 'nonzero' for all but 0."
+            f"from 0 to {_MAX_LEVEL}, or 'nonzero' for all but 0."
         )
     return tuple(sorted(set(several)))
 
@@ -77,7 +77,7 @@ def anomalous_pixels(file: DecodedImage, path: str | Path, above: int, values: M
         return np.isin(stored, values)
     if is_hidden:
         raise _unclear(path, hidden, f"{where}, but of one brightness")
-    limit = above * (_DEEPEST // 255) if brightness.max() > 255 else above
+    limit = above * (_MAX_LEVEL // 255) if brightness.max() > 255 else above
     found = brightness > limit
     shown, where = (hidden, where) if file.image.mode == "P" else (brightness, "")
     if brightness.any() and not found.any():

@@ -15,6 +15,7 @@ from pandas import DataFrame
 from torch.utils.data import DataLoader, RandomSampler
 from torchvision.transforms.v2 import Transform
 
+from anomalib_cops.data.category_assignment import Selection, assign_categories
 from anomalib_cops.data.dataset import LabelledImages
 from anomalib_cops.data.mask_validation import validate_masks
 from anomalib_cops.data.masks import parse_mask_values
@@ -23,7 +24,7 @@ from anomalib_cops.data.picture_names import common_folder, picture_path
 from anomalib_cops.data.sets.find import DataSetSpec, find_set
 from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.data.sets.synthetic_set import SyntheticSet
-from anomalib_cops.data.splits import Selection, assign_categories, list_images, mark_validation, refuse_shared_images
+from anomalib_cops.data.splits import list_images, mark_validation, refuse_missing_masks, refuse_shared_images
 from anomalib_cops.data.synthetic.addresses import address_of
 from anomalib_cops.distributed import Share, place, processors
 from anomalib_cops.errors import InputError
@@ -255,12 +256,7 @@ class ZeroShotTransfer(AnomalibDataModule):
                 "target say themselves how theirs are read; leave it out."
             )
         source, target = (list_images(part, values) for part in self._selections)
-        if not source["masked"].all():
-            without = source[~source["masked"]].iloc[0]
-            raise InputError(
-                f"the source {without['set']} has no masks for {without['category']}, and training needs them; "
-                "add a mask folder, choose other categories, or use it as a target."
-            )
+        refuse_missing_masks(source)
         refuse_shared_images(source, target)
         self._names = None
         validation = mark_validation(source, self.val_fraction, self.seed or 0)

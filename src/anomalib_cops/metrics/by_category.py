@@ -60,7 +60,7 @@ class CategoryTally:
         for category in sorted(self._missing):
             if category not in self._figures:
                 for metric in self._unpacked(category):
-                    # Also in a process without images of this category, the metrics need to know the type of the scores.
+                    # Without images of this category in this process, the metrics still need the type of the scores.
                     metric.update(self._empty_batch)
                 self._finish(category)
         return dict(sorted(self._figures.items()))

@@ -54,7 +54,7 @@ class WeightFile:
         method: the model class they belong to.
         encoder: the frozen encoder they were trained on.
         settings: the model's settings as plain data.
-        trained_on: data sets and categories that they were trained on, see ``data/seen.py``; None where not known.
+        trained_on: data sets and categories that they were trained on, see ``DataRecord``; None where not known.
         version: of the package that wrote the file.
     """
 

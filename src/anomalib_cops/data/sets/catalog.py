@@ -1,6 +1,6 @@
-"""The data sets of the papers, and some more, each as one declaration.
+"""Catalogue of published data sets: those of the papers and some more, each as one declaration.
 
-Counts are those of the labelled (test) part: MVTec AD, VisA and the medical sets as AnomalyCLIP and CoPS use them.
+Counts are those of the labelled (test) part; AnomalyCLIP and CoPS use MVTec AD, VisA and the medical data sets so.
 """
 
 from dataclasses import replace
@@ -48,7 +48,7 @@ INDUSTRIAL = (
         domain="industrial",
         folders=("visa", "visa_pytorch", "VisA_20220922"),
         layouts=(
-            # The first is the one-class split that anomalib writes beside the archive's content.
+            # The first is the one-class split that anomalib writes beside the content of the archive.
             AnomalibLayout(visa.VisaDataset, VISA_LAYOUT, inside="visa_pytorch"),
             AnomalibLayout(visa.VisaDataset, VISA_LAYOUT),
             TableLayout(
@@ -70,7 +70,7 @@ INDUSTRIAL = (
         title="BTAD",
         domain="industrial",
         folders=("BTech", "BTAD", "BTech_Dataset_transformed"),
-        # anomalib's reader wants all masks as PNG, which its download converts; the archive has BMP as well.
+        # anomalib's reader needs all masks as PNG. Its download converts them, but the archive has BMP as well.
         layouts=(replace(SAME_NAME_LAYOUT, normal="{category}/test/ok/*"),),
         licence=NC_SA,
         home="https://avires.dimi.uniud.it/papers/btad/btad.zip",
@@ -229,11 +229,11 @@ FURTHER = (
         title="KolektorSDD",
         domain="industrial",
         folders=("kolektor", "KolektorSDD", "SDD", "SDD_anomaly_detection"),
-        # Whether a part is anomalous is only known from its mask; anomalib looks into them.
+        # Only the mask tells whether a part is anomalous, so anomalib opens all masks.
         layouts=(AnomalibLayout(kolektor.KolektorDataset, KOLEKTOR_LAYOUT),),
         licence=NC_SA,
         home="https://www.vicos.si/resources/kolektorsdd",
-        # With anomalib's split; AnomalyCLIP and AdaCLIP cut each picture into three.
+        # Counts of anomalib's split; AnomalyCLIP and AdaCLIP cut each image into three.
         counts=(70, 52),
         class_name="electrical commutators",
         download=Kolektor,
