@@ -30,7 +30,8 @@ COLUMNS = (
 class LabelledImages(AnomalibDataset):
     """Labelled images: files of any data sets and categories, and synthetic pictures, which are drawn on access.
 
-    Items and batches name the category of every image (``category``).
+    Items and batches have one more field than anomalib's, ``category``, which names what each image shows. Collate
+    items with ``collate_fn``; anomalib's own ``ImageBatch.collate`` does not know the field.
 
     Args:
         samples: One row per image, with the columns ``image_path`` (a file or the address of a synthetic picture),

@@ -82,7 +82,7 @@ class Rereader(Callback):
     def _find_owners(self, loaders: Any) -> None:
         """Note which data set each path is from, if anomalib reads it."""
         found = list(datasets(loaders))
-        if [*map(id, self._data_sets)] == [*map(id, found)]:
+        if list(map(id, self._data_sets)) == list(map(id, found)):
             return
         self._data_sets = found
         self._is_ours = bool(found) and all(isinstance(each, LabelledImages) for each in found)
