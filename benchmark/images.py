@@ -27,13 +27,13 @@ class ImageCache:
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self._free = limit
-        self._items: dict[tuple[str, str], ImageItem] = {}
+        self._items: dict[tuple[str, ...], ImageItem] = {}
 
-    def get(self, key: tuple[str, str]) -> ImageItem | None:
-        """What is kept under a path and a way of resizing."""
+    def get(self, key: tuple[str, ...]) -> ImageItem | None:
+        """What is kept under a path, a category and a way of resizing."""
         return self._items.get(key)
 
-    def keep(self, key: tuple[str, str], item: ImageItem) -> None:
+    def keep(self, key: tuple[str, ...], item: ImageItem) -> None:
         """Keep an image if there is room."""
         size = sum(each.nbytes for each in (item.image, item.gt_mask) if each is not None)
         if size <= self._free:
@@ -58,7 +58,9 @@ class CachedImages(LabelledImages):
         """Reads, draws or remembers one image."""
         if not isinstance(self.augmentations, Resize):
             return super().__getitem__(index)
-        key = (str(self.samples.iloc[index].image_path), repr(self.augmentations))
+        row = self.samples.iloc[index]
+        # Data sets that share the cache may name what an image shows differently.
+        key = (str(row.image_path), str(row.category), repr(self.augmentations))
         item = self._cache.get(key)
         if item is None:
             item = super().__getitem__(index)

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 
 from anomalib_cops.data.images import read_image
-from anomalib_cops.data.sets.synthetic_set import draw_address, is_drawn
+from anomalib_cops.data.synthetic.addresses import draw_address, is_address
 
 from .inference import Seen
 from .metrics import Predictions
@@ -67,7 +67,7 @@ def _quality(predictions: Predictions, index: int) -> float:
 
 def _drawn(seen: Seen, index: int, low: float, high: float) -> dict[str, Any]:
     path, predictions = seen.paths[index], seen.predictions
-    levels = draw_address(path)[0] if is_drawn(path) else read_image(path)
+    levels = draw_address(path)[0] if is_address(path) else read_image(path)
     drawn = {"photo": _webp(Image.fromarray(levels))}
     if predictions.masks is not None:
         drawn["truth"] = _webp(Image.fromarray(predictions.masks[index].astype(np.uint8) * 255))

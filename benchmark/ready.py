@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anomalib_cops.data.seen import Seen, shared_categories
-from anomalib_cops.data.sets.find import declared_as
+from anomalib_cops.data.sets.find import find_declaration
+from anomalib_cops.data.train_test_overlap import DataRecord, shared_categories
 from anomalib_cops.encoder.download import is_cached
 from anomalib_cops.encoder.load import TINY, find_weights
 from anomalib_cops.errors import InputError
@@ -35,7 +35,7 @@ class ReadyWeights:
 
     name: str
     digest: str
-    trained_on: list[Seen]
+    trained_on: list[DataRecord]
     preset: str = ""
     file: WeightFile | None = None
 
@@ -70,7 +70,7 @@ def ready_weights(training: Training) -> ReadyWeights | None:
     return ReadyWeights(name, f"sha256:{file_digest(path)}", _stated(training))
 
 
-def refuse_seen(cell: Cell, weights: ReadyWeights, target: Seen) -> None:
+def refuse_seen(cell: Cell, weights: ReadyWeights, target: DataRecord) -> None:
     """See to it that weights are not tested on what they were trained on.
 
     Args:
@@ -91,7 +91,7 @@ def refuse_seen(cell: Cell, weights: ReadyWeights, target: Seen) -> None:
 
 def canonical(name: str) -> str:
     """The catalogue's name of a data set, or the last part of a folder's path."""
-    declared = declared_as(last_name(name))
+    declared = find_declaration(last_name(name))
     return declared.name if declared else last_name(name)
 
 
@@ -164,10 +164,10 @@ def _absence(owner: str, name: str) -> str:
     return f"The weights '{name}' of {owner} are not here; {how}."
 
 
-def _sets(names: Sequence[str]) -> list[Seen]:
+def _sets(names: Sequence[str]) -> list[DataRecord]:
     return [{"set": name, "categories": []} for name in names]
 
 
-def _stated(training: Training) -> list[Seen]:
+def _stated(training: Training) -> list[DataRecord]:
     """What the configuration says that weights were trained on."""
     return [{"set": canonical(each), "categories": list(training.source_categories)} for each in training.source]

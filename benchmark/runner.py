@@ -16,7 +16,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from pandas import DataFrame
 
 from anomalib_cops.data import LabelledImages
-from anomalib_cops.data.seen import described
+from anomalib_cops.data.train_test_overlap import data_records
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import MODELS
 
@@ -157,7 +157,7 @@ class ModelRunner:
         refuse_seen(cell, weights, {"set": canonical(cell.target_id), "categories": categories})
         for each in self.transfers.whole_tables(cell).values():
             if isinstance(each, DataFrame):
-                for target in described(each, None):
+                for target in data_records(each, None):
                     refuse_seen(cell, weights, target)
 
 

@@ -7,7 +7,7 @@ from pandas import DataFrame
 
 from anomalib_cops import ZeroShotTransfer
 from anomalib_cops.data import LabelledImages
-from anomalib_cops.data.sets.find import choose, find_set
+from anomalib_cops.data.sets.find import choose_categories, find_set
 from anomalib_cops.data.sets.synthetic_set import SyntheticSet
 from anomalib_cops.errors import InputError
 
@@ -55,7 +55,7 @@ class Transfers:
         if cell.training.is_ready:
             found = self._target(cell)
             if cell.target_categories:
-                return list(choose(cell.target_categories, [found])[0])
+                return list(choose_categories(cell.target_categories, [found])[0])
             # Of the synthetic world nobody has to name what is left for the test.
             seen = cell.training.resolved["weights"]["trained_on"] if found.name == SYNTHETIC else ()
             trained = {name for each in seen if each["set"] == SYNTHETIC for name in each["categories"]}

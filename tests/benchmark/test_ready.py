@@ -9,8 +9,8 @@ import torch
 from huggingface_hub import constants as hub
 
 from anomalib_cops import CoPS, network
-from anomalib_cops.data.seen import described
 from anomalib_cops.data.synthetic import CATEGORIES
+from anomalib_cops.data.train_test_overlap import data_records
 from anomalib_cops.registry import METHODS
 from anomalib_cops.weights.download import cached_path
 from anomalib_cops.weights.published import PUBLISHED
@@ -115,7 +115,7 @@ def test_what_the_weights_have_seen_is_refused_before_anything_runs(
 def test_images_that_were_seen_are_known_under_any_name(root, tmp_path, capsys):
     runner, (cell,) = cells(root, {}, Transfer("synthetic", [str(root / "parts")]))
     model = CoPS(backbone="tiny", neighbourhood=1, visualizer=False)
-    model.trained_on = described(runner.transfers.whole_tables(cell)["bolt"], None)
+    model.trained_on = data_records(runner.transfers.whole_tables(cell)["bolt"], None)
     path = model.save_weights(tmp_path / "seen.safetensors")
     shutil.copytree(root / "parts/bolt", tmp_path / "renamed/nut")
     text = (

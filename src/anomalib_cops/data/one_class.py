@@ -1,4 +1,4 @@
-"""What a model learns from: ours from normal and anomalous images, most of anomalib's from normal ones alone."""
+"""One-class models: most of anomalib's models learn from normal images alone, ours from normal and anomalous ones."""
 
 import copy
 import logging
@@ -12,20 +12,20 @@ from anomalib_cops.errors import InputError
 logger = logging.getLogger(__name__)
 
 
-def learns_from_normal_images(model: Any) -> bool:
-    """Whether anomalies among its training images would teach a model that they are normal.
+def is_one_class(model: Any) -> bool:
+    """Tell whether a model learns from normal images alone, so that it would take anomalies for normal.
 
-    A model that does learn from them says so with an attribute ``learns_from_anomalies``.
+    A one-class model that does learn from anomalous images says so with an attribute ``learns_from_anomalies``.
     """
-    kind = getattr(model, "learning_type", None)
-    return kind == LearningType.ONE_CLASS and not getattr(model, "learns_from_anomalies", False)
+    learning_type = getattr(model, "learning_type", None)
+    return learning_type == LearningType.ONE_CLASS and not getattr(model, "learns_from_anomalies", False)
 
 
-def only_normal(images: LabelledImages, model: Any) -> LabelledImages:
-    """The normal images alone, and a warning that says so.
+def normal_images_only(images: LabelledImages, model: Any) -> LabelledImages:
+    """Return the normal images, and warn if there are anomalous ones to leave out.
 
     Raises:
-        InputError: There are none.
+        InputError: There are no normal images.
     """
     samples = images.samples
     kept = samples[samples["label_index"] == 0]
@@ -38,7 +38,7 @@ def only_normal(images: LabelledImages, model: Any) -> LabelledImages:
             "set learns_from_anomalies = True on a model that does learn from them.",
             *(name, len(samples) - len(kept)),
         )
-    # Not a deep copy: a data set may hold a cache that is shared.
+    # A shallow copy, because a subclass may hold a cache that is shared.
     normal = copy.copy(images)
     normal.samples = kept
     return normal

@@ -1,4 +1,4 @@
-"""A data set whose folders are given one by one."""
+"""A data set whose folders are named one by one."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import yaml
 from anomalib.data import AnomalibDataModule
 
 from anomalib_cops.data import ZeroShotTransfer
-from anomalib_cops.data.sets.given import GivenSet
+from anomalib_cops.data.sets.explicit_folders import ExplicitFolderSet
 from anomalib_cops.errors import InputError
 from tests.data.conftest import picture, save, spot
 
@@ -44,7 +44,7 @@ def test_as_anomalib_s_folder(given: dict[str, object]) -> None:
 
 def test_several_anomalous_folders_without_masks_and_one_suffix(given: dict[str, object]) -> None:
     several = {**given, "abnormal_dir": ["bent", "scratched"], "mask_dir": None, "extensions": [".PNG"]}
-    samples = GivenSet(several).samples("mine")
+    samples = ExplicitFolderSet(several).samples("mine")
     assert sorted(samples["label"]) == ["bent"] * 3 + ["good"] * 3 + ["scratched"] * 3
     assert not samples["masked"].any()
 
@@ -72,7 +72,7 @@ def test_as_a_source_from_a_configuration_file(given: dict[str, object], tmp_pat
 )
 def test_what_cannot_be_is_said(given: dict[str, object], changes: dict[str, object], said: str | None) -> None:
     if said is None:
-        assert GivenSet({**given, **changes}).samples("mine")["masked"].all()
+        assert ExplicitFolderSet({**given, **changes}).samples("mine")["masked"].all()
         return
     with pytest.raises(InputError, match=said):
-        GivenSet({**given, **changes}).samples("mine")
+        ExplicitFolderSet({**given, **changes}).samples("mine")

@@ -1,4 +1,4 @@
-"""An image and its mask, however their files store them."""
+"""An image and its mask, in any orientation of their files."""
 
 from pathlib import Path
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_cops.data.images import read_image, read_mask
-from anomalib_cops.data.pairs import read_pair
+from anomalib_cops.data.image_and_mask import read_image_and_mask
+from anomalib_cops.data.images import read_image
+from anomalib_cops.data.masks import read_mask
 from anomalib_cops.errors import InputError
 from tests.data.test_rereading import show, turned
 
@@ -31,9 +32,9 @@ def test_a_picture_is_read_upright_and_its_mask_with_it(tmp_path: Path) -> None:
                     with pytest.raises(
                         InputError, match=rf"a\.{suffix} is stored turned \(EXIF orientation {orientation}\)"
                     ):
-                        read_pair(tmp_path / f"a.{suffix}", tmp_path / f"{name}.png")
+                        read_image_and_mask(tmp_path / f"a.{suffix}", tmp_path / f"{name}.png")
                 else:
-                    _, found = read_pair(tmp_path / f"a.{suffix}", tmp_path / f"{name}.png")
+                    _, found = read_image_and_mask(tmp_path / f"a.{suffix}", tmp_path / f"{name}.png")
                     np.testing.assert_array_equal(found, mask > 0)
 
 
@@ -44,11 +45,11 @@ def test_a_square_picture_that_is_stored_turned_needs_a_mask_that_says_so(tmp_pa
     with pytest.raises(
         InputError, match=r"a\.png is stored turned \(EXIF orientation 6\), and its mask \S+m\.png may be meant"
     ):
-        read_pair(tmp_path / "a.png", tmp_path / "m.png")
+        read_image_and_mask(tmp_path / "a.png", tmp_path / "m.png")
     turned(np.dstack([square] * 3), tmp_path / "m.png")
-    np.testing.assert_array_equal(read_pair(tmp_path / "a.png", tmp_path / "m.png")[1], square > 0)
+    np.testing.assert_array_equal(read_image_and_mask(tmp_path / "a.png", tmp_path / "m.png")[1], square > 0)
     Image.fromarray(0 * square).save(tmp_path / "m.png")
-    assert not read_pair(tmp_path / "a.png", tmp_path / "m.png")[1].any()
+    assert not read_image_and_mask(tmp_path / "a.png", tmp_path / "m.png")[1].any()
 
 
 def _stored(shown: np.ndarray, orientation: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image, and masks that belong to none."""
+"""Assignment of masks to images, and masks that belong to no image."""
 
 import json
 import logging
@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from anomalib_cops.data import ZeroShotTransfer
+from anomalib_cops.data.sets.explicit_folders import ExplicitFolderSet
 from anomalib_cops.data.sets.folder import FolderSet
-from anomalib_cops.data.sets.given import GivenSet
 from anomalib_cops.data.sets.meta import MetaSet
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, picture, save, spot
 
 
-def given(folder: Path, **arguments: object) -> GivenSet:
-    """The same category by its folders."""
-    return GivenSet(
+def given(folder: Path, **arguments: object) -> ExplicitFolderSet:
+    """Return the same category with explicit folders."""
+    return ExplicitFolderSet(
         {
             "name": "mine",
             "normal_dir": str(folder / "good"),
@@ -30,7 +30,7 @@ def given(folder: Path, **arguments: object) -> GivenSet:
 
 
 def matched(folder: Path, **arguments: object) -> dict[str, str]:
-    """Anomalous image → its mask; the same by looking and by given folders."""
+    """Return the mask of each anomalous image, which is the same by layout and with explicit folders."""
     tables = [FolderSet(folder).samples(folder.name), given(folder, **arguments).samples("mine")]
     found = []
     for samples in tables:
@@ -175,7 +175,7 @@ def test_folders_that_are_not_recognised_are_named(
 
 @pytest.fixture
 def only_anomalous(tmp_path: Path, make_category: MakeCategory) -> dict[str, object]:
-    """The same images, found by looking, given, and listed."""
+    """The same images by layout, with explicit folders, and in a list."""
     folder = make_category(tmp_path / "scans", good=0)
     entries = [
         {"img_path": f"defect/{number:03d}.png", "mask_path": f"mask/{number:03d}.png", "anomaly": 1}

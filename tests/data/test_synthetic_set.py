@@ -1,4 +1,4 @@
-"""The synthetic world as a data set."""
+"""The synthetic data set and the addresses of its pictures."""
 
 import tempfile
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from anomalib_cops.data import LabelledImages, synthetic
-from anomalib_cops.data.sets.synthetic_set import SyntheticSet, address_of, draw_address, is_drawn, picture_file
+from anomalib_cops.data.sets.synthetic_set import SyntheticSet
+from anomalib_cops.data.synthetic.addresses import address_of, draw_address, is_address, write_picture
 from anomalib_cops.errors import InputError
 
 
@@ -24,7 +25,7 @@ def test_half_is_good_all_defects_occur_and_no_picture_is_used_twice() -> None:
 def test_addresses_say_what_is_drawn() -> None:
     samples = SyntheticSet(count=10, size=48, seed=3).samples("gear")
     for row in samples.itertuples():
-        assert is_drawn(str(row.image_path))
+        assert is_address(str(row.image_path))
         image, mask = draw_address(str(row.image_path))
         assert image.shape == (48, 48, 3)
         assert mask.any() == bool(row.label_index)
@@ -36,7 +37,7 @@ def test_addresses_say_what_is_drawn() -> None:
 
 @pytest.mark.parametrize("path", ["synthetic/48px-seed3/gear/good/a.png", "/data/synthetic/gear/good/000000.png"])
 def test_files_are_no_addresses(path: str) -> None:
-    assert not is_drawn(path)
+    assert not is_address(path)
     with pytest.raises(InputError, match="is not the address of a synthetic picture"):
         draw_address(path)
 
@@ -46,7 +47,7 @@ def test_level_is_part_of_the_address() -> None:
     image, mask = draw_address(str(last.image_path))
     drawn = synthetic.draw("gear", 3, seed=3, anomalous=True, size=64, defect=last.label, level="easy")
     np.testing.assert_array_equal(image, drawn.image)
-    assert is_drawn(str(last.image_path))
+    assert is_address(str(last.image_path))
     with pytest.raises(InputError, match="unknown level 'esy' .*'easy'"):
         SyntheticSet(count=4, size=64, seed=3, level="esy")
 
@@ -61,16 +62,16 @@ ADDRESS = "synthetic/48px-seed3/gear/good/000000.png"
 
 def test_a_picture_as_a_file_is_equal_and_leads_back_to_its_address() -> None:
     levels, _ = draw_address(ADDRESS)
-    path = picture_file(ADDRESS, levels, "home")
+    path = write_picture(ADDRESS, levels, "home")
     assert Path(path).parts[-6:] == ("home", *Path(ADDRESS).parts)
     np.testing.assert_array_equal(np.asarray(Image.open(path)), levels)
     assert address_of(path) == ADDRESS
-    assert not is_drawn(path)
+    assert not is_address(path)
     before = Path(path).stat().st_mtime_ns
-    assert picture_file(ADDRESS, levels, "home") == path
+    assert write_picture(ADDRESS, levels, "home") == path
     assert Path(path).stat().st_mtime_ns == before
     # A picture drawn otherwise, as by another version of this package, is another file.
-    assert picture_file(ADDRESS, levels + 1, "home") != path
+    assert write_picture(ADDRESS, levels + 1, "home") != path
 
 
 @pytest.mark.parametrize("path", [ADDRESS, f"/data/{ADDRESS}", "/data/gear/000000.png", "x.png"])
@@ -86,14 +87,14 @@ def test_where_the_cache_cannot_be_written_pictures_are_temporary_files(
     file.touch()
     monkeypatch.setenv("TORCH_HOME", str(file))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert Path(picture_file(ADDRESS, levels, "home")).is_relative_to(tmp_path / "anomalib_cops")
+    assert Path(write_picture(ADDRESS, levels, "home")).is_relative_to(tmp_path / "anomalib_cops")
     monkeypatch.setattr(tempfile, "tempdir", str(file))
     with pytest.raises(InputError, match="cannot be written to .*TORCH_HOME"):
-        picture_file(ADDRESS, levels, "home")
+        write_picture(ADDRESS, levels, "home")
 
 
 def test_a_data_set_with_a_home_gives_files() -> None:
     samples = SyntheticSet(4, 40, 0).samples("gear").assign(split="test")
     drawn, written = LabelledImages(samples)[0], LabelledImages(samples, home="home")[0]
-    assert is_drawn(drawn.image_path) and Path(written.image_path).is_file()
+    assert is_address(drawn.image_path) and Path(written.image_path).is_file()
     assert (drawn.image == written.image).all()

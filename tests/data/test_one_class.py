@@ -15,7 +15,7 @@ from tests.data.conftest import MakeCategory
 
 
 class Watched(Padim):
-    """Remembers the labels that it is trained on and tested on."""
+    """Model that records the labels of its training and test images."""
 
     def __init__(self) -> None:
         super().__init__("resnet18", ["layer1"], False, n_features=20, visualizer=False, evaluator=False)

@@ -1,4 +1,4 @@
-"""Draws labelled pictures of the synthetic world: any category, with or without a defect, from a seed and an index."""
+"""Draw labelled synthetic pictures: any category, with or without a defect, from a seed and an index."""
 
 import zlib
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from anomalib_cops.data.synthetic.camera import Camera
 from anomalib_cops.data.synthetic.canvas import Array, Rng, Scene
 from anomalib_cops.data.synthetic.defects import DAMAGES
+from anomalib_cops.data.synthetic.levels import LEVELS, prominence, visible_change
 from anomalib_cops.data.synthetic.long_objects import LONG_OBJECTS
 from anomalib_cops.data.synthetic.round_objects import ROUND_OBJECTS
 from anomalib_cops.data.synthetic.surfaces import SURFACES
@@ -23,10 +24,10 @@ CATEGORIES: tuple[str, ...] = tuple(_PAINTERS)
 DEFECTS: tuple[str, ...] = (*DAMAGES, "missing_part", "misprint")
 """Names of the kinds of defects."""
 
-# What can happen to a flat product, and what needs an outline to break.
+# A surface fills the picture and has no outline that could break.
 _SURFACE_DAMAGES = ("scratch", "stain", "hole", "contamination", "discoloration")
 _OBJECT_DAMAGES = ("scratch", "crack", "stain", "contamination", "discoloration", "broken_edge")
-_OWN: dict[str, tuple[str, ...]] = {
+_DAMAGES_OF_CATEGORY: dict[str, tuple[str, ...]] = {
     "woven_fabric": ("missing_part",),
     "brushed_metal": ("crack", "dent"),
     "wood": ("crack", "dent"),
@@ -47,27 +48,7 @@ _OWN: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Level:
-    """How much defects stand out: the range of their prominence (see ``prominence``)."""
-
-    least: float = 0.0
-    most: float = float("inf")
-
-    def off(self, prominence: float) -> float:
-        """By what factor, as a logarithm, a defect is too faint (negative) or too plain (positive); 0 if within."""
-        return float(np.log(prominence / np.clip(prominence, self.least, self.most)))
-
-
-LEVELS: dict[str, Level] = {
-    "mixed": Level(),
-    "easy": Level(least=0.5),
-    "medium": Level(least=0.25, most=0.5),
-    "hard": Level(most=0.25),
-}
-"""From what nobody overlooks to what a careful inspector finds at the second look; ``mixed`` is all of these."""
-
-_SMALLEST = 32
+_LEAST_SIZE = 32
 _ATTEMPTS = 12
 
 
@@ -89,14 +70,14 @@ class Sample:
 
 
 def defects_of(category: str) -> tuple[str, ...]:
-    """Names the defects that this category can have.
+    """Return the names of the defects that a category can have.
 
     Raises:
         InputError: The category is unknown.
     """
     _check("category", category, CATEGORIES)
     shared = _SURFACE_DAMAGES if category in SURFACES else _OBJECT_DAMAGES
-    return (*shared, *_OWN[category])
+    return (*shared, *_DAMAGES_OF_CATEGORY[category])
 
 
 def draw(
@@ -109,28 +90,29 @@ def draw(
     defect: str | None = None,
     level: str = "mixed",
 ) -> Sample:
-    """Draws one picture; the same arguments give the same pixels in any process and order.
+    """Draw one picture; the same arguments give the same pixels in any process and order.
 
-    With and without ``anomalous``, the same index shows the same picture: outside the mask the two are equal, inside
-    it every pixel has visibly changed. A defect is drawn anew, a few times, until it stands out as much as the level
-    wants; where a product cannot show such a one, the nearest is kept.
+    With and without ``anomalous``, the same index shows the same product: outside the mask the two pictures are equal,
+    and inside it every pixel has visibly changed. A defect is drawn anew, at most a dozen times, until its prominence
+    is within the level; if none is, the nearest is kept.
 
     Args:
         category: One of ``CATEGORIES``.
-        index: Which picture of the category, 0 or more.
-        seed: Which world, 0 or more.
+        index: Number of the picture within its category, 0 or more.
+        seed: Seed of all pictures, 0 or more.
         anomalous: Whether the product has a defect.
         size: Side of the picture in pixels, at least 32.
-        defect: The kind of defect; drawn from ``defects_of(category)`` when not given.
-        level: How much the defect stands out, one of ``LEVELS``; the flawless picture is the same at every level.
+        defect: The kind of defect; by default one of ``defects_of(category)`` is drawn.
+        level: How much the defect stands out, one of ``LEVELS``; flawless pictures are the same at every level.
 
     Raises:
-        InputError: An unknown category, defect or level, a negative index or seed, or too small a size.
+        InputError: The category, defect or level is unknown, the index or seed negative, or the size too small; or the
+            product cannot show the defect.
     """
     kinds = defects_of(category)
-    if size < _SMALLEST:
+    if size < _LEAST_SIZE:
         raise InputError(
-            f"synthetic pictures have at least {_SMALLEST} pixels a side, not {size}; ask for a larger size."
+            f"synthetic pictures have at least {_LEAST_SIZE} pixels a side, not {size}; ask for a larger size."
         )
     if index < 0 or seed < 0:
         raise InputError(
@@ -147,14 +129,14 @@ def draw(
         return Sample(flawless, np.zeros((size, size), np.bool_), category, "good")
     choice = _stream(category, index, seed, 2)
     kind = defect or kinds[int(choice.random() * len(kinds))]
-    wanted, threshold, push = LEVELS[level], _visible(flawless), 0.0
+    wanted, threshold, push = LEVELS[level], visible_change(flawless), 0.0
     best: tuple[float, Sample] | None = None
     for attempt in range(_ATTEMPTS):
         damaged = camera.take(_damage(kind, _stream(category, index, seed, 3 + attempt), scene, push))
         # Tiny pictures may hide a fine defect whatever its strength: late attempts accept a fainter one.
         mask = _changed(flawless, damaged, threshold if attempt < _ATTEMPTS // 2 else 0.6 * threshold)
         seen = np.count_nonzero(mask) >= max(4, 0.0008 * size * size)
-        off = wanted.off(prominence(flawless, damaged)) if seen else -1.0
+        off = wanted.log_distance(prominence(flawless, damaged)) if seen else -1.0
         if seen and (best is None or abs(off) < abs(best[0])):
             best = off, Sample(np.where(mask[..., None], damaged, flawless), mask, category, kind)
         if best is not None and best[0] == 0:
@@ -166,15 +148,6 @@ def draw(
             "ask for another defect, another index or a larger size."
         )
     return best[1]
-
-
-def prominence(flawless: npt.NDArray[np.uint8], damaged: npt.NDArray[np.uint8]) -> float:
-    """Root mean square, over the picture, of the change in units of the least change that an inspector would see.
-
-    But for a constant it is the detectability of a known signal in noise: wide and strong changes count more.
-    """
-    change = cv2.absdiff(flawless, damaged).max(axis=2).astype(np.float32) / _visible(flawless)
-    return float(np.sqrt(np.mean(change * change)))
 
 
 def _stream(category: str, index: int, seed: int, purpose: int) -> Rng:
@@ -190,19 +163,10 @@ def _damage(kind: str, rng: Rng, scene: Scene, push: float) -> Array:
     return DAMAGES[kind](rng, scene, strength)
 
 
-def _visible(flawless: npt.NDArray[np.uint8]) -> Array:
-    """The least change in levels that an inspector would see: more where the picture itself is busy."""
-    brightness = flawless.mean(axis=2, dtype=np.float32)
-    window = (max(3, flawless.shape[0] // 16),) * 2
-    mean = cv2.blur(brightness, window)
-    spread = np.sqrt(np.maximum(cv2.blur(brightness * brightness, window) - mean * mean, 0))
-    return np.asarray(9 + 0.35 * spread, np.float32)
-
-
 def _changed(
     flawless: npt.NDArray[np.uint8], damaged: npt.NDArray[np.uint8], threshold: Array
 ) -> npt.NDArray[np.bool_]:
-    """Where the two pictures differ visibly: by a neighbourhood's mean difference, and at the pixel itself."""
+    """Mark the pixels whose own level and whose neighbourhood's mean level differ visibly between two pictures."""
     difference = cv2.absdiff(flawless, damaged).max(axis=2).astype(np.float32)
     mean = cv2.blur(difference, (3, 3))
     changed = (mean >= threshold) & (difference >= 4)
