@@ -10,6 +10,7 @@ from anomalib_cops.data.sets.find import declared_as
 from anomalib_cops.encoder.download import is_cached
 from anomalib_cops.encoder.load import TINY, find_weights
 from anomalib_cops.errors import InputError
+from anomalib_cops.files import sha256
 from anomalib_cops.models.assembly import DEFAULT_BACKBONE, DEFAULT_PRETRAINED
 from anomalib_cops.plugin import MODELS
 from anomalib_cops.weights import published
@@ -17,7 +18,6 @@ from anomalib_cops.weights.format import WeightFile, read_weights
 from anomalib_cops.weights.official import SUFFIXES
 
 from .cells import Cell, Training, last_name
-from .store import file_digest
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ def ready_weights(training: Training) -> ReadyWeights | None:
     path = Path(name).expanduser()
     if path.suffix not in SUFFIXES:
         file = read_weights(path, model)
-        return ReadyWeights(name, f"sha256:{file_digest(path)}", file.trained_on or _stated(training), file=file)
+        return ReadyWeights(name, f"sha256:{sha256(path)}", file.trained_on or _stated(training), file=file)
     if not path.is_file():
         raise InputError(f"The weight file {path} does not exist; check the path given as weights.")
     known = published.recognise(model, path)
     if known is not None:
         return ReadyWeights(name, known.digest, _sets(known.trained_on))
-    return ReadyWeights(name, f"sha256:{file_digest(path)}", _stated(training))
+    return ReadyWeights(name, f"sha256:{sha256(path)}", _stated(training))
 
 
 def refuse_seen(cell: Cell, weights: ReadyWeights, target: Seen) -> None:

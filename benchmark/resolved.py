@@ -17,6 +17,7 @@ from anomalib_cops import __version__
 from anomalib_cops.encoder import native_image_size, tiny
 from anomalib_cops.encoder.load import TINY, model_config, trained_with_quick_gelu
 from anomalib_cops.errors import InputError
+from anomalib_cops.files import sha256
 from anomalib_cops.models.assembly import (
     DEFAULT_BACKBONE,
     DEFAULT_PRESET,
@@ -32,7 +33,6 @@ from anomalib_cops.plugin import MODELS
 from . import models
 from .cells import Training
 from .ready import ReadyWeights, ready_weights
-from .store import file_digest
 
 START = tuple(each.name for each in fields(Start))
 
@@ -113,7 +113,7 @@ def _encoder(start: Start, settings: Any) -> dict[str, Any]:
 
 @cache
 def _digest(path: Path, changed: int) -> str:
-    return file_digest(path)
+    return sha256(path)
 
 
 def _arguments(cls: type, options: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.files import sha256
 
 from .cells import Cell, Training
 from .files import check_writable, write_bytes, write_text
@@ -72,7 +73,7 @@ class Store:
         except (OSError, ValueError, TypeError):
             return None
         weights = folder / record.weights if record.weights else None
-        if weights is not None and (not weights.is_file() or file_digest(weights) != record.digest):
+        if weights is not None and (not weights.is_file() or sha256(weights) != record.digest):
             self.notices.append(f"{weights} is damaged or missing; the training is done again.")
             return None
         return record
@@ -112,7 +113,9 @@ class Store:
         if not self.folder.is_dir():
             raise InputError(f"there is no folder {self.folder}; run a benchmark first, or give --results.")
         found = []
-        for path in sorted((self.folder / "cells").glob("*/*/*.json")):
+        for path in sorted(
+            (self.folder / "cells").glob("*/*/[!.]*.json")
+        ):  # a leading dot: left by a run that was killed while it wrote
             try:
                 found.append((path, read_result(path)))
             except DamagedError as error:
@@ -153,12 +156,6 @@ def held(lock: FileLock) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _move_aside(path: Path) -> Path:
