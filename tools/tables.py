@@ -13,12 +13,12 @@ from pathlib import Path
 
 from anomalib_cops.data.describe import catalogue, layouts
 from anomalib_cops.data.sets.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICAL
-from benchmark import speed_table
-from benchmark.leaderboard import Board, boards
-from benchmark.render import TINY, board_provenance, markdown_table, remarks
-from benchmark.reported import load_reported
-from benchmark.store import Store
-from benchmark.tables import ablation, overview, published
+from benchmark.records.store import Store
+from benchmark.report.leaderboard import Board, boards
+from benchmark.report.render import TINY, board_provenance, markdown_table, remarks
+from benchmark.report.reported import load_reported
+from benchmark.report.tables import ablation, overview, published
+from benchmark.speed import table as speed_table
 from tools.capabilities import capability_table
 
 ROOT = Path(__file__).resolve().parent.parent

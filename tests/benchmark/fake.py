@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomalib_cops.errors import InputError
-from benchmark.cells import Cell, DataSettings, Training
-from benchmark.local import LocalExecutor
-from benchmark.matrix import Matrix, Method, Transfer
-from benchmark.results import Scores, TrainingRecord
-from benchmark.schedule import Schedule
-from benchmark.store import Store
-from benchmark.work import Event, Tested, Trained
+from benchmark.plan.cells import Cell, DataSettings, Training
+from benchmark.plan.matrix import Matrix, Method, Transfer
+from benchmark.records.result import Scores, TrainingRecord
+from benchmark.records.store import Store
+from benchmark.run.local import LocalExecutor
+from benchmark.run.schedule import Schedule
+from benchmark.run.work import Event, Tested, Trained
 
 TARGETS = {"alpha": ("a", "b", "c"), "beta": ("d", "e"), "gamma": ("f", "g", "h", "i")}
 RUN = {"commit": "none", "machine": {"cores": 1, "processor": "fake"}, "versions": {"torch": "0"}}

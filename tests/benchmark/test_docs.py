@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.cells import DataSettings
 from benchmark.cli import COMMANDS
-from benchmark.inference import Seen
-from benchmark.maps import packed_maps
-from benchmark.matrix import Matrix, Method, Transfer, built_in, read_matrix
-from benchmark.metrics import Predictions
-from benchmark.results import METRICS, Result
-from benchmark.run import arguments
+from benchmark.measure.inference import Seen
+from benchmark.measure.maps import packed_maps
+from benchmark.measure.metrics import Predictions
+from benchmark.plan.cells import DataSettings
+from benchmark.plan.matrix import Matrix, Method, Transfer, built_in, read_matrix
+from benchmark.records.result import METRICS, Result
+from benchmark.run.command import arguments
 from tests.benchmark.fake import schedule
 
 ROOT = Path(__file__).parents[2]

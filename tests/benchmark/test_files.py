@@ -11,7 +11,7 @@ import pytest
 
 from anomalib_cops.errors import InputError
 from benchmark import files
-from benchmark.run import execute
+from benchmark.run.command import execute
 from tests.benchmark.fake import schedule
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from anomalib_cops.encoder import tiny
 from anomalib_cops.models.cops.settings import PRESETS
-from benchmark import resolved
-from benchmark.matrix import Matrix, Method, Transfer
-from benchmark.runner import ModelRunner
-from benchmark.store import Store
-from benchmark.table import table
+from benchmark.plan import resolved
+from benchmark.plan.matrix import Matrix, Method, Transfer
+from benchmark.records.store import Store
+from benchmark.report.table_command import table
+from benchmark.run.runner import ModelRunner
 from tests.benchmark.fake import FakeRunner, schedule
 
 ROOT = Path(__file__).parents[2]

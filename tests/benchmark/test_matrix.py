@@ -11,11 +11,11 @@ from anomalib_cops.data.sets.catalog import CATALOG
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import MODELS
 from anomalib_cops.weights.published import PUBLISHED
-from benchmark import matrix as module
-from benchmark.cells import DataSettings
 from benchmark.cli import COMMANDS, main
-from benchmark.matrix import Matrix, Method, Transfer, built_in, identity, read_matrix
-from benchmark.reported import load_reported
+from benchmark.plan import matrix as module
+from benchmark.plan.cells import DataSettings
+from benchmark.plan.matrix import Matrix, Method, Transfer, built_in, identity, read_matrix
+from benchmark.report.reported import load_reported
 from tests.benchmark.fake import matrix
 
 GOOD = "methods: [{name: a, model: CoPS}]\ntransfers: [{source: synthetic, targets: [synthetic]}]\n"
@@ -230,4 +230,4 @@ def test_commands_have_help(capsys):
 
 
 def test_configurations_lie_in_the_package():
-    assert {path.parent for path in built_in().values()} == {Path(module.__file__).resolve().parent / "configs"}
+    assert {path.parent for path in built_in().values()} == {Path(module.__file__).resolve().parents[1] / "configs"}

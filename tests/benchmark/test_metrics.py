@@ -6,7 +6,7 @@ import torch
 from anomalib.metrics.aupro import _AUPRO
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from benchmark.metrics import Predictions, aupro, f1_max, score
+from benchmark.measure.metrics import Predictions, aupro, f1_max, score
 
 SIZE = (7, 11, 15)
 

@@ -14,12 +14,12 @@ from anomalib_cops.data.synthetic import CATEGORIES
 from anomalib_cops.plugin import MODELS
 from anomalib_cops.weights import published
 from anomalib_cops.weights.published import PUBLISHED, cached_path
-from benchmark import matrix as configurations
 from benchmark.cli import main
-from benchmark.matrix import Matrix, Method, Transfer
-from benchmark.runner import ModelRunner
-from benchmark.store import Store
-from benchmark.table import table
+from benchmark.plan import matrix as configurations
+from benchmark.plan.matrix import Matrix, Method, Transfer
+from benchmark.records.store import Store
+from benchmark.report.table_command import table
+from benchmark.run.runner import ModelRunner
 from tests.benchmark.test_runner import DATA, draw_folder, run
 from tests.models.cases import official_stand_in
 
@@ -182,7 +182,7 @@ def test_published_runs_what_is_there_and_trains_nothing(root, offline, tmp_path
             monkeypatch.setitem(PUBLISHED[model], name, replace(PUBLISHED[model][name], digest=digest, size=0))
             cached_path(model, name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, cached_path(model, name))
-    monkeypatch.setattr("benchmark.models.build_for_training", lambda *_: pytest.fail("something was trained"))
+    monkeypatch.setattr("benchmark.plan.models.build_for_training", lambda *_: pytest.fail("something was trained"))
     assert command(tmp_path, text, "--root", str(root)) == 1
     assert "cannot be run: VCP-CLIP: The weights 'visa' of VCPCLIP" in capsys.readouterr().err
     found = {(each.method, each.target): each for _, each in Store(tmp_path / "results").results()}

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from benchmark.cli import main
-from benchmark.report import page
-from benchmark.store import Store
+from benchmark.records.store import Store
+from benchmark.report.page_command import page
 from tests.benchmark.fake import FakeRunner, Method, matrix, schedule
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

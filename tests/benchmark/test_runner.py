@@ -14,19 +14,19 @@ from torchvision.transforms.v2 import Resize
 from anomalib_cops import CoPS, ZeroShotTransfer
 from anomalib_cops.data import LabelledImages
 from anomalib_cops.data.synthetic import CATEGORIES
-from benchmark.cells import DataSettings
 from benchmark.cli import main
-from benchmark.dry_run import print_plan
-from benchmark.images import ImageCache, capped, digest
-from benchmark.leaderboard import boards
-from benchmark.local import LocalExecutor
-from benchmark.maps import read_maps
-from benchmark.matrix import Matrix, Method, Transfer
-from benchmark.metrics import score
-from benchmark.runner import ModelRunner
-from benchmark.schedule import Schedule
-from benchmark.store import Store
-from benchmark.table import table
+from benchmark.measure.maps import read_maps
+from benchmark.measure.metrics import score
+from benchmark.plan.cells import DataSettings
+from benchmark.plan.images import ImageCache, capped, digest
+from benchmark.plan.matrix import Matrix, Method, Transfer
+from benchmark.records.store import Store
+from benchmark.report.leaderboard import boards
+from benchmark.report.table_command import table
+from benchmark.run.dry_run import print_plan
+from benchmark.run.local import LocalExecutor
+from benchmark.run.runner import ModelRunner
+from benchmark.run.schedule import Schedule
 from tests.benchmark.fake import RUN, Silent
 from tests.models.runs import engine
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmark.speed_metrics import metrics
-from benchmark.speed_table import PLAIN, picture, summary, tables
-from benchmark.stopwatch import gflop, interleaved, peak_gb
+from benchmark.speed.metrics import metrics
+from benchmark.speed.stopwatch import gflop, interleaved, peak_gb
+from benchmark.speed.table import PLAIN, picture, summary, tables
 
 RESULT = Path(__file__).parents[2] / "docs/results/speed.json"
 

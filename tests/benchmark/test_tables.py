@@ -12,14 +12,14 @@ import subprocess
 import pytest
 
 from anomalib_cops.errors import InputError
-from benchmark import render
-from benchmark import table as command
 from benchmark.cli import main
-from benchmark.leaderboard import boards, ranks
-from benchmark.reported import load_reported
-from benchmark.results import METRICS, Result, Scores, TrainingRecord
-from benchmark.store import Store, results_in
-from benchmark.table import table
+from benchmark.records.result import METRICS, Result, Scores, TrainingRecord
+from benchmark.records.store import Store, results_in
+from benchmark.report import render
+from benchmark.report import table_command as command
+from benchmark.report.leaderboard import boards, ranks
+from benchmark.report.reported import load_reported
+from benchmark.report.table_command import table
 from tests.benchmark.fake import RUN, FakeRunner, matrix, schedule
 
 

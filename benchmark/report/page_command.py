@@ -10,12 +10,12 @@ from jsonargparse import ArgumentParser, Namespace
 
 from anomalib_cops.errors import InputError, nearest
 
-from .files import write_text
+from ..files import write_text
+from ..records.store import results_in
 from .gallery import Gallery
 from .leaderboard import boards
 from .page_data import board_data
 from .reported import load_reported
-from .store import results_in
 
 PARTS = ("style.css", "charts.js", "page.js")
 

@@ -8,9 +8,9 @@ from rich.table import Table
 
 from anomalib_cops.errors import InputError
 
-from .cells import Cell
+from ..plan.cells import Cell
+from ..records.store import Store
 from .progress import duration
-from .store import Store
 from .work import Runner
 
 

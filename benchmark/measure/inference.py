@@ -15,9 +15,9 @@ from torchvision.transforms.v2 import Resize
 from anomalib_cops.data import LabelledImages
 from anomalib_cops.errors import InputError
 
-from .cells import DataSettings
+from ..plan.cells import DataSettings
+from ..provenance import cores
 from .metrics import Predictions
-from .provenance import cores
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from anomalib_cops.errors import InputError
 
-from .cells import Cell, Training
+from ..plan.cells import Cell, Training
 from .local import sentence
 from .work import Event, Failed, Folders, Runner, Started, Trained, Work
 
@@ -135,7 +135,7 @@ class RayExecutor:
 
 def _read(training: Training, folder: Path) -> Trained:
     """A training that is on this machine's disk, ready to travel."""
-    from .store import read_record
+    from ..records.store import read_record
 
     record = read_record(folder)
     return Trained(training, record, (folder / record.weights).read_bytes() if record.weights else b"")

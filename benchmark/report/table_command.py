@@ -7,12 +7,12 @@ from jsonargparse import ArgumentParser, Namespace
 
 from anomalib_cops.errors import InputError, nearest
 
+from ..files import write_text
+from ..records.result import METRICS
+from ..records.store import results_in
 from . import render
-from .files import write_text
 from .leaderboard import boards
 from .reported import load_reported
-from .results import METRICS
-from .store import results_in
 
 FORMATS = {"markdown": "md", "csv": "csv", "latex": "tex", "json": "json"}
 NAME = "leaderboard"

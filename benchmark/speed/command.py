@@ -6,9 +6,9 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from .files import check_writable, write_text
-from .provenance import provenance
-from .quiet import quiet
+from ..files import check_writable, write_text
+from ..provenance import provenance
+from ..quiet import quiet
 
 DEFAULT_OUTPUT = Path("results/speed")
 FULL = {
@@ -57,10 +57,10 @@ def main(options: Namespace) -> int:
     with quiet():
         import torch
 
-        from .speed_inference import growth, methods
-        from .speed_memory import memory
-        from .speed_metrics import metrics
-        from .speed_training import drift, epochs
+        from .inference import growth, methods
+        from .memory import memory
+        from .metrics import metrics
+        from .training import drift, epochs
 
     device = options.device
     # Once more, as the imports made new loggers.
@@ -83,7 +83,7 @@ def main(options: Namespace) -> int:
             "inference": methods(sizes["backbone"], device, sizes["repetitions"]),
         }
     write_text(options.output / "speed.json", json.dumps(result, indent=1))
-    from .speed_table import picture, tables
+    from .table import picture, tables
 
     picture(result, options.output / "speed.png")
     print(tables(result))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from .results import Result
+from .result import Result
 
 
 def newest(results: Sequence[tuple[Path, Result]]) -> tuple[list[tuple[Path, Result]], list[str]]:

@@ -9,15 +9,15 @@ from jsonargparse import ArgumentParser, Namespace
 
 from anomalib_cops.errors import InputError, nearest
 
-from .cells import Cell
+from ..plan.cells import Cell
+from ..plan.matrix import built_in, read_matrix
+from ..provenance import provenance
+from ..quiet import quiet
+from ..records.store import Store
 from .dry_run import print_plan
 from .executors import EXECUTORS, make_executor
-from .matrix import built_in, read_matrix
 from .progress import RunProgress
-from .provenance import provenance
-from .quiet import quiet
 from .schedule import Outcome, Schedule
-from .store import Store
 
 DEFAULT_OUTPUT = Path("results/benchmark")
 INTERRUPTED = 130
@@ -51,7 +51,7 @@ def main(options: Namespace) -> int:
     with quiet():
         from anomalib_cops.data import discover
 
-        from .ready import absent, fetch
+        from ..plan.ready import absent, fetch
         from .runner import ModelRunner
 
     wants_found = any(transfer.discover for transfer in matrix.transfers)

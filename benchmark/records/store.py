@@ -13,10 +13,10 @@ from filelock import FileLock, Timeout
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import sha256
 
-from .cells import Cell, Training
-from .files import check_writable, write_bytes, write_text
+from ..files import check_writable, write_bytes, write_text
+from ..plan.cells import Cell, Training
 from .newest import newest
-from .results import DamagedError, Result, TrainingRecord, read_result
+from .result import DamagedError, Result, TrainingRecord, read_result
 
 _RECORD = "training.json"
 
@@ -113,9 +113,8 @@ class Store:
         if not self.folder.is_dir():
             raise InputError(f"there is no folder {self.folder}; run a benchmark first, or give --results.")
         found = []
-        for path in sorted(
-            (self.folder / "cells").glob("*/*/[!.]*.json")
-        ):  # a leading dot: left by a run that was killed while it wrote
+        # A leading dot: left by a run that was killed while it wrote.
+        for path in sorted((self.folder / "cells").glob("*/*/[!.]*.json")):
             try:
                 found.append((path, read_result(path)))
             except DamagedError as error:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .files import write_bytes
+from ..files import write_bytes
 
 PLAIN = "open_clip encode_image"
 Result = dict[str, Any]

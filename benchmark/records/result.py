@@ -7,7 +7,7 @@ from typing import Any
 
 from anomalib_cops.errors import InputError
 
-from .cells import Cell
+from ..plan.cells import Cell
 
 METRICS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
 """I of images, P of pixels; in the order of tables."""

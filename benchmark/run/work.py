@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from .cells import Cell, Training
-from .results import Scores, TrainingRecord
+from ..plan.cells import Cell, Training
+from ..records.result import Scores, TrainingRecord
 
 
 @dataclass(frozen=True)

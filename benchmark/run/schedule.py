@@ -9,9 +9,9 @@ from typing import Any, Protocol, Self
 
 from anomalib_cops.errors import InputError
 
-from .cells import Cell, Training
-from .results import Result
-from .store import Store, held
+from ..plan.cells import Cell, Training
+from ..records.result import Result
+from ..records.store import Store, held
 from .work import Event, Executor, Failed, Runner, Started, Tested, Trained, Work
 
 POLL_SECONDS = 0.5

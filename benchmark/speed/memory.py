@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .quiet import quiet
+from ..quiet import quiet
 from .stopwatch import process_peak_gb
 
 
@@ -37,7 +37,7 @@ def memory(backbone: str, precisions: Sequence[str]) -> dict[str, Any]:
 
 def _run(backbone: str, path: Path, precision: str) -> Any:
     command = [sys.executable, "-W", "ignore", "-m", __name__, backbone, str(path), precision]
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     finished = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     return json.loads(finished.stdout.splitlines()[-1])
 

@@ -4,7 +4,6 @@ import contextlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -225,7 +224,7 @@ def identity(name: str, root: Path | None) -> str:
 
 def built_in() -> dict[str, Path]:
     """The configurations that come with the package, by name."""
-    folder = Path(str(files(__package__))) / "configs"
+    folder = Path(__file__).resolve().parents[1] / "configs"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-from .cells import slug
+from ..plan.cells import slug
 from .leaderboard import Board
 
 _HEAT_SHARE = 0.65

@@ -8,8 +8,8 @@ from statistics import fmean, stdev
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import MODELS
 
-from .cells import BETWEEN_SOURCES, last_name
-from .results import METRICS, Result
+from ..plan.cells import BETWEEN_SOURCES, last_name
+from ..records.result import METRICS, Result
 
 ROLES = ("method", "baseline", "ablation")
 MEAN = ""

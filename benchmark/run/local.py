@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from anomalib_cops.errors import InputError
 
-from .cells import Cell, Training
+from ..plan.cells import Cell, Training
 from .work import Event, Failed, Folders, Runner, Started, Tester, Trained, Work
 
 

@@ -20,18 +20,18 @@ from anomalib_cops.data.seen import described
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import MODELS
 
-from . import models
-from .cells import BETWEEN_SOURCES, Cell, DataSettings, Training, slug
-from .images import CachedImages, ImageCache, digest
-from .inference import infer
-from .maps import packed_maps
-from .metrics import score
-from .pictures import packed_cases
-from .quiet import quiet
-from .ready import ReadyWeights, canonical, contradicted, ready_weights, refuse_seen
-from .resolved import check_test_options, resolve
-from .results import Scores, TrainingRecord
-from .transfers import Transfers
+from ..measure.inference import infer
+from ..measure.maps import packed_maps
+from ..measure.metrics import score
+from ..measure.pictures import packed_cases
+from ..plan import models
+from ..plan.cells import BETWEEN_SOURCES, Cell, DataSettings, Training, slug
+from ..plan.images import CachedImages, ImageCache, digest
+from ..plan.ready import ReadyWeights, canonical, contradicted, ready_weights, refuse_seen
+from ..plan.resolved import check_test_options, resolve
+from ..plan.transfers import Transfers
+from ..quiet import quiet
+from ..records.result import Scores, TrainingRecord
 from .work import Tested, Trained
 
 
