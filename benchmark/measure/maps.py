@@ -1,4 +1,4 @@
-"""Anomaly maps on the disk, so that new metrics need no new inference."""
+"""Keep anomaly maps on disk, so that new metrics need no new inference."""
 
 import io
 from pathlib import Path
@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .inference import Seen
-from .metrics import Predictions
+from .outputs import CategoryOutput, Predictions
 
 
-def packed_maps(seen: Seen) -> bytes:
-    """Scores, labels, maps (float16) and masks (bits) of one category as a compressed ``.npz`` file."""
-    predictions = seen.predictions
+def pack_maps(output: CategoryOutput) -> bytes:
+    """Pack scores, labels, maps (as float16) and masks (as bits) of one category into a compressed ``.npz`` file."""
+    predictions = output.predictions
     arrays: dict[str, Any] = {
-        "paths": np.array(seen.paths),
+        "paths": np.array(output.paths),
         "scores": predictions.scores.astype(np.float32),
         "labels": predictions.labels.astype(np.uint8),
     }
@@ -29,7 +28,7 @@ def packed_maps(seen: Seen) -> bytes:
 
 
 def read_maps(path: Path) -> Predictions:
-    """What was kept of one category, ready for ``metrics.score``; maps were rounded to float16."""
+    """Read the kept maps of one category for ``metrics.score``; their values were rounded to float16."""
     with np.load(path, allow_pickle=False) as arrays:
         maps = arrays["maps"].astype(np.float32) if "maps" in arrays else None
         masks = None

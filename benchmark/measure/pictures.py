@@ -1,4 +1,4 @@
-"""Cases for the gallery: image, truth and map of a few anomalous images per category, small."""
+"""Draw cases for the gallery: image, mask and map of a few anomalous images per category, as small pictures."""
 
 import base64
 import io
@@ -14,43 +14,42 @@ from sklearn.metrics import average_precision_score
 from anomalib_cops.data.images import read_image
 from anomalib_cops.data.sets.synthetic_set import draw_address, is_drawn
 
-from .inference import Seen
-from .metrics import Predictions
+from .outputs import CategoryOutput, Predictions
 
 SIDE = 128
 _WHITE_SHARE = 99.5
 
 
-def packed_cases(seen: Seen, samples: DataFrame, count: int) -> bytes:
-    """A JSON list of cases: names, scores, and WebP pictures in base64.
+def pack_cases(output: CategoryOutput, samples: DataFrame, count: int) -> bytes:
+    """Pack cases into a JSON list of names, scores, and WebP pictures in base64.
 
-    Cases are anomalous images, evenly spread over their names. ``quality`` says how well the model did, in [0, 1]: AP
-    of the map's pixels where they are labelled, else the share of normal images with a lower score.
+    Cases are anomalous images, evenly spread over their names. ``quality`` says how well the model did, in [0, 1]: the
+    AP of the map's pixels where they are labelled, else the share of normal images with a lower score.
 
     Args:
-        seen: What came out.
+        output: Output of a model for a category.
         samples: The test images.
-        count: At most so many.
+        count: Largest number of cases.
     """
-    anomalous = np.flatnonzero(seen.predictions.labels == 1)
-    places = np.linspace(0, len(anomalous) - 1, min(count, len(anomalous))).round().astype(int)
+    anomalous = np.flatnonzero(output.predictions.labels == 1)
+    chosen = np.linspace(0, len(anomalous) - 1, min(count, len(anomalous))).round().astype(int)
     kinds = dict(zip(samples["image_path"], samples["label"], strict=True))
-    low, high = _range(seen.predictions)
+    low, high = _black_and_white(output.predictions)
     cases = [
         {
-            "image": Path(seen.paths[index]).name,
-            "kind": kinds[seen.paths[index]],
-            "score": round(float(seen.predictions.scores[index]), 4),
-            "quality": round(_quality(seen.predictions, index), 4),
-            **_drawn(seen, index, low, high),
+            "image": Path(output.paths[index]).name,
+            "kind": kinds[output.paths[index]],
+            "score": round(float(output.predictions.scores[index]), 4),
+            "quality": round(_quality(output.predictions, index), 4),
+            **_pictures(output, index, low, high),
         }
-        for index in anomalous[places]
+        for index in anomalous[chosen]
     ]
     return (json.dumps(cases, indent=1) + "\n").encode()
 
 
-def _range(predictions: Predictions) -> tuple[float, float]:
-    """What is black and what is white in the maps of a category."""
+def _black_and_white(predictions: Predictions) -> tuple[float, float]:
+    """Return the values that are drawn black and white in all maps of a category."""
     if predictions.maps is None:
         return 0.0, 1.0
     low, high = np.percentile(predictions.maps, (0, _WHITE_SHARE))
@@ -65,16 +64,16 @@ def _quality(predictions: Predictions, index: int) -> float:
     return float((normal < predictions.scores[index]).mean()) if len(normal) else 0.0
 
 
-def _drawn(seen: Seen, index: int, low: float, high: float) -> dict[str, Any]:
-    path, predictions = seen.paths[index], seen.predictions
+def _pictures(output: CategoryOutput, index: int, low: float, high: float) -> dict[str, Any]:
+    path, predictions = output.paths[index], output.predictions
     levels = draw_address(path)[0] if is_drawn(path) else read_image(path)
-    drawn = {"photo": _webp(Image.fromarray(levels))}
+    pictures = {"photo": _webp(Image.fromarray(levels))}
     if predictions.masks is not None:
-        drawn["truth"] = _webp(Image.fromarray(predictions.masks[index].astype(np.uint8) * 255))
+        pictures["truth"] = _webp(Image.fromarray(predictions.masks[index].astype(np.uint8) * 255))
     if predictions.maps is not None:
         shade = ((predictions.maps[index].astype(np.float64) - low) / (high - low)).clip(0, 1)
-        drawn["map"] = _webp(Image.fromarray((shade * 255).round().astype(np.uint8)))
-    return drawn
+        pictures["map"] = _webp(Image.fromarray((shade * 255).round().astype(np.uint8)))
+    return pictures
 
 
 def _webp(image: Image.Image) -> str:

@@ -1,11 +1,10 @@
-"""What the options of a training come to: the identity of a result, found without loading an encoder.
+"""Determine what the options of a training amount to, without loading an encoder; this identifies its results.
 
-Part of it are settings with defaults and presets applied, the encoder, weights that were given, and the first two
-numbers of the package's version: a release that changes the third computes the same figures.
+That is: settings with defaults and presets applied, the encoder, weights among the options, and the first two numbers
+of the package's version, as a release that changes only the third computes the same figures.
 """
 
 import inspect
-import sys
 from dataclasses import fields, replace
 from enum import Enum
 from functools import cache
@@ -22,81 +21,74 @@ from anomalib_cops.models.assembly import (
     DEFAULT_BACKBONE,
     DEFAULT_PRESET,
     DEFAULT_PRETRAINED,
-    Method,
     Recipe,
     Start,
     plain,
     resolve_settings,
 )
-from anomalib_cops.plugin import MODELS
 
-from . import models
+from ..own_models import is_own_model, own_model_parts
 from .cells import Training
-from .ready import ReadyWeights, ready_weights
+from .model_class import COMPONENTS, model_class
+from .ready_weights import ReadyWeights, find_ready_weights
 
-START = tuple(each.name for each in fields(Start))
+_START_FIELDS = tuple(each.name for each in fields(Start))
 
 
 def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
-    """All that decides what a model computes, as plain data.
+    """Return all that decides what a model computes, as plain data.
 
     Args:
-        training: With the options.
-        weights: Those that are among the options, if any.
+        training: The training with its options.
+        weights: Weights that the options name, if any.
 
     Raises:
         InputError: An option has a value that is not allowed, or contradicts the weights.
     """
-    cls = models.model_class(training.model)
-    if training.model not in MODELS:
-        home = cls.__module__.partition(".")[0]
-        return {"settings": _arguments(cls, training.options), "versions": _versions(home)}
-    method = _method(training.model)
+    cls = model_class(training.model)
+    if not is_own_model(training.model):
+        package = cls.__module__.partition(".")[0]
+        return {"settings": _arguments(cls, training.options), "versions": _versions(package)}
+    parts = own_model_parts(training.model)
     options = {name: value for name, value in training.options.items() if value is not None}
-    start = Start(**{name: value for name, value in options.items() if name in START})
-    chosen = {name: value for name, value in options.items() if name in method.setting_names}
-    preset = method.preset(start.preset or (weights.preset if weights else "") or DEFAULT_PRESET)
-    settings = resolve_settings(Recipe(method, start, chosen), weights.file if weights else None, preset)
-    found = {
+    start = Start(**{name: value for name, value in options.items() if name in _START_FIELDS})
+    chosen = {name: value for name, value in options.items() if name in parts.setting_names}
+    preset = parts.preset(start.preset or (weights.preset if weights else "") or DEFAULT_PRESET)
+    settings = resolve_settings(Recipe(parts, start, chosen), weights.file if weights else None, preset)
+    resolved = {
         "settings": plain(settings),
         "encoder": _encoder(start, settings),
         "seed": start.seed,
-        # Where features are kept decides nothing, how exactly they are does.
+        # Where features are cached decides nothing; how precisely they are cached does.
         "cached_as": options.get("cache_precision", "float16") if "feature_cache" in options else None,
         "versions": _versions(),
     }
     if weights is not None:
-        return {**found, "weights": weights.record}
+        return {**resolved, "weights": weights.record}
     learning = {name: getattr(start, name) or preset[name] for name in ("epochs", "learning_rate")}
-    return {**found, "training": learning}
+    return {**resolved, "training": learning}
 
 
 def check_test_options(training: Training, test_options: dict[str, Any]) -> None:
-    """Refuse options for the test alone that are nothing to a test, before hours go into the training.
+    """Refuse options for the test alone that cannot be changed after training, before hours are spent on it.
 
     Raises:
-        InputError: The training decides on one of them, or its value is not allowed.
+        InputError: The training decides on one of the options, or its value is not allowed.
     """
-    if training.model not in MODELS or not test_options:
+    if not is_own_model(training.model) or not test_options:
         return
-    settings: Any = _method(training.model).settings
-    free = settings.free_at_test
+    free = own_model_parts(training.model).settings.free_at_test
     for name in test_options:
         if name not in free:
             raise InputError(
                 f"test_options has {name}, which a trained {training.model} cannot change; give it among options, or "
                 f"choose of {', '.join(sorted(free))}."
             )
-    resolve(replace(training, options={**training.options, **test_options}), ready_weights(training))
-
-
-def _method(model: str) -> Method:
-    method: Method = sys.modules[models.model_class(model).__module__].METHOD
-    return method
+    resolve(replace(training, options={**training.options, **test_options}), find_ready_weights(training))
 
 
 def _encoder(start: Start, settings: Any) -> dict[str, Any]:
-    """The frozen CLIP: a digest of its file where there is one, else the tag of its weights."""
+    """Identify the frozen CLIP: by the digest of its file where there is one, else by the tag of its weights."""
     backbone, pretrained = start.backbone or DEFAULT_BACKBONE, start.pretrained or DEFAULT_PRETRAINED
     quick_gelu = getattr(settings, "quick_gelu", start.quick_gelu)
     if quick_gelu is None:
@@ -112,26 +104,28 @@ def _encoder(start: Start, settings: Any) -> dict[str, Any]:
 
 
 @cache
-def _digest(path: Path, changed: int) -> str:
+def _digest(path: Path, modified: int) -> str:
+    """Digest a file once for each time of modification."""
     return sha256(path)
 
 
 def _arguments(cls: type, options: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of a constructor with its defaults, where these are plain values."""
+    """Return the arguments of a constructor, defaults included, that are plain values."""
     parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
-    known = {each.name: each.default for each in parameters if each.name not in models.BARE}
+    defaults = {each.name: each.default for each in parameters if each.name not in COMPONENTS}
     return {
         name: str(value) if isinstance(value, Enum) else value
-        for name, value in {**known, **options}.items()
+        for name, value in {**defaults, **options}.items()
         if isinstance(value, str | int | float | bool | list | tuple | dict | Enum | None)
     }
 
 
-def _versions(foreign: str = "") -> dict[str, str]:
+def _versions(other_package: str = "") -> dict[str, str]:
+    """Return the first two numbers of the versions of this package and of the one that a model comes from."""
     versions = {"anomalib-cops": __version__}
-    if foreign:
+    if other_package:
         try:
-            versions[foreign] = metadata.version(foreign)
+            versions[other_package] = metadata.version(other_package)
         except metadata.PackageNotFoundError:
-            versions[foreign] = ""
+            versions[other_package] = ""
     return {name: ".".join(version.split(".")[:2]) for name, version in versions.items()}

@@ -1,37 +1,31 @@
-"""Result files: what one cell gave, as one small JSON that says where it comes from."""
+"""Define results: what is kept of one cell, as one small JSON file that says where its figures come from."""
 
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
-
-from anomalib_cops.errors import InputError
 
 from ..plan.cells import Cell
 
 METRICS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
-"""I of images, P of pixels; in the order of tables."""
+"""All metrics in the order of tables. I is for image, P for pixel."""
 FORMAT = 1
-"""Counted up when a file can no longer be read by older code, or older files by this."""
-
-
-class DamagedError(InputError):
-    """A result file that is no result."""
+"""Version of the file format: counted up when older code cannot read a new file, or new code an old one."""
+KIND = "accuracy"
 
 
 @dataclass
 class Scores:
-    """What one category gave.
+    """Figures of one category.
 
     Attributes:
-        scores: In [0, 1], by the name of the metric; what the labels do not allow is not there.
-        normal: Test images without defect.
-        anomalous: Test images with one.
-        images: Digest of names, labels and sizes of the test images: equal where two rows saw the same.
-        seconds: In the model, for all images.
-        total_seconds: With reading, metrics and writing.
-        peak_memory: Bytes, on the accelerator if there is one, else of the process until then.
-        made_by: Which of the result's runs.
+        scores: Values in [0, 1] by metric; metrics that the labels do not allow are absent.
+        normal: Number of normal test images.
+        anomalous: Number of anomalous test images.
+        images: Digest of names, labels and sizes of the test images: equal where two methods saw the same images.
+        seconds: Seconds that the model took for all images.
+        total_seconds: The same with reading, metrics and writing.
+        peak_memory: Bytes on the accelerator if there is one, else of the process so far.
+        made_by: Index in the result's ``runs`` of the run that tested the category.
     """
 
     scores: dict[str, float]
@@ -45,7 +39,7 @@ class Scores:
 
     @property
     def count(self) -> int:
-        """Test images."""
+        """Number of test images."""
         return self.normal + self.anomalous
 
 
@@ -54,13 +48,13 @@ class TrainingRecord:
     """How a training went.
 
     Attributes:
-        seconds: All of it.
-        images: How many it was trained on; 0 for models that need no training.
-        categories: Trained on.
+        seconds: Seconds from start to end.
+        images: Number of images trained on; 0 for models that need no training.
+        categories: Categories trained on.
         peak_memory: Bytes, as in ``Scores``.
-        weights: Name of the file that holds what was trained; empty where nothing is.
+        weights: Name of the file with what was trained; empty if there is none.
         digest: SHA-256 of that file.
-        run: Where it was made, as in ``provenance``.
+        run: Provenance of the run that trained: versions, commit and machine.
     """
 
     seconds: float
@@ -74,24 +68,24 @@ class TrainingRecord:
 
 @dataclass
 class Result:
-    """One cell.
+    """What is known of one cell.
 
     Attributes:
-        method: Name of the row.
+        method: Name of the method.
         role: Method, baseline or ablation.
-        model: Name or path of its class.
-        backbone: What its ranking is called.
-        source: Trained on.
-        target: Tested on.
-        seed: Of weights, order and the synthetic world.
-        settings: All that decided what came out.
-        fingerprint: Of the settings.
-        expected: Categories that the target has.
-        source_categories: Those trained on; all if empty.
-        categories: What was tested.
-        failures: What went wrong, by category; under the empty name what kept the whole cell from running.
-        training: How the training went.
-        runs: Versions, commit and machine of every run that had a part in it.
+        model: Name of the model, or path of its class.
+        backbone: Name of the board that it belongs to.
+        source: Name of what was trained on.
+        target: Name of what was tested.
+        seed: Of weights, order of images and the synthetic set.
+        settings: All that decided on the figures.
+        fingerprint: Digest of the settings.
+        expected: Categories of the target.
+        source_categories: Categories that training was limited to; all if empty.
+        categories: Figures by category.
+        failures: Messages by category; under the empty name what kept the whole cell from running.
+        training: How the training went; None if it failed.
+        runs: Provenance of every run that added to the result: date, versions, commit and machine.
     """
 
     method: str
@@ -111,8 +105,8 @@ class Result:
     runs: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, cell: Cell) -> "Result":
-        """The empty result of a cell."""
+    def empty(cls, cell: Cell) -> "Result":
+        """Return the result of a cell of which nothing is known yet."""
         training = cell.training
         return cls(
             method=cell.method,
@@ -132,52 +126,15 @@ class Result:
         """Categories without figures."""
         return [name for name in self.expected if name not in self.categories]
 
+    def run_index(self, provenance: dict[str, Any]) -> int:
+        """Return the index of a run in ``runs``, to which it is added if it is new."""
+        if provenance not in self.runs:
+            self.runs.append(provenance)
+        return self.runs.index(provenance)
+
     def to_json(self) -> str:
-        """The file's content; categories by name, so that it does not depend on who was ready first."""
-        content = {"format": FORMAT, "kind": "accuracy", **asdict(self)}
+        """Return the content of the file; categories are sorted, so that it does not depend on which came first."""
+        content = {"format": FORMAT, "kind": KIND, **asdict(self)}
         content["categories"] = dict(sorted(content["categories"].items()))
         content["failures"] = dict(sorted(content["failures"].items()))
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-def read_result(path: Path) -> Result:
-    """Read a result file.
-
-    Raises:
-        DamagedError: It is no complete result.
-        InputError: It cannot be read, or is of another version of the format.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-        version = content.pop("format")
-        kind = content.pop("kind")
-    except OSError as error:
-        raise InputError(f"the result {path} cannot be read ({error.strerror}).") from None
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise DamagedError(f"{path} is damaged: it is no result file.") from None
-    if version != FORMAT:
-        age = "an older" if isinstance(version, int) and version < FORMAT else "another"
-        raise InputError(
-            f"{path} was written by {age} version (format {version}, this one reads {FORMAT}); move it away and run "
-            "its benchmark again, or read it with the version that wrote it."
-        )
-    try:
-        if kind != "accuracy":
-            raise ValueError(kind)
-        training = content.pop("training")
-        categories = {name: Scores(**each) for name, each in content.pop("categories").items()}
-        result = Result(**content, categories=categories, training=TrainingRecord(**training) if training else None)
-        _check(result)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedError(f"{path} is damaged: {error!r} where a result was expected.") from None
-    return result
-
-
-def _check(result: Result) -> None:
-    """Raises ValueError where figures are none."""
-    for name, each in result.categories.items():
-        for metric, value in each.scores.items():
-            if not isinstance(value, float | int) or not 0 <= value <= 1:
-                raise ValueError(f"{metric} of {name} is {value}")
-        if each.made_by >= max(1, len(result.runs)):
-            raise ValueError(f"{name} was made by run {each.made_by} of {len(result.runs)}")

@@ -1,15 +1,15 @@
-"""What the page shows, as plain data: figures, times and provenance of one board."""
+"""Collect what the page shows of one board as plain data: figures, times and provenance."""
 
 from typing import Any
 
-from .leaderboard import MEAN, Board, Row
-from .render import TINY, TINY_LABEL, board_provenance
+from .board import MEAN, Board, BoardRow
+from .remarks import TINY, TINY_LABEL, board_provenance
 from .reported import Reported
 from .tables import mean_over_targets
 
 
 def board_data(board: Board, reported: Reported) -> dict[str, Any]:
-    """Everything about a board but its pictures."""
+    """Collect everything about a board but its pictures."""
     return {
         "backbone": board.backbone,
         "label": TINY_LABEL if board.backbone == TINY else "",
@@ -17,12 +17,12 @@ def board_data(board: Board, reported: Reported) -> dict[str, Any]:
         "targets": [{"name": name, "categories": board.categories(name)} for name in board.targets],
         "rows": [_row(board, row, reported) for row in board.rows],
         "failures": board.failures(),
-        "unlike": board.unlike(),
+        "unlike": board.incomparable_targets(),
         "provenance": [{"text": text, "run": run} for text, run in board_provenance(board)],
     }
 
 
-def _row(board: Board, row: Row, reported: Reported) -> dict[str, Any]:
+def _row(board: Board, row: BoardRow, reported: Reported) -> dict[str, Any]:
     return {
         "method": row.method,
         "model": row.model,
@@ -32,12 +32,12 @@ def _row(board: Board, row: Row, reported: Reported) -> dict[str, Any]:
         "targets": {target: _target(board, row, target, reported) for target in board.targets},
         "milliseconds": _milliseconds(row),
         "training_seconds": _training_seconds(row),
-        "settings": [result.settings for seeds in row.results.values() for result in seeds.values()][:1],
+        "settings": [result.settings for result in row.all_results][:1],
     }
 
 
-def _target(board: Board, row: Row, target: str, reported: Reported) -> dict[str, Any]:
-    comparable = board.backbone == reported.backbone and row.role == "method"
+def _target(board: Board, row: BoardRow, target: str, reported: Reported) -> dict[str, Any]:
+    is_comparable = board.backbone == reported.backbone and row.role == "method"
     figures: dict[str, dict[str, Any]] = {}
     for metric in board.metrics:
         for category in (MEAN, *board.categories(target)):
@@ -47,25 +47,17 @@ def _target(board: Board, row: Row, target: str, reported: Reported) -> dict[str
     return {
         "figures": figures,
         "hole": row.hole(target),
-        "paper": {metric: value for metric, value, _ in reported.figures(row.model, target)} if comparable else {},
+        "paper": {metric: value for metric, value, _ in reported.figures(row.model, target)} if is_comparable else {},
     }
 
 
-def _milliseconds(row: Row) -> float | None:
-    """In the model, per image, over everything that was tested."""
-    tested = [
-        each for seeds in row.results.values() for result in seeds.values() for each in result.categories.values()
-    ]
+def _milliseconds(row: BoardRow) -> float | None:
+    """Return the milliseconds that the model takes per image, over everything that was tested."""
+    tested = [each for result in row.all_results for each in result.categories.values()]
     images = sum(each.count for each in tested)
     return 1000 * sum(each.seconds for each in tested) / images if images else None
 
 
-def _training_seconds(row: Row) -> float | None:
-    """Of the longest training."""
-    seconds = [
-        result.training.seconds
-        for seeds in row.results.values()
-        for result in seeds.values()
-        if result.training is not None
-    ]
-    return max(seconds) if seconds else None
+def _training_seconds(row: BoardRow) -> float | None:
+    """Return the seconds of the longest training."""
+    return max((result.training.seconds for result in row.all_results if result.training is not None), default=None)

@@ -1,4 +1,4 @@
-"""What the papers report, from ``reported.json``, where the sources are."""
+"""Read what the papers report from ``reported.json``, which also names the sources."""
 
 import json
 from collections.abc import Iterator
@@ -9,10 +9,13 @@ UNVERIFIED = "†"
 
 
 class Reported:
-    """Published figures, in percent, by model and data set.
+    """Published figures in percent, by model and data set.
 
     Args:
-        content: As in ``reported.json``.
+        content: Content of ``reported.json``.
+
+    Attributes:
+        backbone: Backbone that the papers use.
     """
 
     def __init__(self, content: dict[str, Any]) -> None:
@@ -21,41 +24,36 @@ class Reported:
 
     @property
     def models(self) -> list[str]:
-        """Classes of this package that have published figures."""
+        """Models of this package that have published figures."""
         return list(self._methods)
 
     def figures(self, model: str, target: str) -> Iterator[tuple[str, float, str]]:
-        """Metric, figure and mark of a model on a data set; the mark says if a figure is unverified."""
+        """Yield metric, figure and mark of a model on a data set; the mark is empty unless the figure is unverified."""
         entry = self._methods.get(model)
         if entry is not None:
             mark = UNVERIFIED if entry["unverified"] else ""
             for metric, value in entry["results"].get(target, {}).items():
                 yield metric, value, mark
 
-    def all_figures(self, model: str) -> Iterator[tuple[str, float, str]]:
-        """Those of all data sets."""
-        for target in self._methods[model]["results"]:
-            yield from self.figures(model, target)
-
     def targets(self, model: str, metric: str) -> list[str]:
-        """Data sets for which a metric is published."""
+        """List the data sets for which a metric is published."""
         return [target for target, figures in self._methods[model]["results"].items() if metric in figures]
 
     def text(self, model: str, target: str, metric: str) -> str:
-        """A figure with its mark; empty if there is none."""
+        """Return a figure with its mark; empty if there is none."""
         return next((f"{value:.1f}{mark}" for name, value, mark in self.figures(model, target) if name == metric), "")
 
     def value(self, model: str, target: str, metric: str) -> float | None:
-        """A figure in percent."""
+        """Return a figure in percent; None if there is none."""
         return next((value for name, value, _ in self.figures(model, target) if name == metric), None)
 
     def trained_on(self, model: str) -> dict[str, str]:
-        """The auxiliary set by target; under "default" that of all others."""
-        served: dict[str, str] = self._methods[model]["trained_on"]
-        return served
+        """Return the auxiliary set of each target; "default" stands for all targets that are not named."""
+        sources: dict[str, str] = self._methods[model]["trained_on"]
+        return sources
 
     def note(self, model: str) -> str:
-        """Where a model's figures are from."""
+        """Say where a model's figures are from."""
         entry = self._methods[model]
         return f"Paper: {entry['source']}." + f" {UNVERIFIED} unverified." * entry["unverified"]
 
@@ -67,5 +65,5 @@ class Reported:
 
 
 def load_reported() -> Reported:
-    """The figures that come with the package."""
+    """Read the figures that come with the package."""
     return Reported(json.loads((files(__package__) / "reported.json").read_text()))

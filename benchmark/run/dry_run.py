@@ -1,7 +1,6 @@
-"""``run --dry-run``: the plan, what is there already, and how long the rest will take."""
+"""Print the plan of a run, what is there already, and how long the rest will take: ``run --dry-run``."""
 
 from collections.abc import Sequence
-from statistics import median
 
 from rich.console import Console
 from rich.table import Table
@@ -10,8 +9,10 @@ from anomalib_cops.errors import InputError
 
 from ..plan.cells import Cell
 from ..records.store import Store
+from .estimate import Estimate
 from .progress import duration
-from .work import Runner
+from .protocols import Runner
+from .schedule import missing_categories
 
 
 def print_plan(
@@ -21,12 +22,20 @@ def print_plan(
     notices: Sequence[str] = (),
     console: Console | None = None,
 ) -> None:
-    """Print one line per cell, and what else there is to know; nothing is written, and no network is asked."""
+    """Print one line per cell and a summary; write nothing, and ask no network.
+
+    Args:
+        cells: Cells that a run would look at.
+        store: Folder of results.
+        runner: Lists the categories of cells.
+        notices: Sentences to print below the table.
+        console: Where to print; standard output by default.
+    """
     console = console or Console()
     table = Table("method", "backbone", "source → target", "seed", "categories", "state")
-    pace = Pace(cells, store)
-    total, missing, seconds = 0, 0, 0.0
-    untrained: set[str] = set()
+    estimate = Estimate(cells, store)
+    total, left, seconds = 0, 0, 0.0
+    trainings: set[str] = set()
     for cell in cells:
         training = cell.training
         row = [cell.method, training.backbone, f"{training.source_name} → {cell.target_name}", str(training.seed)]
@@ -35,57 +44,27 @@ def print_plan(
         except InputError as error:
             table.add_row(*row, "?", str(error))
             continue
-        known = store.read(cell).categories
-        left = [name for name, digest in digests.items() if name not in known or known[name].images != digest]
-        total, missing = total + len(digests), missing + len(left)
-        seconds += pace.test(cell) * len(left)
-        is_new = training.fingerprint not in untrained and not training.is_ready
-        if left and is_new and store.training(training) is None:
-            untrained.add(training.fingerprint)
-            seconds += pace.train(cell)
-        state = "done" if not left else "missing" if len(left) == len(digests) else f"{len(left)} missing"
-        if unusable := sum(not digest for digest in digests.values()):
-            state += f", {unusable} unusable"
-        table.add_row(*row, str(len(digests)), state)
+        missing = missing_categories(store.read(cell), digests)
+        total, left = total + len(digests), left + len(missing)
+        seconds += estimate.test_seconds(cell) * len(missing)
+        is_new = training.fingerprint not in trainings and not training.is_ready
+        if missing and is_new and store.training(training) is None:
+            trainings.add(training.fingerprint)
+            seconds += estimate.training_seconds(cell)
+        table.add_row(*row, str(len(digests)), _state(digests, missing))
     console.print(table)
     for notice in (*store.notices, *notices):
         console.print(notice, highlight=False, markup=False)
     console.print(
-        f"{len(cells)} cells, {total} categories, {missing} of them missing, {len(untrained)} trainings; "
-        f"about {duration(seconds)} ({pace.basis}).",
+        f"{len(cells)} cells, {total} categories, {left} of them missing, {len(trainings)} trainings; "
+        f"about {duration(seconds)} ({estimate.basis}).",
         highlight=False,
         soft_wrap=True,
     )
 
 
-class Pace:
-    """How long things take, from what was measured in this folder; else a rough guess."""
-
-    # Seconds per category and per training, of a tiny and of a large backbone on a processor.
-    GUESS = {True: (4.0, 40.0), False: (600.0, 20000.0)}
-
-    def __init__(self, cells: Sequence[Cell], store: Store) -> None:
-        self._tests: dict[tuple[str, str], list[float]] = {}
-        self._trainings: dict[tuple[str, str], list[float]] = {}
-        for result in (store.read(cell) for cell in cells):
-            key = (result.method, result.backbone)
-            self._tests.setdefault(key, []).extend(each.total_seconds for each in result.categories.values())
-            if result.training is not None and result.categories:
-                self._trainings.setdefault(key, []).append(result.training.seconds)
-        measured = any(self._tests.values())
-        self.basis = "from what was measured in this folder" if measured else "a rough guess, nothing is measured yet"
-
-    def test(self, cell: Cell) -> float:
-        """Seconds per category."""
-        return self._typical(self._tests, cell, 0)
-
-    def train(self, cell: Cell) -> float:
-        """Seconds per training."""
-        return self._typical(self._trainings, cell, 1)
-
-    def _typical(self, measured: dict[tuple[str, str], list[float]], cell: Cell, place: int) -> float:
-        """Of this method, else of all methods with its backbone, else the guess."""
-        backbone = cell.training.backbone
-        own = measured.get((cell.method, backbone), [])
-        alike = [value for key, values in measured.items() if key[1] == backbone for value in values]
-        return median(own or alike) if own or alike else self.GUESS[backbone == "tiny"][place]
+def _state(digests: dict[str, str], missing: Sequence[str]) -> str:
+    """Describe how much of a cell is done; categories with an empty digest cannot be used."""
+    state = "done" if not missing else "missing" if len(missing) == len(digests) else f"{len(missing)} missing"
+    unusable = sum(not digest for digest in digests.values())
+    return f"{state}, {unusable} unusable" if unusable else state

@@ -1,24 +1,24 @@
-"""Executors by name."""
+"""Make executors by name."""
 
 from anomalib_cops.errors import InputError, nearest
 
 from .local import LocalExecutor
-from .work import Executor
+from .protocols import Executor
 
 EXECUTORS = ("local", "ray")
 
 
 def make_executor(name: str, ray_address: str | None = None, cpus: int = 1, gpus: float = 0) -> Executor:
-    """An executor.
+    """Make an executor.
 
     Args:
         name: One of ``EXECUTORS``.
-        ray_address: Of a running cluster.
-        cpus: Per task under Ray.
-        gpus: Per task under Ray.
+        ray_address: Address of a running Ray cluster; if None, Ray is started on this machine.
+        cpus: Processors per Ray task.
+        gpus: GPUs per Ray task.
 
     Raises:
-        InputError: Unknown name, or Ray is not installed or not reachable.
+        InputError: The name is unknown, or Ray is not installed.
     """
     if name not in EXECUTORS:
         raise InputError(f"unknown executor '{name}'{nearest(name, EXECUTORS)}")

@@ -1,4 +1,4 @@
-"""What a run shows: a live display in a terminal, lines elsewhere."""
+"""Show how a run is going: a live display in a terminal, lines elsewhere."""
 
 import time
 from typing import Any
@@ -8,21 +8,21 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from .work import Event, Failed, Started, Tested, Trained
+from .events import Event, Failed, Started, Tested, Trained
 
 
 class RunProgress:
-    """Shows what runs, what is done and left, and the time to the end.
+    """Show what is running, what is done and left, and the time to the end.
 
     Args:
-        console: Where to; a live display only if it is a terminal.
+        console: Where to print; standard error by default. The display is live only if the console is a terminal.
     """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, soft_wrap=True)
-        self._started = time.monotonic()
+        self._start = time.monotonic()
         self._done = 0
-        self._now = Text("looking at the data sets")
+        self._current = Text("looking at the data sets")
         self._bar = Progress(
             BarColumn(),
             MofNCompleteColumn(),
@@ -31,51 +31,51 @@ class RunProgress:
             TextColumn("{task.fields[end]}"),
         )
         self._task = self._bar.add_task("", total=None, end="")
-        self._live = Live(Group(self._now, self._bar), console=self.console) if self.console.is_terminal else None
+        self._live = Live(Group(self._current, self._bar), console=self.console) if self.console.is_terminal else None
 
     def __enter__(self) -> "RunProgress":
-        """Starts the display."""
+        """Start the display."""
         if self._live:
             self._live.start()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        """Leaves the last state on the screen."""
+        """End the display; leave its last state on the screen."""
         if self._live:
             self._live.stop()
 
     def event(self, event: Event, total: int, left: int) -> None:
-        """Shows an event; see ``schedule.Progress``."""
+        """Show an event; see ``protocols.Progress``."""
         self._done += isinstance(event, Tested)
-        end = f"about {duration(left * self._pace)} left" if left and self._done else ""
+        end = f"about {duration(left * self._seconds_per_category)} left" if left and self._done else ""
         text = describe(event)
         if isinstance(event, Started):
-            self._now.plain = text
+            self._current.plain = text
         if self._live:
             self._bar.update(self._task, total=total, completed=total - left, end=end)
             if isinstance(event, Failed):
                 self.console.print(f"failed: {text}", style="red", highlight=False, markup=False)
-            self._live.update(Group(self._now, self._bar))
+            self._live.update(Group(self._current, self._bar))
         elif not isinstance(event, Started) or event.category is None:
             print_line(self.console, f"[{total - left:>{len(str(total))}}/{total}] {text}" + f" ({end})" * bool(end))
 
     def note(self, text: str) -> None:
-        """Shows a sentence."""
+        """Show a sentence."""
         print_line(self.console, text)
 
     @property
-    def _pace(self) -> float:
-        """Seconds per category so far, trainings included."""
-        return (time.monotonic() - self._started) / max(1, self._done)
+    def _seconds_per_category(self) -> float:
+        """Mean time per category so far, trainings included."""
+        return (time.monotonic() - self._start) / max(1, self._done)
 
 
 def print_line(console: Console, text: str) -> None:
-    """One line as it is, whatever brackets it holds and however long it is."""
+    """Print a line as it is, without markup, colours or wrapping."""
     console.print(text, highlight=False, markup=False)
 
 
 def describe(event: Event) -> str:
-    """An event in words."""
+    """Describe an event in words."""
     match event:
         case Started(cell, None):
             training = cell.training
@@ -94,7 +94,7 @@ def describe(event: Event) -> str:
 
 
 def duration(seconds: float) -> str:
-    """For people."""
+    """Write a duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

@@ -1,7 +1,5 @@
-"""The real work: train a model on a source, test it on the categories of a target, all through anomalib."""
+"""Train models on a source and test them on the categories of a target, all through anomalib."""
 
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -9,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from anomalib.engine import Engine
 from lightning.pytorch import seed_everything
 from lightning.pytorch.trainer.states import TrainerFn
@@ -18,114 +15,115 @@ from pandas import DataFrame
 from anomalib_cops.data import LabelledImages
 from anomalib_cops.data.seen import described
 from anomalib_cops.errors import InputError
-from anomalib_cops.plugin import MODELS
 
-from ..measure.inference import infer
-from ..measure.maps import packed_maps
-from ..measure.metrics import score
-from ..measure.pictures import packed_cases
-from ..plan import models
-from ..plan.cells import BETWEEN_SOURCES, Cell, DataSettings, Training, slug
-from ..plan.images import CachedImages, ImageCache, digest
-from ..plan.ready import ReadyWeights, canonical, contradicted, ready_weights, refuse_seen
+from ..measure.memory import peak_memory, reset_peak_memory
+from ..plan.cells import Cell, Training
+from ..plan.data_settings import DataSettings
+from ..plan.datamodules import Datamodules
+from ..plan.model_class import check_options
+from ..plan.names import BETWEEN_SOURCES
+from ..plan.ready_weights import ReadyWeights, catalogue_name, find_ready_weights, refuse_seen, source_mismatch
 from ..plan.resolved import check_test_options, resolve
-from ..plan.transfers import Transfers
+from ..plan.samples import samples_digest
 from ..quiet import quiet
-from ..records.result import Scores, TrainingRecord
-from .work import Tested, Trained
+from ..records.result import TrainingRecord
+from . import models
+from .events import Trained
+from .image_cache import CachedImages, ImageCache
+from .tester import ModelTester, trainer_arguments
 
 
 class ModelRunner:
-    """Trains and tests anomalib models.
+    """Train and test anomalib models.
 
     Args:
         root: Folder of published data sets.
         save_maps: Keep all anomaly maps.
-        pictures: Cases per category that are kept for the gallery.
+        pictures: Cases per category to keep for the gallery.
 
     Attributes:
-        notices: What a person should know of the configuration.
+        notices: Sentences about the configuration that the user should read.
     """
 
     def __init__(self, root: Path | None = None, save_maps: bool = False, pictures: int = 0) -> None:
         self.root = root
         self.save_maps = save_maps
         self.pictures = pictures
-        self._start()
+        self._reset()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves what was read behind."""
+        """Pickle the arguments, but nothing that was read."""
         return {"root": self.root, "save_maps": self.save_maps, "pictures": self.pictures}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Begins with nothing read."""
+        """Unpickle with nothing read."""
         self.__dict__.update(state)
-        self._start()
+        self._reset()
 
-    def _start(self) -> None:
+    def _reset(self) -> None:
         self.notices: list[str] = []
         self.cache = ImageCache()
-        self.transfers = Transfers(self.root)
+        self.datamodules = Datamodules(self.root)
 
-    def prepared(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Cells with all that decides on their figures, found out and looked at before anything is run.
+    def prepare(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Resolve the options of cells and check them before anything is run.
 
         Raises:
-            InputError: Unknown models, options, data sets or categories, values that are not allowed, or a test on what
-                was trained on.
+            InputError: A model, option, data set or category is unknown, a value is not allowed, or a cell tests what
+                its weights were trained on.
         """
-        known: dict[str, tuple[Training, ReadyWeights | None]] = {}
-        found = []
+        resolved: dict[str, tuple[Training, ReadyWeights | None]] = {}
+        prepared = []
         for cell in cells:
             training = cell.training
-            models.check_options(training.model, {**training.options, **cell.test_options})
+            check_options(training.model, {**training.options, **cell.test_options})
             check_test_options(training, cell.test_options)
-            if training.fingerprint not in known:
-                known[training.fingerprint] = self._resolved(training)
-            training, weights = known[training.fingerprint]
-            found.append(replace(cell, training=training))
-            categories = self.transfers.categories(found[-1])
+            if training.fingerprint not in resolved:
+                resolved[training.fingerprint] = self._resolve(training)
+            training, weights = resolved[training.fingerprint]
+            prepared.append(replace(cell, training=training))
+            categories = self.datamodules.categories(prepared[-1])
             if weights is not None:
-                self._refuse_seen(found[-1], weights, categories)
-        return found
+                self._refuse_seen(prepared[-1], weights, categories)
+        return prepared
 
     def survey(self, cell: Cell) -> dict[str, str]:
-        """Categories with a digest of their test images; empty where they cannot be used."""
-        tables = self.transfers.tables(cell)
-        return {name: "" if isinstance(each, InputError) else digest(each) for name, each in tables.items()}
+        """List the categories of a cell with a digest of their test images, empty where they cannot be used."""
+        samples = self.datamodules.samples(cell)
+        return {name: "" if isinstance(each, InputError) else samples_digest(each) for name, each in samples.items()}
 
     def samples(self, cell: Cell, category: str) -> DataFrame:
-        """The test images of a category.
+        """List the test images of a category.
 
         Raises:
             InputError: They cannot be used.
         """
-        table = self.transfers.tables(cell)[category]
-        if isinstance(table, InputError):
-            raise InputError(str(table))
-        return table
+        samples = self.datamodules.samples(cell)[category]
+        if isinstance(samples, InputError):
+            raise InputError(str(samples))
+        return samples
 
     def train(self, training: Training) -> Trained:
-        """Learn from the source's labelled images, or find that there is nothing to learn."""
-        started = time.monotonic()
+        """Train on the source's labelled images; a model without anything to train returns a record of 0 images."""
+        start = time.monotonic()
         if training.is_ready:
             return Trained(training, TrainingRecord(0.0, 0, peak_memory()))
-        _reset_peak()
+        reset_peak_memory()
         seed_everything(training.seed, verbose=False)
         model = models.build_for_training(training.model, training.options)
         if not models.is_trainable(model):
-            return Trained(training, TrainingRecord(time.monotonic() - started, 0, peak_memory()))
-        data = self.transfers.learned(training)
+            return Trained(training, TrainingRecord(time.monotonic() - start, 0, peak_memory()))
+        data = self.datamodules.for_training(training)
         data.setup(TrainerFn.FITTING)
         data.train_data = self.images(data.train_data.samples, training.data)
         data.val_data = self.images(data.val_data.samples, training.data)
         with tempfile.TemporaryDirectory() as scratch, quiet():
-            engine = Engine(default_root_dir=scratch, **_trainer(training))
+            engine = Engine(default_root_dir=scratch, **trainer_arguments(training))
             engine.fit(model, train_dataloaders=None, datamodule=data)
             path = models.save(model, engine.trainer, Path(scratch))
             weights = path.read_bytes()
         record = TrainingRecord(
-            seconds=time.monotonic() - started,
+            seconds=time.monotonic() - start,
             images=len(data.train_data),
             peak_memory=peak_memory(),
             categories=sorted(data.train_data.samples["category"].unique()),
@@ -133,111 +131,33 @@ class ModelRunner:
         )
         return Trained(training, record, weights)
 
-    def open(self, cell: Cell, folder: Path) -> "ModelTester":
-        """Load what was trained."""
+    def load(self, cell: Cell, folder: Path) -> ModelTester:
+        """Prepare the test of what was trained; the weights are in ``folder``."""
         return ModelTester(self, cell, folder)
 
     def images(self, samples: DataFrame, settings: DataSettings) -> LabelledImages:
-        """Images as they are read: once for all rows where this process reads them, as workers keep nothing for it."""
+        """Make a data set of images, which are cached if this process reads them: workers would not share the cache."""
         return LabelledImages(samples) if settings.num_workers else CachedImages(samples, self.cache)
 
-    def _resolved(self, training: Training) -> tuple[Training, ReadyWeights | None]:
-        """With what its options come to; where weights are among them, what these were trained on is the source."""
-        weights = ready_weights(training)
+    def _resolve(self, training: Training) -> tuple[Training, ReadyWeights | None]:
+        """Resolve the options of a training; where they name weights, the source is what these were trained on."""
+        weights = find_ready_weights(training)
         resolved = resolve(training, weights)
         if weights is None:
             return replace(training, resolved=resolved), None
-        if notice := contradicted(training, weights):
+        if notice := source_mismatch(training, weights):
             self.notices.append(notice)
         source = BETWEEN_SOURCES.join(each["set"] for each in weights.trained_on)
         return replace(training, resolved=resolved, source_id=source), weights
 
     def _refuse_seen(self, cell: Cell, weights: ReadyWeights, categories: list[str]) -> None:
-        """By name, whether the images are there or not, and by the images that are there."""
-        refuse_seen(cell, weights, {"set": canonical(cell.target_id), "categories": categories})
-        for each in self.transfers.whole_tables(cell).values():
+        """Compare target and weights by name, whether the images are there or not, then by the images that are there.
+
+        Raises:
+            InputError: The weights were trained on a category of the target.
+        """
+        refuse_seen(cell, weights, {"set": catalogue_name(cell.target_id), "categories": categories})
+        for each in self.datamodules.all_samples(cell).values():
             if isinstance(each, DataFrame):
                 for target in described(each, None):
                     refuse_seen(cell, weights, target)
-
-
-class ModelTester:
-    """A trained model on its way through categories.
-
-    Args:
-        runner: Lists and reads images.
-        cell: Says which model.
-        folder: Holds the record of its training, and its weights.
-    """
-
-    def __init__(self, runner: ModelRunner, cell: Cell, folder: Path) -> None:
-        self._runner = runner
-        self._options = {**cell.training.options, **cell.test_options}
-        names = (models.WEIGHTS, models.CHECKPOINT)
-        self._weights = next((folder / name for name in names if (folder / name).is_file()), None)
-        self._model: Any = None
-
-    def test(self, cell: Cell, category: str) -> Tested:
-        """Scores and maps of one category, and their figures."""
-        started = time.monotonic()
-        runner = self._runner
-        samples = runner.samples(cell, category)
-        images = runner.images(samples, cell.training.data)
-        _reset_peak()
-        # So that a category's figures do not depend on which were tested before, whatever a model draws.
-        seed_everything(cell.training.seed, verbose=False)
-        with quiet():
-            seen = infer(
-                self._loaded(cell),
-                images,
-                category,
-                cell.training.data,
-                all_maps=runner.save_maps or runner.pictures > 0,
-                **_trainer(cell.training),
-            )
-        files: dict[str, bytes] = {}
-        if runner.save_maps:
-            files[f"maps/{cell.fingerprint}/{slug(category)}.npz"] = packed_maps(seen)
-        if runner.pictures:
-            files[f"pictures/{cell.fingerprint}/{slug(category)}.json"] = packed_cases(seen, samples, runner.pictures)
-        labels = samples["label_index"]
-        scores = Scores(
-            scores=score(seen.predictions),
-            normal=int((labels == 0).sum()),
-            anomalous=int((labels == 1).sum()),
-            images=digest(samples),
-            seconds=seen.seconds,
-            total_seconds=time.monotonic() - started,
-            peak_memory=peak_memory(),
-        )
-        return Tested(cell, category, scores, files)
-
-    def _loaded(self, cell: Cell) -> Any:
-        """The model; models that are not of this package may fix a category's name in themselves: a new one each."""
-        if self._model is None or cell.training.model not in MODELS:
-            self._model = models.load(cell.training.model, self._options, self._weights)
-        return self._model
-
-
-def peak_memory() -> int:
-    """Bytes: of the accelerator since the last reset where there is one, else of this process so far."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _reset_peak() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-
-
-def _trainer(training: Training) -> dict[str, Any]:
-    """Arguments of Lightning's trainer: nothing but the work."""
-    return {
-        "accelerator": training.data.device,
-        "devices": 1,
-        "logger": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }

@@ -1,21 +1,23 @@
-"""Runs what is missing: claims cells by locks, writes every result as it comes, goes on where something fails."""
+"""Run what is missing: claim cells by locks, write every result as it comes, and go on where something fails."""
 
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
 from anomalib_cops.errors import InputError
 
 from ..plan.cells import Cell, Training
+from ..records.locks import try_lock
 from ..records.result import Result
-from ..records.store import Store, held
-from .work import Event, Executor, Failed, Runner, Started, Tested, Trained, Work
+from ..records.store import Store
+from .events import Event, Failed, Started, Tested, Trained
+from .protocols import Executor, PendingCell, Progress, Runner
 
 POLL_SECONDS = 0.5
-"""Between looks at what another run holds."""
+"""Time between two looks at cells that another run holds."""
 
 
 @dataclass
@@ -23,32 +25,12 @@ class Outcome:
     """How a run went.
 
     Attributes:
-        tested: Categories tested by this run.
-        failures: Sentences, with the cell and category that they are about.
+        tested: Number of categories that the run tested.
+        failures: Sentences that name the cell and category that failed.
     """
 
     tested: int = 0
     failures: list[str] = field(default_factory=list)
-
-
-class Progress(Protocol):
-    """Shows a run."""
-
-    def __enter__(self) -> Self:
-        """Begins."""
-        ...
-
-    def __exit__(self, *error: Any) -> None:
-        """Ends, also where an error ends it."""
-        ...
-
-    def event(self, event: Event, total: int, left: int) -> None:
-        """Told of everything that happens, with the categories in all and those that are not done."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Told what a person should know."""
-        ...
 
 
 @dataclass
@@ -56,12 +38,12 @@ class Schedule:
     """A run of cells on one folder of results; other runs may work on the same.
 
     Attributes:
-        cells: To be run, in order.
-        store: The folder.
-        runner: Does the work.
-        executor: Says where.
-        progress: Shows it.
-        made_by: Versions, commit and machine, kept with every result.
+        cells: Cells to run, in order.
+        store: The folder of results.
+        runner: Trains and tests.
+        executor: Decides where that happens.
+        progress: Shows how the run is going.
+        provenance: Versions, commit and machine, which are kept with every result.
     """
 
     cells: Sequence[Cell]
@@ -69,13 +51,14 @@ class Schedule:
     runner: Runner
     executor: Executor
     progress: Progress
-    made_by: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Nothing is known yet."""
+        """Start with nothing surveyed."""
+        # Of each cell by fingerprint: digests of images by category, and the categories that are not done.
         self._surveys: dict[str, dict[str, str]] = {}
         self._left: dict[str, set[str]] = {}
-        self._ready: set[str] = set()
+        self._complete_trainings: set[str] = set()
         self._outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -90,81 +73,79 @@ class Schedule:
             try:
                 self.survey(cell)
             except InputError as error:
-                self._refuse(cell, str(error))
+                self._record_unusable(cell, str(error))
             else:
                 waiting.append(cell)
                 self._left[cell.fingerprint] = set(self.missing(cell))
-        self._tell_notices()
+        self._show_notices()
         while waiting:
             with ExitStack() as locks:
                 claimed, waiting = self._claim(waiting, locks)
                 if claimed:
-                    self._work(claimed, locks)
+                    self._execute(claimed)
             if waiting and not claimed:
                 time.sleep(POLL_SECONDS)
         return self._outcome
 
     def missing(self, cell: Cell) -> tuple[str, ...]:
-        """Categories of a cell that have no figures, or figures of other images."""
-        known = self.store.read(cell).categories
-        digests = self.survey(cell)
-        return tuple(name for name, digest in digests.items() if name not in known or known[name].images != digest)
+        """Return the categories of a cell that have no figures, or figures of other images."""
+        return missing_categories(self.store.read(cell), self.survey(cell))
 
     def trained(self, training: Training) -> Path | None:
-        """The folder of a training, if it is complete."""
-        if training.fingerprint not in self._ready:
+        """Return the folder of a training; None if it is not complete."""
+        if training.fingerprint not in self._complete_trainings:
             if self.store.training(training) is None:
                 return None
-            self._ready.add(training.fingerprint)
+            self._complete_trainings.add(training.fingerprint)
         return self.store.trained_folder(training)
 
     def survey(self, cell: Cell) -> dict[str, str]:
-        """Categories of a cell, each with a digest of its images; asked for once."""
+        """List the categories of a cell, each with a digest of its images; ask the runner only once."""
         if cell.fingerprint not in self._surveys:
             self._surveys[cell.fingerprint] = self.runner.survey(cell)
         return self._surveys[cell.fingerprint]
 
-    def _refuse(self, cell: Cell, message: str) -> None:
-        """Records that nothing can be done about a cell."""
-        with held(self.store.lock(cell.fingerprint)) as free:
-            if free:
+    def _record_unusable(self, cell: Cell, message: str) -> None:
+        """Record that a cell cannot be run at all."""
+        with try_lock(self.store.lock(cell.fingerprint)) as is_locked:
+            if is_locked:
                 self._update(cell, failed=Failed(cell, "", message))
         self._outcome.failures.append(f"{cell.title}: {message}")
 
-    def _claim(self, waiting: Sequence[Cell], locks: ExitStack) -> tuple[list[Work], list[Cell]]:
-        """Takes what is free, up to the executor's width.
+    def _claim(self, waiting: Sequence[Cell], locks: ExitStack) -> tuple[list[PendingCell], list[Cell]]:
+        """Lock cells that are free, up to the executor's width.
 
         Returns:
-            What was taken, and what remains: held by another run, or beyond the width.
+            The locked cells, and those that still have to wait: another run holds them, or they are beyond the width.
         """
-        claimed: list[Work] = []
+        claimed: list[PendingCell] = []
         remaining: list[Cell] = []
-        mine: set[str] = set()
+        locked_trainings: set[str] = set()
         for cell in waiting:
             if self.executor.width is not None and len(claimed) >= self.executor.width:
                 remaining.append(cell)
                 continue
             with ExitStack() as attempt:
-                if not attempt.enter_context(held(self.store.lock(cell.fingerprint))):
+                if not attempt.enter_context(try_lock(self.store.lock(cell.fingerprint))):
                     remaining.append(cell)
                     continue
                 missing = self.missing(cell)
                 self._left[cell.fingerprint] = set(missing)
-                self._tell_notices()
+                self._show_notices()
                 if not missing:
                     continue
                 training = cell.training
-                if self.trained(training) is None and training.fingerprint not in mine:
+                if self.trained(training) is None and training.fingerprint not in locked_trainings:
                     # Held until the cell is done; another run takes other trainings meanwhile.
-                    if not attempt.enter_context(held(self.store.lock(training.fingerprint))):
+                    if not attempt.enter_context(try_lock(self.store.lock(training.fingerprint))):
                         remaining.append(cell)
                         continue
-                    mine.add(training.fingerprint)
-                claimed.append(Work(cell, missing))
+                    locked_trainings.add(training.fingerprint)
+                claimed.append(PendingCell(cell, missing))
                 locks.push(attempt.pop_all())
         return claimed, remaining
 
-    def _work(self, claimed: Sequence[Work], locks: ExitStack) -> None:
+    def _execute(self, claimed: Sequence[PendingCell]) -> None:
         for event in self.executor.run(claimed, self.runner, self):
             self._record(event)
             left = sum(len(categories) for categories in self._left.values())
@@ -173,7 +154,7 @@ class Schedule:
     def _record(self, event: Event) -> None:
         match event:
             case Trained():
-                event.record.run = self.made_by
+                event.record.run = self.provenance
                 self.store.write_training(event.training, event.record, event.weights)
             case Tested():
                 self._update(event.cell, tested=event)
@@ -189,17 +170,16 @@ class Schedule:
                 pass
 
     def _update(self, cell: Cell, tested: Tested | None = None, failed: Failed | None = None) -> None:
-        """Reads a cell's file, which this run has locked, adds to it, and writes it."""
+        """Add to the result of a cell that this run has locked."""
         result = self.store.read(cell)
-        digests = self._surveys.get(cell.fingerprint, {})
-        result.expected = list(digests) or result.expected
+        result.expected = list(self._surveys.get(cell.fingerprint, {})) or result.expected
         result.training = self.store.training(cell.training)
         result.categories = {name: each for name, each in result.categories.items() if name in result.expected}
         result.failures = {name: each for name, each in result.failures.items() if name in result.expected}
         if tested is not None:
             for name, content in tested.files.items():
                 self.store.write_file(name, content)
-            tested.scores.made_by = _index(result, self.made_by)
+            tested.scores.made_by = result.run_index(self.provenance)
             result.categories[tested.category] = tested.scores
             result.failures.pop(tested.category, None)
         if failed is not None:
@@ -207,13 +187,17 @@ class Schedule:
             result.categories.pop(failed.category, None)
         self.store.write(cell, result)
 
-    def _tell_notices(self) -> None:
+    def _show_notices(self) -> None:
         while self.store.notices:
             self.progress.note(self.store.notices.pop(0))
 
 
-def _index(result: Result, made_by: dict[str, Any]) -> int:
-    """Place of a run among those of a result, where it is added if it is new."""
-    if made_by not in result.runs:
-        result.runs.append(made_by)
-    return result.runs.index(made_by)
+def missing_categories(result: Result, digests: dict[str, str]) -> tuple[str, ...]:
+    """Return the categories that have no figures, or figures of other images.
+
+    Args:
+        result: What is recorded of a cell.
+        digests: Digest of the test images by category, as they are now.
+    """
+    recorded = result.categories
+    return tuple(name for name, digest in digests.items() if name not in recorded or recorded[name].images != digest)

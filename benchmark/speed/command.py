@@ -1,4 +1,4 @@
-"""``speed``: how fast it is beside open_clip's plain ``encode_image``, measured in one run on random weights."""
+"""Measure time, arithmetic and memory beside open_clip's plain ``encode_image``, in one run on random weights."""
 
 import json
 from pathlib import Path
@@ -11,6 +11,7 @@ from ..provenance import provenance
 from ..quiet import quiet
 
 DEFAULT_OUTPUT = Path("results/speed")
+# "small" is the backbone for growth and training, where the size does not matter.
 FULL = {
     "backbone": "ViT-L-14-336",
     "small": "ViT-B-16",
@@ -37,11 +38,10 @@ QUICK = {
     "drift_images": 8,
     "maps": 4,
 }
-"""``small`` is the backbone of growth and training, where the size does not matter."""
 
 
 def arguments() -> ArgumentParser:
-    """The command's arguments."""
+    """Return the parser of the command's arguments."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller sizes, under a minute: a check, not a figure")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of speed.json and speed.png")
@@ -50,42 +50,48 @@ def arguments() -> ArgumentParser:
 
 
 def main(options: Namespace) -> int:
-    """Measure, write, and print the tables; see ``cli.main`` for the exit code."""
+    """Measure, write the results, and print tables; see ``cli.main`` for the exit code."""
     check_writable(options.output)
-    sizes: dict[str, Any] = QUICK if options.quick else FULL
-    # Only now, as importing torch and anomalib takes seconds.
+    result = _measure(QUICK if options.quick else FULL, options)
+    write_text(options.output / "speed.json", json.dumps(result, indent=1))
+    from .picture import draw
+    from .tables import tables
+
+    draw(result, options.output / "speed.png")
+    print(tables(result))
+    print(f"\nresults are in {options.output / 'speed.json'}, a picture is in {options.output / 'speed.png'}")
+    return 0
+
+
+def _measure(sizes: dict[str, Any], options: Namespace) -> dict[str, Any]:
+    # Import torch and anomalib, which takes seconds, only after typing errors have been reported.
     with quiet():
         import torch
 
-        from .inference import growth, methods
-        from .memory import memory
-        from .metrics import metrics
-        from .training import drift, epochs
+        from .drift import measure_drift
+        from .growth import measure_growth
+        from .inference import measure_inference
+        from .memory import measure_memory
+        from .metrics import measure_metrics
+        from .training import measure_training
 
     device = options.device
-    # Once more, as the imports made new loggers.
+    # Silence them once more, as the imports made new loggers.
     with quiet():
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        result = {
+        return {
             "quick": options.quick,
             "device": device,
             "threads": torch.get_num_threads(),
             "repetitions": sizes["repetitions"],
             "provenance": provenance(),
-            "metrics": metrics(sizes["maps"]),
-            "training": epochs(
+            "metrics": measure_metrics(sizes["maps"]),
+            "training": measure_training(
                 sizes["small"], sizes["training_size"], sizes["training_images"], sizes["epochs"], sizes["plain_epochs"]
             ),
-            "drift": drift(sizes["drift_images"]),
-            "memory": memory(sizes["backbone"], sizes["precisions"]),
-            "growth": growth(sizes["small"], sizes["growth_repetitions"]),
-            "inference": methods(sizes["backbone"], device, sizes["repetitions"]),
+            "drift": measure_drift(sizes["drift_images"]),
+            "memory": measure_memory(sizes["backbone"], sizes["precisions"]),
+            "growth": measure_growth(sizes["small"], sizes["growth_repetitions"]),
+            "inference": measure_inference(sizes["backbone"], device, sizes["repetitions"]),
         }
-    write_text(options.output / "speed.json", json.dumps(result, indent=1))
-    from .table import picture, tables
-
-    picture(result, options.output / "speed.png")
-    print(tables(result))
-    print(f"\nresults are in {options.output / 'speed.json'}, a picture is in {options.output / 'speed.png'}")
-    return 0

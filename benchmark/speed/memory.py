@@ -1,7 +1,8 @@
-"""Memory of predicting one image with CoPS, from the start of Python to the end: a program of its own.
+"""Measure the memory of predicting one image with CoPS, from the start of Python to the end.
 
-``python -m benchmark.speed_memory BACKBONE WEIGHTS PRECISION`` prints 10^9 bytes of the process at its largest so far,
-after the imports, after the model was made of a weight file, and after the prediction.
+This module is also the program that is measured: ``python -m benchmark.speed.memory BACKBONE WEIGHTS PRECISION`` prints
+the peak memory of its process so far, in 10^9 bytes: after the imports, after the model was made from a weight file,
+and after the prediction.
 """
 
 import json
@@ -16,12 +17,12 @@ from ..quiet import quiet
 from .stopwatch import process_peak_gb
 
 
-def memory(backbone: str, precisions: Sequence[str]) -> dict[str, Any]:
-    """Run the program on a file of random half-precision weights.
+def measure_memory(backbone: str, precisions: Sequence[str]) -> dict[str, Any]:
+    """Run the program on a file of random half-precision weights, once for each precision.
 
     Args:
-        backbone: An open_clip name.
-        precisions: Of the weights in use, as Lightning names them.
+        backbone: open_clip name.
+        precisions: Precisions in use, as Lightning names them.
     """
     import torch
 
@@ -30,7 +31,7 @@ def memory(backbone: str, precisions: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.pt"
         torch.manual_seed(0)
-        # Half precision, as the published files are.
+        # In half precision, as published files are.
         torch.save({name: value.half() for name, value in build(model_config(backbone)).state_dict().items()}, path)
         return {precision: _run(backbone, path, precision) for precision in precisions}
 

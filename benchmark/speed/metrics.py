@@ -1,4 +1,4 @@
-"""Speed and memory of pixel metrics: anomalib's, which keep every pixel, beside the streaming ones."""
+"""Measure speed and memory of pixel metrics: anomalib's, which keep every pixel, beside the streaming ones."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,28 +17,28 @@ SIDE, PATCH, BATCH = 518, 14, 8
 NAMES = ("AUROC", "AUPR", "F1Max", "AUPRO")
 
 
-def metrics(maps: int) -> dict[str, Any]:
-    """Value, seconds and memory of every metric on smooth maps with rectangular defects.
+def measure_metrics(maps: int) -> dict[str, Any]:
+    """Measure value, seconds and memory of every metric on smooth maps with rectangular defects.
 
     Args:
-        maps: How many, of 518 x 518 pixels; all exact metrics keep them.
+        maps: Number of maps, of 518 x 518 pixels; the exact metrics keep them all.
     """
     batches = list(_batches(maps))
-    found: dict[str, Any] = {"maps": maps, "side": SIDE, "metrics": {}}
+    measured: dict[str, Any] = {"maps": maps, "side": SIDE, "metrics": {}}
     for name in NAMES:
-        for kind, home in (("exact", exact), ("streaming", streaming)):
+        for kind, module in (("exact", exact), ("streaming", streaming)):
             values: list[float] = []
 
-            def work() -> None:
-                metric = getattr(home, name)(fields=["anomaly_map", "gt_mask"])  # noqa: B023 (called at once)
+            def task() -> None:
+                metric = getattr(module, name)(fields=["anomaly_map", "gt_mask"])  # noqa: B023 (called at once)
                 for batch in batches:
                     metric.update(batch)
                 values.append(float(metric.compute()))  # noqa: B023
 
             seconds: list[float] = []
-            memory = peak_gb(lambda: seconds.append(timed(work)))  # noqa: B023
-            found["metrics"].setdefault(name, {})[kind] = {"value": values[0], "seconds": seconds[0], "gb": memory}
-    return found
+            memory = peak_gb(lambda: seconds.append(timed(task)))  # noqa: B023
+            measured["metrics"].setdefault(name, {})[kind] = {"value": values[0], "seconds": seconds[0], "gb": memory}
+    return measured
 
 
 def _batches(count: int) -> Iterator[ImageBatch]:

@@ -1,4 +1,4 @@
-"""Time, arithmetic and memory of pieces of work that are compared with each other."""
+"""Measure time, arithmetic and memory of tasks that are compared with each other."""
 
 import resource
 import statistics
@@ -11,72 +11,76 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-Work = Callable[[], Any]
+Task = Callable[[], Any]
 
 
-def interleaved(works: Mapping[str, Work], repetitions: int) -> dict[str, dict[str, float]]:
-    """Median and spread of every work's seconds; all take turns, so that a busy machine slows all of them alike.
+def interleaved(tasks: Mapping[str, Task], repetitions: int) -> dict[str, dict[str, float]]:
+    """Time tasks in turns, so that a busy machine slows all of them alike.
 
     Args:
-        works: By name; they have run before.
-        repetitions: How often each is run.
+        tasks: Tasks by name; each has run before, so that it is warm.
+        repetitions: Number of runs of each task.
+
+    Returns:
+        Median, least and most seconds of each task.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in works}
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(repetitions):
-        for name, work in works.items():
-            seconds[name].append(timed(work))
+        for name, task in tasks.items():
+            seconds[name].append(timed(task))
     return {
         name: {"median": statistics.median(each), "least": min(each), "most": max(each)}
         for name, each in seconds.items()
     }
 
 
-def timed(work: Work) -> float:
-    """Seconds of one run, up to the end of what it started on a GPU."""
+def timed(task: Task) -> float:
+    """Return the seconds of one run, up to the end of what it started on a GPU."""
     _wait()
     start = time.perf_counter()
-    work()
+    task()
     _wait()
     return time.perf_counter() - start
 
 
-def gflop(work: Work) -> float:
-    """10^9 floating-point operations of matrix products, convolutions and attention, two per multiply-add.
+def gflop(task: Task) -> float:
+    """Count floating-point operations of matrix products, convolutions and attention, two per multiply-add, in 10^9.
 
-    Unlike seconds they are exact. open_clip's fused inference path is switched off meanwhile, as it hides its products.
+    Unlike seconds, the count is exact. open_clip's fused inference path is switched off meanwhile, as it hides its
+    products from the counter.
     """
 
     def attention(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
         return int(sdpa_flop_count(query, key, value))
 
-    # torch counts the attention of GPUs only.
+    # By itself, torch counts attention on GPUs only.
     on_cpu = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with FlopCounterMode(display=False, custom_mapping=on_cpu) as counter:
-            work()
+            task()
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     return float(counter.get_total_flops()) / 1e9
 
 
-def peak_gb(work: Work) -> float | None:
-    """10^9 bytes by which the memory of this process rose above what it had; None where the system cannot tell."""
+def peak_gb(task: Task) -> float | None:
+    """Return by how much the memory of this process rose during a task, in 10^9 bytes; None where it is unknown."""
     status, marks = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     try:
-        marks.write_text("5")  # forget the peak
+        marks.write_text("5")  # reset the peak
     except OSError:
         return None
     before = _kilobytes(status, "VmRSS")
-    work()
+    task()
     return (_kilobytes(status, "VmHWM") - before) * 1024 / 1e9
 
 
 def process_peak_gb() -> float:
-    """10^9 bytes of this whole process at its largest."""
+    """Return the peak memory of this process so far, in 10^9 bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # the other figure counts the parent's memory before this program took its place
+    if status.exists():  # ru_maxrss would include the parent's memory before exec
         return _kilobytes(status, "VmHWM") * 1024 / 1e9
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e9

@@ -12,9 +12,12 @@ from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import MODELS
 from anomalib_cops.weights.published import PUBLISHED
 from benchmark.cli import COMMANDS, main
-from benchmark.plan import matrix as module
-from benchmark.plan.cells import DataSettings
-from benchmark.plan.matrix import Matrix, Method, Transfer, built_in, identity, read_matrix
+from benchmark.plan import configuration
+from benchmark.plan.configuration import built_in, read_matrix
+from benchmark.plan.data_settings import DataSettings
+from benchmark.plan.entries import MethodConfig, Transfer
+from benchmark.plan.matrix import Matrix
+from benchmark.plan.names import identity
 from benchmark.report.reported import load_reported
 from tests.benchmark.fake import matrix
 
@@ -91,7 +94,7 @@ def test_ablation_sweeps_share_the_training_where_they_can():
         assert cells[name].training.fingerprint != whole
 
 
-@pytest.mark.parametrize("kind", [Method, Transfer, Matrix, DataSettings])
+@pytest.mark.parametrize("kind", [MethodConfig, Transfer, Matrix, DataSettings])
 def test_every_field_is_documented(kind):
     documented = set(re.findall(r"^\s+(\w+): ", inspect.getdoc(kind), flags=re.MULTILINE))
     assert {each.name for each in dataclasses.fields(kind)} <= documented
@@ -230,4 +233,6 @@ def test_commands_have_help(capsys):
 
 
 def test_configurations_lie_in_the_package():
-    assert {path.parent for path in built_in().values()} == {Path(module.__file__).resolve().parents[1] / "configs"}
+    assert {path.parent for path in built_in().values()} == {
+        Path(configuration.__file__).resolve().parents[1] / "configs"
+    }

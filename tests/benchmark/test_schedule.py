@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from anomalib_cops.errors import InputError
-from benchmark.records.result import read_result
+from benchmark.records.reading import read_result
 from benchmark.records.store import Store
 from benchmark.report.table_command import table
 from benchmark.run.command import execute
