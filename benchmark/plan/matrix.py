@@ -85,17 +85,17 @@ class Matrix:
         used = [each for each in transfers if each.methods is None or each.methods]
         return replace(self, methods=chosen, transfers=used, seeds=list(seeds) or self.seeds)
 
-    def cells(self, root: Path | None = None, found: Sequence[str] = ()) -> list[Cell]:
+    def cells(self, root: Path | None = None, discovered: Sequence[str] = ()) -> list[Cell]:
         """List all cells in the order in which they run: the targets of a training follow each other.
 
         Args:
             root: Folder of data sets; targets below it are known by their path in it.
-            found: Data sets below the root, for transfers that discover their targets.
+            discovered: Data sets below the root, for transfers that discover their targets.
 
         Raises:
             InputError: Two targets have the same name, or a cell is there twice.
         """
-        cells = list(self._cells(root, found))
+        cells = list(self._cells(root, discovered))
         first: dict[tuple[str, str], Cell] = {}
         for cell in cells:
             if first.setdefault((cell.target_name, cell.fingerprint), cell) is not cell:
@@ -108,13 +108,13 @@ class Matrix:
                 )
         return cells
 
-    def _cells(self, root: Path | None, found: Sequence[str]) -> Iterator[Cell]:
+    def _cells(self, root: Path | None, discovered: Sequence[str]) -> Iterator[Cell]:
         for seed in self.seeds:
             for method in self.methods:
                 for transfer in self.transfers:
                     if transfer.is_for(method):
                         training = self._training(method, transfer, seed, root)
-                        for target in _targets(transfer, training, root, found):
+                        for target in _targets(transfer, training, root, discovered):
                             yield Cell(
                                 training=training,
                                 method=method.name,
@@ -145,8 +145,8 @@ class Matrix:
         )
 
 
-def _targets(transfer: Transfer, training: Training, root: Path | None, found: Sequence[str]) -> list[str]:
+def _targets(transfer: Transfer, training: Training, root: Path | None, discovered: Sequence[str]) -> list[str]:
     """Return the targets that a transfer names or discovers, each once."""
     source_names = training.source_id.split(BETWEEN_SOURCES)
-    discovered = [each for each in found if transfer.discovers(identity(each, root), source_names)]
-    return list(dict.fromkeys([*transfer.targets, *discovered]))
+    further = [each for each in discovered if transfer.discovers(identity(each, root), source_names)]
+    return list(dict.fromkeys([*transfer.targets, *further]))

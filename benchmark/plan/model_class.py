@@ -37,8 +37,8 @@ def model_class(name: str) -> type[AnomalibModule]:
         models = [key for key, value in vars(module).items() if _is_model(value)]
         hint = nearest(class_name, models) if models else ""
         raise InputError(f"{module_name} has no anomalib model '{class_name}'{hint}")
-    found: type[AnomalibModule] = cls
-    return found
+    model: type[AnomalibModule] = cls
+    return model
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Try to take a lock for a while."""
+"""Take a lock for the length of a block, if it is free."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

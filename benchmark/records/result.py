@@ -126,6 +126,18 @@ class Result:
         """Categories without figures."""
         return [name for name in self.expected if name not in self.categories]
 
+    def pending(self, digests: dict[str, str]) -> tuple[str, ...]:
+        """Return the categories that have no figures, or figures of other images.
+
+        Args:
+            digests: Digest of the test images by category, as they are now.
+        """
+        return tuple(
+            name
+            for name, digest in digests.items()
+            if name not in self.categories or self.categories[name].images != digest
+        )
+
     def run_index(self, provenance: dict[str, Any]) -> int:
         """Return the index of a run in ``runs``, to which it is added if it is new."""
         if provenance not in self.runs:

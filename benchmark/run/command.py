@@ -55,12 +55,12 @@ def main(options: Namespace) -> int:
         from ..plan.weight_files import fetch_weights, missing_weights
         from .runner import ModelRunner
 
-    discovers = any(transfer.discover for transfer in matrix.transfers)
-    found = discover(root) if root and discovers else ()
-    if root and discovers and not found:
+    has_discovery = any(transfer.discover for transfer in matrix.transfers)
+    discovered = discover(root) if root and has_discovery else ()
+    if root and has_discovery and not discovered:
         raise InputError(f"there are no labelled data sets in {root}; see docs/data.md for how they are laid out.")
     runner = ModelRunner(root, options.save_maps, matrix.pictures)
-    cells = runner.prepare(matrix.cells(root, found))
+    cells = runner.prepare(matrix.cells(root, discovered))
     if not cells:
         raise InputError(
             f"{options.config} finds nothing to test{f' in {root}' if root else ''}; give the folder of data sets that "

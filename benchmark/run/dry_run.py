@@ -12,7 +12,6 @@ from ..records.store import Store
 from .estimate import Estimate
 from .progress import duration
 from .protocols import Runner
-from .schedule import missing_categories
 
 
 def print_plan(
@@ -44,7 +43,7 @@ def print_plan(
         except InputError as error:
             table.add_row(*row, "?", str(error))
             continue
-        missing = missing_categories(store.read(cell), digests)
+        missing = store.read(cell).pending(digests)
         total, left = total + len(digests), left + len(missing)
         seconds += estimate.test_seconds(cell) * len(missing)
         is_new = training.fingerprint not in trainings and not training.is_ready

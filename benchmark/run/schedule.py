@@ -11,7 +11,6 @@ from anomalib_cops.errors import InputError
 
 from ..plan.cells import Cell, Training
 from ..records.locks import try_lock
-from ..records.result import Result
 from ..records.store import Store
 from .events import Event, Failed, Started, Tested, Trained
 from .protocols import Executor, PendingCell, Progress, Runner
@@ -89,7 +88,7 @@ class Schedule:
 
     def missing(self, cell: Cell) -> tuple[str, ...]:
         """Return the categories of a cell that have no figures, or figures of other images."""
-        return missing_categories(self.store.read(cell), self.survey(cell))
+        return self.store.read(cell).pending(self.survey(cell))
 
     def trained(self, training: Training) -> Path | None:
         """Return the folder of a training; None if it is not complete."""
@@ -190,14 +189,3 @@ class Schedule:
     def _show_notices(self) -> None:
         while self.store.notices:
             self.progress.note(self.store.notices.pop(0))
-
-
-def missing_categories(result: Result, digests: dict[str, str]) -> tuple[str, ...]:
-    """Return the categories that have no figures, or figures of other images.
-
-    Args:
-        result: What is recorded of a cell.
-        digests: Digest of the test images by category, as they are now.
-    """
-    recorded = result.categories
-    return tuple(name for name, digest in digests.items() if name not in recorded or recorded[name].images != digest)

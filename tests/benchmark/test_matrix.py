@@ -34,7 +34,7 @@ def refused(capsys, *arguments):
 
 @pytest.mark.parametrize("name", built_in())
 def test_built_in_configurations_are_sound(name):
-    cells = read_matrix(name).cells(found=("/somewhere/parts",))
+    cells = read_matrix(name).cells(discovered=("/somewhere/parts",))
     assert cells and len({cell.path for cell in cells}) == len(cells)
 
 
@@ -59,7 +59,7 @@ def test_the_papers_protocol_says_which_set_serves_which():
 
 def test_published_weights_are_tested_on_what_is_there_as_the_papers_do():
     there = ("mvtec", "visa", "btad", "cvc_colondb", "cvc_clinicdb", "/somewhere/parts")
-    cells = read_matrix("published").cells(found=there)
+    cells = read_matrix("published").cells(discovered=there)
     of = {(cell.method, cell.target): cell.training for cell in cells}
     assert len(of) == len(cells) == 4 * len(there)
     paper = {(cell.method, cell.target): cell.training.source for cell in read_matrix("paper").cells()}
