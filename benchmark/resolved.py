@@ -17,16 +17,10 @@ from anomalib_cops import __version__
 from anomalib_cops.encoder import native_image_size, tiny
 from anomalib_cops.encoder.load import TINY, model_config, trained_with_quick_gelu
 from anomalib_cops.errors import InputError
-from anomalib_cops.models.assembly import (
-    DEFAULT_BACKBONE,
-    DEFAULT_PRESET,
-    DEFAULT_PRETRAINED,
-    Method,
-    Recipe,
-    Start,
-    plain,
-    resolve_settings,
-)
+from anomalib_cops.models.arguments import CommonArguments
+from anomalib_cops.models.assembly import DEFAULT_BACKBONE, DEFAULT_PRETRAINED, resolve_settings
+from anomalib_cops.models.method import DEFAULT_PRESET, Method, plain
+from anomalib_cops.models.request import Request
 from anomalib_cops.plugin import MODELS
 
 from . import models
@@ -34,7 +28,7 @@ from .cells import Training
 from .ready import ReadyWeights, ready_weights
 from .store import file_digest
 
-START = tuple(each.name for each in fields(Start))
+START = tuple(each.name for each in fields(CommonArguments))
 
 
 def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
@@ -53,10 +47,10 @@ def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
         return {"settings": _arguments(cls, training.options), "versions": _versions(home)}
     method = _method(training.model)
     options = {name: value for name, value in training.options.items() if value is not None}
-    start = Start(**{name: value for name, value in options.items() if name in START})
+    start = CommonArguments(**{name: value for name, value in options.items() if name in START})
     chosen = {name: value for name, value in options.items() if name in method.setting_names}
     preset = method.preset(start.preset or (weights.preset if weights else "") or DEFAULT_PRESET)
-    settings = resolve_settings(Recipe(method, start, chosen), weights.file if weights else None, preset)
+    settings = resolve_settings(Request(method, start, chosen), weights.file if weights else None, preset)
     found = {
         "settings": plain(settings),
         "encoder": _encoder(start, settings),
@@ -67,7 +61,10 @@ def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
     }
     if weights is not None:
         return {**found, "weights": weights.record}
-    learning = {name: getattr(start, name) or preset[name] for name in ("epochs", "learning_rate")}
+    learning = {
+        name: preset[name] if getattr(start, name) is None else getattr(start, name)
+        for name in ("epochs", "learning_rate")
+    }
     return {**found, "training": learning}
 
 
@@ -95,7 +92,7 @@ def _method(model: str) -> Method:
     return method
 
 
-def _encoder(start: Start, settings: Any) -> dict[str, Any]:
+def _encoder(start: CommonArguments, settings: Any) -> dict[str, Any]:
     """The frozen CLIP: a digest of its file where there is one, else the tag of its weights."""
     backbone, pretrained = start.backbone or DEFAULT_BACKBONE, start.pretrained or DEFAULT_PRETRAINED
     quick_gelu = getattr(settings, "quick_gelu", start.quick_gelu)

@@ -12,6 +12,8 @@ import pytest
 
 from anomalib_cops import plugin
 from anomalib_cops.errors import InputError
+from anomalib_cops.host.command_line import adapted, instantiate
+from anomalib_cops.registry import METHODS
 
 HOOK = Path(__file__).parent.parent / "hook"
 
@@ -111,7 +113,7 @@ def test_names_that_the_host_has_taken_are_left_alone(monkeypatch):
     host = types.SimpleNamespace(CoPS=type("CoPS", (), {"__module__": "anomalib.models.cops"}))
     theirs = host.CoPS
     with pytest.warns(UserWarning, match="anomalib has its own CoPS"):
-        plugin._provide(host, "CoPS", plugin.MODELS["CoPS"])
+        plugin._provide(host, "CoPS", METHODS["CoPS"].module)
     assert host.CoPS is theirs
 
 
@@ -122,35 +124,53 @@ def test_a_half_imported_module_of_ours_is_left_until_it_is_complete(monkeypatch
     assert not hasattr(host, "CoPS")
 
 
-def test_bad_input_is_one_sentence_on_the_command_line_and_other_errors_are_shown_as_before(monkeypatch, capsys):
-    shown = []
-    monkeypatch.setattr(sys, "excepthook", lambda *details: shown.append(details))
-    plugin.show_sentences()
-    hook = sys.excepthook
-    plugin.show_sentences()
-    assert sys.excepthook is hook
-    hook(InputError, InputError("the file is broken; get it again."), None)
-    assert capsys.readouterr().err == "error: the file is broken; get it again.\n" and not shown
-    hook(ValueError, ValueError("no type of many fits: the file is broken; get it again. Given: ..."), None)
-    assert capsys.readouterr().err == "error: the file is broken; get it again.\n" and not shown
-    hook(KeyError, KeyError("x"), None)
-    assert shown[0][0] is KeyError
+def command_line_that_raises(error: Exception) -> type:
+    class CommandLine:
+        def __init__(self):
+            raise error
+
+    return adapted(CommandLine)
+
+
+def test_bad_input_is_one_sentence_on_the_command_line_and_other_errors_are_shown_as_before():
+    with pytest.raises(SystemExit, match="error: the file is broken; get it again."):
+        command_line_that_raises(InputError("the file is broken; get it again."))()
+    with pytest.raises(KeyError, match="x"):
+        command_line_that_raises(KeyError("x"))()
+
+
+def test_a_model_that_refuses_its_arguments_is_not_wrapped_by_the_parser():
+    def model(**arguments):
+        raise InputError("sigma=-1 must be at least 0.") if arguments else ValueError("a bug")
+
+    with pytest.raises(SystemExit, match="error: sigma=-1 must be at least 0."):
+        instantiate(model, sigma=-1)
+    with pytest.raises(ValueError, match="a bug"):
+        instantiate(model)
+
+
+def test_the_command_line_is_adapted_once():
+    cli = adapted(type("CommandLine", (), {}))
+    assert adapted(cli) is cli
 
 
 @pytest.mark.parametrize(("kind", "said"), [("missing", "does not exist"), ("empty", "Found 0 images")])
-def test_a_prediction_without_images_is_one_sentence(tmp_path, monkeypatch, capsys, kind, said):
+def test_a_prediction_without_images_is_one_sentence(tmp_path, kind, said):
     from anomalib.data import PredictDataset
 
-    monkeypatch.setattr(sys, "excepthook", lambda *details: pytest.fail("a traceback was shown"))
-    plugin.show_sentences()
     folder = tmp_path / kind
     if kind == "empty":
         folder.mkdir()
-    with pytest.raises((ValueError, FileNotFoundError)) as caught:
-        PredictDataset(folder)
-    sys.excepthook(caught.type, caught.value, caught.tb)
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ") and said in line and str(folder) in line and "give an image or a folder" in line
+
+    class CommandLine:
+        def __init__(self):
+            PredictDataset(folder)
+
+    with pytest.raises(SystemExit) as caught:
+        adapted(CommandLine)()
+    sentence = str(caught.value)
+    assert sentence.startswith("error: ") and said in sentence and str(folder) in sentence
+    assert "give an image or a folder" in sentence
 
 
 def test_every_route_of_the_host_finds_the_models():

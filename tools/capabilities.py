@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from anomalib_cops.plugin import MODELS
+from anomalib_cops.registry import METHODS
 
 PRECISIONS = ("bf16-mixed", "16-mixed", "bf16-true", "16-true")
 """Besides ``32-true``, the default, in which everything else is done."""
@@ -71,7 +71,7 @@ OTHERWISE = {
             refusal="precision=16-true is good for tests and predictions, but in training the gradients' squares are "
             "too small for float16 and the prompts become NaN; train with 16-mixed, bf16-mixed or bf16-true."
         )
-        for name in MODELS
+        for name in METHODS
     },
 }
 
@@ -83,10 +83,10 @@ def cell(name: str, row: str) -> Cell:
 
 def capability_table() -> str:
     """Markdown: a column per method, a row per thing to do, and what is said where something is refused."""
-    table = [["", *MODELS, "scores move by"], ["---"] * (len(MODELS) + 2)]
+    table = [["", *METHODS, "scores move by"], ["---"] * (len(METHODS) + 2)]
     for row, usual in ROWS.items():
         moved = "" if usual.within is None else f"at most {usual.within:g}" if usual.within else "nothing"
-        table.append([f"`{row}`", *(_words(cell(name, row)) for name in MODELS), moved])
+        table.append([f"`{row}`", *(_words(cell(name, row)) for name in METHODS), moved])
     lines = [f"| {' | '.join(cells)} |" for cells in table]
     refusals = dict.fromkeys(f"- {each.refusal}" for each in OTHERWISE.values() if each.refusal)
     return "\n".join([*lines, "", "Anything else is refused in these words:", "", *refusals])

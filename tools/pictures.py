@@ -14,7 +14,7 @@ from PIL import Image
 
 import anomalib_cops
 from anomalib_cops.demo import LABEL, examples_of
-from anomalib_cops.plugin import MODELS
+from anomalib_cops.registry import METHODS
 from anomalib_cops.sheet import draw_sheet
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images"
@@ -45,7 +45,7 @@ def draw(name: str, epochs: int, folder: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("methods", nargs="*", default=sorted(MODELS), help="all if none is named")
+    parser.add_argument("methods", nargs="*", default=sorted(METHODS), help="all if none is named")
     parser.add_argument("--epochs", type=int, default=3)
     options = parser.parse_args(arguments)
     for name in options.methods:

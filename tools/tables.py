@@ -13,6 +13,7 @@ from pathlib import Path
 
 from anomalib_cops.data.describe import catalogue, layouts
 from anomalib_cops.data.sets.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICAL
+from anomalib_cops.registry import METHODS
 from benchmark import speed_table
 from benchmark.leaderboard import Board, boards
 from benchmark.render import TINY, board_provenance, markdown_table, remarks
@@ -20,6 +21,7 @@ from benchmark.reported import load_reported
 from benchmark.store import Store
 from benchmark.tables import ablation, overview, published
 from tools.capabilities import capability_table
+from tools.method_tables import common_table, methods_table, settings_table
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "AUPRO")
@@ -99,7 +101,10 @@ def tables() -> list[tuple[str, str, str]]:
         ("README.md", "demo", demo_table(demo)),
         ("README.md", "benchmark", benchmark_tables(board, whole=False)),
         ("README.md", "speed", speed_table.summary(speed)),
+        ("docs/models.md", "methods", methods_table()),
         ("docs/models.md", "capabilities", capability_table()),
+        ("docs/models.md", "arguments", common_table()),
+        *(("docs/models.md", f"settings {name}", settings_table(entry.method)) for name, entry in METHODS.items()),
         ("docs/speed.md", "speed", speed_table.tables(speed)),
         ("docs/benchmark.md", "benchmark", benchmark_tables(board, whole=True)),
         ("docs/benchmark.md", "published", published_tables()),

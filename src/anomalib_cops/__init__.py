@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from anomalib_cops.registry import METHODS
+
 if TYPE_CHECKING:
     from anomalib_cops.data import ZeroShotTransfer
     from anomalib_cops.errors import InputError
@@ -14,23 +16,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["VCPCLIP", "AdaCLIP", "AnomalyCLIP", "CoPS", "InputError", "ZeroShotTransfer", "__version__"]
 
-_HOMES = {
-    "AdaCLIP": "anomalib_cops.models.ada_clip.lightning_model",
-    "AnomalyCLIP": "anomalib_cops.models.anomaly_clip.lightning_model",
-    "CoPS": "anomalib_cops.models.cops.lightning_model",
+_MODULES = {
+    **{name: entry.module for name, entry in METHODS.items()},
     "InputError": "anomalib_cops.errors",
-    "VCPCLIP": "anomalib_cops.models.vcp_clip.lightning_model",
     "ZeroShotTransfer": "anomalib_cops.data",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: torch and anomalib take seconds."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    """Public names."""
+    """Return the public names."""
     return __all__

@@ -148,7 +148,7 @@ def examples_of(model: Any, dataset: LabelledImages, each: int = 3) -> list[Any]
     chosen = [*(labels == 0).nonzero()[0][:each], *(labels == 1).nonzero()[0][:each]]
     batch = dataset.collate_fn([dataset[int(index)] for index in chosen])
     batch.image, batch.gt_mask = model.pre_processor.transform(batch.image, batch.gt_mask)
-    batch.update(**model.model(batch.image, **model.conditions(batch))._asdict())
+    batch.update(**model.model(batch.image, **model.extra_inputs(batch))._asdict())
     model.post_processor.post_process_batch(batch)
     return list(batch.items)
 

@@ -3,32 +3,26 @@
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Any
 
 
 class InputError(ValueError):
     """Something the user gave cannot be used; the message is one sentence: what, where, what to do.
 
-    A DataLoader worker's error is raised again in the main process with the worker's traceback as its message; only
-    the sentence is kept.
-
-    Attributes:
-        latest: the last sentence. Where a constructor raises, jsonargparse wraps the sentence in two hundred lines
-            about the types that it tried; the command line uses this to find it again.
+    A DataLoader worker's error is raised again in the main process with the worker's traceback in its message; only the
+    sentence is kept.
     """
-
-    latest: ClassVar[str] = ""
 
     def __init__(self, message: str) -> None:
         super().__init__(message.strip().rsplit("InputError: ", 1)[-1])
-        InputError.latest = str(self)
 
 
 def exit_code(run: Callable[[], Any]) -> int:
-    """What a command ends with.
+    """Run a command and return its exit code.
 
     Returns:
-        What ``run`` returns if that is a number, else 0; 2, and the sentence on stderr, where it raises InputError.
+        The number that ``run`` returns, 0 if it returns none. Where it raises InputError: 2, with the sentence on
+        stderr.
     """
     try:
         code = run()
@@ -39,7 +33,7 @@ def exit_code(run: Callable[[], Any]) -> int:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The part of a message that suggests what was meant: "; did you mean 'x'?", or what is known."""
+    """Return the end of a message about an unknown name: "; did you mean 'x'?", or the names that are known."""
     options = list(known)
     folded = {option.lower(): option for option in options}
     close = get_close_matches(name.lower(), folded, n=3, cutoff=0.5)

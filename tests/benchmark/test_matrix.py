@@ -9,7 +9,7 @@ import pytest
 
 from anomalib_cops.data.sets.catalog import CATALOG
 from anomalib_cops.errors import InputError
-from anomalib_cops.plugin import MODELS
+from anomalib_cops.registry import METHODS
 from anomalib_cops.weights.published import PUBLISHED
 from benchmark import matrix as module
 from benchmark.cells import DataSettings
@@ -76,7 +76,7 @@ def test_sets_that_are_wished_for_are_targets_where_they_are_found(tmp_path):
 
 def test_quick_has_four_methods_a_baseline_and_the_ablation():
     quick = read_matrix("quick")
-    assert {method.model for method in quick.methods if method.role == "method"} == set(MODELS)
+    assert {method.model for method in quick.methods if method.role == "method"} == set(METHODS)
     assert [method.role for method in quick.methods].count("baseline") == 1
     assert [method.role for method in quick.methods].count("ablation") == 3
     assert quick.backbone == "tiny"

@@ -11,7 +11,7 @@ from huggingface_hub import constants as hub
 from anomalib_cops import CoPS, network
 from anomalib_cops.data.seen import described
 from anomalib_cops.data.synthetic import CATEGORIES
-from anomalib_cops.plugin import MODELS
+from anomalib_cops.registry import METHODS
 from anomalib_cops.weights.download import cached_path
 from anomalib_cops.weights.published import PUBLISHED
 from benchmark import matrix as configurations
@@ -174,7 +174,7 @@ def test_published_runs_what_is_there_and_trains_nothing(root, offline, tmp_path
         .replace("num_workers: 4", "num_workers: 0, images_per_category: 2")
     )
     text = text.replace("ViT-L-14-336", "tiny").replace("pictures: 6", "pictures: 0")
-    for model in MODELS:
+    for model in METHODS:
         path = tmp_path / f"{model}.pth"
         torch.save(official_stand_in(model), path)
         for name in PUBLISHED[model] if model != "VCPCLIP" else ():

@@ -1,7 +1,6 @@
 """The methods as the battery of tests sees them: small models in the shapes of every variant."""
 
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 import open_clip
@@ -10,8 +9,8 @@ import torch
 import anomalib_cops
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.encoder.load import build
-from anomalib_cops.models.assembly import Method
-from anomalib_cops.plugin import MODELS
+from anomalib_cops.models.method import Method
+from anomalib_cops.registry import METHODS
 
 SIDE = 40
 CONFIG: dict[str, Any] = {
@@ -105,8 +104,7 @@ CASES = {
 
 def method(name: str) -> Method:
     """The declaration that a Lightning class is put together from."""
-    found: Method = import_module(MODELS[name]).METHOD
-    return found
+    return METHODS[name].method
 
 
 def lightning_class(name: str) -> Any:

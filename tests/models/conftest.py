@@ -13,7 +13,7 @@ from lightning.pytorch import seed_everything
 from PIL import Image
 from torch import Tensor
 
-from anomalib_cops.plugin import MODELS
+from anomalib_cops.registry import METHODS
 from tests.models.cases import CASES, SIDE, encoder, lightning_class
 from tests.models.runs import Trained, engine, transfer
 
@@ -47,7 +47,7 @@ def train_for_a_moment(name: str, folder: Path) -> Trained:
     return Trained(name, model, run, dict(figures), before, folder)
 
 
-@pytest.fixture(scope="session", params=sorted(MODELS))
+@pytest.fixture(scope="session", params=sorted(METHODS))
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A model of every method, trained for one epoch on the embedded tiny CLIP."""
     return train_for_a_moment(request.param, tmp_path_factory.mktemp("trained"))

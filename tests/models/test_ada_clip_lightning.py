@@ -70,19 +70,19 @@ def test_class_names_come_from_the_samples_of_the_data(monkeypatch: pytest.Monke
         train_dataloader=loader(a="of a run before"),
         test_dataloaders=[loader(a="nut", b="bolt"), loader(c="x")],
     )
-    assert model.conditions(batch("c", "a", "b")) == {"class_names": ["x", "nut", "bolt"]}
+    assert model.extra_inputs(batch("c", "a", "b")) == {"class_names": ["x", "nut", "bolt"]}
     model.model.settings = AdaCLIPSettings(class_name="washer")
-    assert model.conditions(batch("c")) == {}
+    assert model.extra_inputs(batch("c")) == {}
 
 
 def test_class_names_come_from_a_datamodule_of_one_category(monkeypatch: pytest.MonkeyPatch) -> None:
     model = lightning(monkeypatch, datamodule=SimpleNamespace(category="metal_nut"))
-    assert model.conditions(batch("c", "a")) == {"class_names": ["metal_nut", "metal_nut"]}
+    assert model.extra_inputs(batch("c", "a")) == {"class_names": ["metal_nut", "metal_nut"]}
 
 
 def test_a_prediction_does_not_ask_the_datamodule_of_a_test_before(monkeypatch: pytest.MonkeyPatch) -> None:
     model = lightning(monkeypatch, TrainerFn.PREDICTING, datamodule=SimpleNamespace(category="metal_nut"))
-    assert model.conditions(batch("c")) == {"class_names": ["object"]}
+    assert model.extra_inputs(batch("c")) == {"class_names": ["object"]}
 
 
 def test_images_that_nothing_is_known_about_are_objects_and_that_is_told_once(
@@ -90,8 +90,8 @@ def test_images_that_nothing_is_known_about_are_objects_and_that_is_told_once(
 ) -> None:
     model = lightning(monkeypatch, datamodule=None)
     with caplog.at_level(logging.WARNING, logger="anomalib_cops"):
-        assert model.conditions(batch("c", "a")) == {"class_names": ["object", "object"]}
-        model.conditions(ImageBatch(image=torch.zeros(1, 3, 8, 8)))
+        assert model.extra_inputs(batch("c", "a")) == {"class_names": ["object", "object"]}
+        model.extra_inputs(ImageBatch(image=torch.zeros(1, 3, 8, 8)))
     assert caplog.text.count("give class_name= to name it") == 1
 
 
@@ -104,7 +104,7 @@ def test_an_empty_category_is_none(
     loader = SimpleNamespace(dataset=SimpleNamespace(samples=samples))
     model = lightning(monkeypatch, datamodule=SimpleNamespace(category=category), test_dataloaders=loader)
     with caplog.at_level(logging.WARNING):
-        assert model.conditions(batch("a.png", "b.png")) == {"class_names": ["object", "object"]}
+        assert model.extra_inputs(batch("a.png", "b.png")) == {"class_names": ["object", "object"]}
     assert caplog.text.count("reads sentences about an 'object'") == 1
 
 
@@ -112,7 +112,7 @@ def test_class_names_are_found_behind_a_subset(monkeypatch: pytest.MonkeyPatch) 
     samples = pd.DataFrame({"image_path": ["a.png"], "category": ["bolt"]})
     loader = SimpleNamespace(dataset=Subset(SimpleNamespace(samples=samples), [0]))  # type: ignore[arg-type]
     model = lightning(monkeypatch, TrainerFn.PREDICTING, predict_dataloaders=loader)
-    assert model.conditions(batch("a.png")) == {"class_names": ["bolt"]}
+    assert model.extra_inputs(batch("a.png")) == {"class_names": ["bolt"]}
 
 
 def test_training_and_testing_read_sentences_about_each_images_category(

@@ -11,7 +11,7 @@ from lightning.pytorch import seed_everything
 from PIL import Image
 
 from anomalib_cops.errors import InputError
-from anomalib_cops.plugin import MODELS
+from anomalib_cops.registry import METHODS
 from tests.models.cases import lightning_class, method
 from tests.models.runs import Trained, engine, official_checkpoint, predict, transfer
 
@@ -73,7 +73,7 @@ def test_training_leaves_a_weight_file_beside_the_checkpoint(trained: Trained) -
     assert lightning_class(trained.name)(weights=str(found)).has_trained_weights
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", METHODS)
 def test_same_seed_same_prompts_bit_for_bit(name: str, tmp_path: Path) -> None:
     states = []
     for attempt in ("a", "b"):
@@ -106,7 +106,7 @@ def test_images_without_meaning_end_in_a_sentence_or_a_score(trained: Trained, t
     assert torch.isfinite(batch.pred_score).all() and torch.isfinite(batch.anomaly_map).all()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_models_own_seed_decides_whatever_was_drawn_before(name: str, tmp_path: Path) -> None:
     prompts = []
     for run, seed in enumerate((5, 5, 6)):
@@ -136,7 +136,7 @@ def test_images_with_nan_are_named(step: str) -> None:
         getattr(lightning_class("AnomalyCLIP")(backbone="tiny"), step)(batch, 0)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", METHODS)
 def test_get_model_by_name_and_by_path(name: str) -> None:
     kind = lightning_class(name)
     assert isinstance(get_model(name, backbone="tiny"), kind)
@@ -176,7 +176,7 @@ def test_official_keys_must_match_both_ways(trained: Trained, tmp_path: Path) ->
 
 def test_weights_of_another_method_are_refused(trained: Trained, tmp_path: Path) -> None:
     path = trained.model.save_weights(tmp_path / "w.safetensors")
-    for name in MODELS:
+    for name in METHODS:
         if name != trained.name:
             with pytest.raises(InputError, match=f"holds weights of {trained.name}, not of {name}"):
                 lightning_class(name)(weights=str(path))

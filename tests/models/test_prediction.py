@@ -228,8 +228,8 @@ def test_synthetic_predictions_name_files_and_ada_clip_still_knows_what_they_sho
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     model = AdaCLIP(backbone="tiny", visualizer=False)
     asked: list[str] = []
-    conditions = model.conditions
-    monkeypatch.setattr(model, "conditions", lambda batch: asked.extend(conditions(batch)["class_names"]) or {})
+    extra_inputs = model.extra_inputs
+    monkeypatch.setattr(model, "extra_inputs", lambda batch: asked.extend(extra_inputs(batch)["class_names"]) or {})
     predictions = engine(tmp_path / "results").predict(model, datamodule=transfer(synthetic_samples=4))
     assert all(Path(path).is_file() for batch in predictions for path in batch.image_path)
     assert asked == ["carpet"] * 4

@@ -18,7 +18,7 @@ from anomalib_cops.data.seen import training_sources
 from anomalib_cops.encoder.identity import weights_digest
 from anomalib_cops.encoder.load import load_clip
 from anomalib_cops.errors import InputError
-from anomalib_cops.plugin import MODELS
+from anomalib_cops.registry import METHODS
 from anomalib_cops.weights.format import CHECKPOINT_KEY, read_weights
 from anomalib_cops.weights.header import check_same_encoder
 from tests.models.cases import lightning_class, make
@@ -239,7 +239,7 @@ def _seen_data(kind: str, folder: Path) -> tuple[Any, str]:
     return ZeroShotTransfer(target=str(folder / "second"), num_workers=0), r"trained on second \(second\)"
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", METHODS)
 def test_training_with_weights_goes_on_from_them(name: str, tmp_path: Path) -> None:
     kind = lightning_class(name)
     first = kind(backbone="tiny", seed=0, visualizer=False)

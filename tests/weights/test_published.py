@@ -14,7 +14,7 @@ from huggingface_hub import constants as hub
 
 from anomalib_cops import AnomalyCLIP, CoPS, InputError, network
 from anomalib_cops.data.sets.catalog import CATALOG
-from anomalib_cops.plugin import MODELS
+from anomalib_cops.registry import METHODS
 from anomalib_cops.weights.download import cached_path, fetch, recognise
 from anomalib_cops.weights.published import PUBLISHED, Published
 from tests.models.cases import lightning_class, method, official_stand_in
@@ -242,7 +242,7 @@ def test_unknown_names_are_told_from_paths() -> None:
         AnomalyCLIP(backbone="tiny", weights="missing.pth")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_name_loads_the_published_tensors_and_their_preset(
     name: str, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -262,6 +262,6 @@ def test_a_name_loads_the_published_tensors_and_their_preset(
 
 
 def test_every_published_checkpoint_has_a_preset_of_its_method() -> None:
-    assert set(PUBLISHED) == set(MODELS)
+    assert set(PUBLISHED) == set(METHODS)
     for name, entries in PUBLISHED.items():
         assert all(entry.preset in method(name).presets for entry in entries.values())

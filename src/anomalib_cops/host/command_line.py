@@ -1,26 +1,44 @@
-"""What anomalib's command line needs to know of our models; imports nothing heavy."""
+"""What anomalib's command line has to know of our models; importing this loads nothing heavy."""
 
+import sys
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+IMAGE_LOOKUPS = ("anomalib.data.utils.image", "anomalib.data.utils.path")
 
-def checkpoint_aware(cli: type[Any]) -> type[Any]:
-    """The command line's class, with models that are made from the checkpoint that was given.
+
+def adapted(cli: type[Any]) -> type[Any]:
+    """Adapt the class of anomalib's command line: models come from the checkpoint given, and errors are sentences.
 
     anomalib makes a model before it looks at ``--ckpt_path``. A bare ``--model CoPS`` would be ViT-L with the default
     settings, whatever the checkpoint was trained with.
     """
-    if getattr(cli, "is_checkpoint_aware", False):
+    if getattr(cli, "knows_anomalib_cops", False):
         return cli
 
-    class CheckpointAwareCLI(cli):
-        is_checkpoint_aware = True
+    class AdaptedCLI(cli):
+        knows_anomalib_cops = True
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            """Parse and run a command; end with one sentence where the user's input cannot be used."""
+            try:
+                super().__init__(*args, **kwargs)
+            except Exception as error:
+                sentence = sentence_of(error)
+                if sentence is None:
+                    raise
+                sys.exit(f"error: {sentence}")
 
         def before_instantiate_classes(self) -> None:
+            """Prepare what anomalib makes next: the model."""
+            from anomalib.models import AnomalibModule
+
             super().before_instantiate_classes()
             hand_checkpoint_to_model(self.config[self.config["subcommand"]])
+            self.parser.add_instantiator(instantiate, AnomalibModule)
 
-    return CheckpointAwareCLI
+    return AdaptedCLI
 
 
 def hand_checkpoint_to_model(config: Any) -> None:
@@ -36,3 +54,38 @@ def hand_checkpoint_to_model(config: Any) -> None:
     file = Path(path).expanduser()
     if not arguments.get("weights") and file.is_file():
         arguments["weights"] = str(file)
+
+
+def instantiate(model: type[Any], *args: Any, **kwargs: Any) -> Any:
+    """Make a model; end with one sentence where its arguments cannot be used.
+
+    jsonargparse would wrap the sentence in two hundred lines about the types that it tried.
+    """
+    from anomalib_cops.errors import InputError
+
+    try:
+        return model(*args, **kwargs)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """Find the sentence in an error that says what is wrong with the user's input; None for other errors.
+
+    That is an InputError, and what anomalib itself says of images for a prediction that are not there.
+    """
+    from anomalib_cops.errors import InputError
+
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, (ValueError, OSError)) and _raised_in(error.__traceback__) in IMAGE_LOOKUPS:
+        return f"{error}; give an image or a folder with images."
+    return None
+
+
+def _raised_in(traceback: TracebackType | None) -> str | None:
+    """Return the name of the module that raised."""
+    name = None
+    while traceback is not None:
+        name, traceback = traceback.tb_frame.f_globals.get("__name__"), traceback.tb_next
+    return name

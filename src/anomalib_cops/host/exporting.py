@@ -7,8 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 from anomalib_cops.errors import InputError
 
 # The host's export stands behind it, whose signatures are not Lightning's.
@@ -62,12 +60,6 @@ class WholeExportMixin(_Base):
         self.check_traceable()
         _need("onnx", "onnxscript", "openvino")
         return _whole(super().to_openvino, export_root, model_file_name, *args, **kwargs)
-
-
-def tracing() -> bool:
-    """Whether operations are recorded for a graph that will run without Python."""
-    exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
-    return bool(torch.jit.is_tracing() or exporting())
 
 
 def _need(*packages: str) -> None:

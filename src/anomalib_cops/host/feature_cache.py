@@ -29,28 +29,38 @@ Features: TypeAlias = ImageFeatures | ImageTokens
 
 @dataclass(frozen=True)
 class CacheOptions:
-    """What the user decides about the cache.
+    """What the user decides about the cache; also arguments of all models.
 
     Attributes:
-        folder: where it is, made if missing; runs and methods may share one. "~" is the user's home.
-        max_gb: size that it may reach, in 10^9 bytes.
-        precision: of the features in it.
+        feature_cache: folder where training keeps what the frozen encoder says of each image, so that the encoder runs
+            once per image. It is made if missing; runs and methods may share one; "~" is the user's home. None by
+            default.
+        cache_max_gb: size that this folder may reach, in 10^9 bytes.
+        cache_precision: of the features in it.
 
     Raises:
-        InputError: ``max_gb`` is not positive, or the precision is none of the two.
+        InputError: ``cache_max_gb`` is not positive, or the precision is none of the two.
     """
 
-    folder: str
-    max_gb: float = 100.0
-    precision: Literal["float16", "float32"] = "float16"
+    feature_cache: str | None = None
+    cache_max_gb: float = 100.0
+    cache_precision: Literal["float16", "float32"] = "float16"
 
     def __post_init__(self) -> None:
-        """Check the values."""
-        if self.max_gb <= 0:
-            raise InputError(f"cache_max_gb={self.max_gb} must be more than 0; leave feature_cache out for no cache.")
-        if self.precision not in ("float16", "float32"):
-            raise InputError(f"cache_precision='{self.precision}' must be float16 or float32.")
-        object.__setattr__(self, "folder", os.path.expanduser(self.folder))
+        """Check the values where a cache is wanted."""
+        if not self.feature_cache:
+            return
+        if self.cache_max_gb <= 0:
+            raise InputError(
+                f"cache_max_gb={self.cache_max_gb} must be more than 0; leave feature_cache out for no cache."
+            )
+        if self.cache_precision not in ("float16", "float32"):
+            raise InputError(f"cache_precision='{self.cache_precision}' must be float16 or float32.")
+
+    @property
+    def folder(self) -> str:
+        """The folder with the user's home spelled out."""
+        return os.path.expanduser(self.feature_cache or "")
 
 
 class FeatureCache:
@@ -81,7 +91,7 @@ class FeatureCache:
         self._encode = encode
         self._kind = kind
         self._dtype = dtype
-        self._identity = f"{FORMAT} {options.precision} {identity}".encode()
+        self._identity = f"{FORMAT} {options.cache_precision} {identity}".encode()
         self._expected = list(expected)
         self._has_room = False
         self._environment = _open(options)
@@ -129,12 +139,12 @@ class FeatureCache:
         return hashlib.sha256(self._identity + repr(content).encode()).digest()
 
     def _entry(self, features: Features, row: int, path: str) -> dict[str, Tensor]:
-        dtype = getattr(torch, self.options.precision)
+        dtype = getattr(torch, self.options.cache_precision)
         entry = {"cls": features.cls[row], "patches": features.patches[:, row]}
         entry = {name: value.to("cpu", dtype).contiguous() for name, value in entry.items()}
         if not all(torch.isfinite(value).all() for value in entry.values()):
             raise InputError(
-                f"The features of {path} do not fit {self.options.precision}; set cache_precision=float32."
+                f"The features of {path} do not fit {self.options.cache_precision}; set cache_precision=float32."
             )
         return entry
 
@@ -149,8 +159,8 @@ class FeatureCache:
                     transaction.put(key, entry)
         except lmdb.MapFullError:
             raise InputError(
-                f"The feature cache {self.options.folder} has reached cache_max_gb={self.options.max_gb:g}; raise it, "
-                "delete the folder, or train without feature_cache."
+                f"The feature cache {self.options.folder} has reached cache_max_gb={self.options.cache_max_gb:g}; "
+                "raise it, delete the folder, or train without feature_cache."
             ) from None
         except (lmdb.DiskError, OSError) as error:
             raise InputError(f"The feature cache {self.options.folder} cannot be written ({error}).") from None
@@ -165,7 +175,7 @@ class FeatureCache:
         used = self._environment.info()["last_pgno"] * page
         free = shutil.disk_usage(self.options.folder).free
         for room, owner in (
-            (self.options.max_gb * GIGABYTE - used, f"cache_max_gb={self.options.max_gb:g} leaves"),
+            (self.options.cache_max_gb * GIGABYTE - used, f"cache_max_gb={self.options.cache_max_gb:g} leaves"),
             (free, "the disk has"),
         ):
             if need > room:
@@ -221,6 +231,6 @@ def _open(options: CacheOptions) -> Any:
     try:
         os.makedirs(options.folder, exist_ok=True)
         # Entries are read at random and once per epoch, so reading ahead would only push others out of memory.
-        return lmdb.open(options.folder, map_size=int(options.max_gb * GIGABYTE), readahead=False, meminit=False)
+        return lmdb.open(options.folder, map_size=int(options.cache_max_gb * GIGABYTE), readahead=False, meminit=False)
     except (lmdb.Error, OSError) as error:
         raise InputError(f"The feature cache {options.folder} cannot be used ({error}).") from None

@@ -17,6 +17,7 @@ from anomalib_cops.data.images import as_levels, check_images
 from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD
 from anomalib_cops.host.graph_resize import GraphResize
 from anomalib_cops.host.rereading import datasets
+from anomalib_cops.tracing import tracing
 
 
 def pillow_resize(
@@ -114,7 +115,7 @@ class ClipPreProcessor(PreProcessor):
         Raises:
             InputError: levels are not between 0 and 1; a graph cannot look at them.
         """
-        levels = batch if torch.compiler.is_compiling() or torch.jit.is_tracing() else as_levels(batch)
+        levels = batch if tracing() else as_levels(batch)
         return super().forward(levels)
 
     def checkpoint_config(self) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from anomalib import LearningType
 from anomalib.data import Batch
 from anomalib.metrics import Evaluator
 from lightning.pytorch import Callback
-from torch import Tensor, nn
+from torch import Tensor
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.host.components import Components, constructor, documented, model_arguments
 from anomalib_cops.host.evaluator import paper_evaluator
 from anomalib_cops.host.exporting import WholeExportMixin
 from anomalib_cops.host.feature_cache import CacheOptions, FeatureCache, encoder_digest, paths_of_files
@@ -24,21 +26,34 @@ from anomalib_cops.host.rereading import Rereader
 from anomalib_cops.host.untrue_warning import hide_untrue_warning
 from anomalib_cops.host.visualizer import TransferVisualizer
 from anomalib_cops.metrics.states import without_counts
-from anomalib_cops.models.assembly import ADAM_BETAS, Assembly
+from anomalib_cops.models.arguments import CommonArguments
+from anomalib_cops.models.assembly import ADAM_BETAS, assemble
+from anomalib_cops.models.method import Method
+from anomalib_cops.models.request import Request
 
 logger = logging.getLogger(__name__)
 hide_untrue_warning()
+Declaration = TypeVar("Declaration")
 
 
 class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc] # to_onnx is the host's
     """Training on an auxiliary set, zero-shot use elsewhere, and files that hold only what was trained.
 
-    A class that mixes this in front of ``AnomalibModule`` calls :meth:`take` at the end of its constructor, with a
-    torch model that has a frozen ``clip``, ``settings``, a ``forward(images)`` that returns an ``InferenceBatch`` and
-    a ``loss(images, masks, labels)`` that returns ``loss_terms`` and their sum by name. A method that also depends on
-    something else than the images overrides :meth:`conditions`.
+    A method's Lightning class mixes this in front of ``AnomalibModule`` and names its method::
+
+        class CoPS(PromptLearningMixin, AnomalibModule, method=METHOD):
+
+    Its constructor and the "Args:" of its docstring are made of the dataclasses that declare the arguments, see
+    :func:`~anomalib_cops.host.components.model_arguments`. A method that needs more than images overrides
+    :meth:`extra_inputs`.
+
+    Attributes:
+        method: what the class is made from.
+        learns_from_anomalies: ``ZeroShotTransfer`` trains other models of anomalib on normal images only.
     """
 
+    method: ClassVar[Method]
+    learns_from_anomalies: ClassVar[bool] = True
     pre_processor: Any
     visualizer: Any
     evaluator: Any
@@ -46,35 +61,51 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
     learning_rate: float
     seed: int | None
     betas: tuple[float, float] = ADAM_BETAS
-    # ``ZeroShotTransfer`` trains other models of anomalib on normal images only.
-    learns_from_anomalies = True
 
-    def take(self, parts: Assembly, cache: CacheOptions | None = None) -> None:
-        """Take over a model and its weights; the constructor's last call.
+    def __init_subclass__(cls, method: Method | None = None, **rest: Any) -> None:
+        """Make the constructor of a class that names its method."""
+        super().__init_subclass__(**rest)
+        if method is None:
+            return
+        cls.method = method
+        arguments = model_arguments(method)
+        cls.__init__ = constructor(arguments, PromptLearningMixin.__init__)  # type: ignore[method-assign]
+        cls.__doc__ = documented(cls.__doc__ or "", arguments)
+
+    def __init__(self, **arguments: Any) -> None:
+        """Build the torch model that the arguments ask for, and load its weights.
 
         Raises:
-            InputError: features are to be cached that are not the same in every step.
+            InputError: an argument cannot be used, or features are to be cached that change in every step.
         """
-        if cache and parts.model.frozen_features is None:
+        names = self.method.setting_names
+        chosen = {name: value for name, value in arguments.items() if name in names and value is not None}
+        assembled = assemble(Request(self.method, _fill(CommonArguments, arguments), chosen))
+        components = _fill(Components, arguments)
+        if components.pre_processor is True:
+            side = assembled.model.clip.image_size
+            components = replace(components, pre_processor=self.configure_pre_processor((side, side)))
+        super().__init__(**vars(components))
+        self.cache_options = _fill(CacheOptions, arguments)
+        if self.cache_options.feature_cache and assembled.model.frozen_features is None:
             raise InputError(
                 f"{type(self).__name__} puts prompts into the image tower, so its features change in every step and "
                 "cannot be cached; leave feature_cache out."
             )
-        self.cache_options = cache
         self.feature_cache: FeatureCache | None = None
-        self.recipe = parts.recipe
-        self.model = parts.model
-        self.epochs = parts.epochs
-        self.learning_rate = parts.learning_rate
-        self.seed = parts.recipe.start.seed
+        self.request = assembled.request
+        self.model = assembled.model
+        self.epochs = assembled.epochs
+        self.learning_rate = assembled.learning_rate
+        self.seed = assembled.request.common.seed
         self.has_trained_weights = False
-        self.trained_on = parts.trained_on
+        self.trained_on = assembled.trained_on
         self.hparams.update(epochs=self.epochs, learning_rate=self.learning_rate)
-        self.remember_arguments()
-        if parts.file is not None:
-            self.load_weights(parts.file)
-        if parts.official:
-            self.model.load_state_dict(parts.official, strict=False)
+        self.record_arguments()
+        if assembled.file is not None:
+            self.load_weights(assembled.file)
+        if assembled.official:
+            self.model.load_state_dict(assembled.official, strict=False)
             self.has_trained_weights = True
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,12 +113,8 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         state: dict[str, Any] = super().__getstate__()
         return {**state, "_modules": without_counts(state["_modules"])}
 
-    def conditions(self, batch: Batch) -> dict[str, Any]:
-        """What the model is told besides the images; nothing for most methods."""
-        return {}
-
-    def known(self, batch: Any) -> dict[str, Any]:
-        """Features of the images where training keeps them; nothing without a cache."""
+    def extra_inputs(self, batch: Any) -> dict[str, Any]:
+        """Return by name what the model takes besides the images: cached features, if training keeps them."""
         if self.feature_cache is None:
             return {}
         return {"features": self.feature_cache(batch.image, batch.image_path)}
@@ -113,12 +140,6 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
     def configure_pre_processor(image_size: tuple[int, int] | None = None) -> ClipPreProcessor:
         """CLIP's input: bicubic resizing as Pillow does it, CLIP's mean and standard deviation."""
         return ClipPreProcessor(image_size or (518, 518))
-
-    @classmethod
-    def pre_processor_for(cls, parts: Assembly, pre_processor: nn.Module | bool) -> nn.Module | bool:
-        """The user's pre-processor, or for True the one that gives the encoder its image size."""
-        size = parts.model.clip.image_size
-        return cls.configure_pre_processor((size, size)) if pre_processor is True else pre_processor
 
     @staticmethod
     def configure_evaluator() -> Evaluator:
@@ -161,7 +182,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
             raise InputError(needs_anomalies(type(self).__name__))
         check_levels(batch)
         masks, labels = batch.gt_mask.float(), batch.gt_label.float()
-        terms = self.model.loss(batch.image, masks, labels, **self.conditions(batch), **self.known(batch))
+        terms = self.model.loss(batch.image, masks, labels, **self.extra_inputs(batch))
         self.count_step(terms["loss"], batch_idx)
         size = int(batch.gt_label.shape[0])
         for name, value in terms.items():
@@ -184,7 +205,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         Raises:
             InputError: images are augmented, or do not say where they come from; or the cache cannot be used.
         """
-        if self.cache_options is None:
+        if not self.cache_options.feature_cache:
             return
         self.feature_cache = FeatureCache(
             self.cache_options,
@@ -210,7 +231,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
     def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         """Scores and maps of held-out images; the post-processor takes its thresholds from them."""
         check_levels(batch)
-        return batch.update(**self.model(batch.image, **self.conditions(batch), **self.known(batch))._asdict())
+        return batch.update(**self.model(batch.image, **self.extra_inputs(batch))._asdict())
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Scores and maps of a target's images; anomalib's own step would leave the conditions out."""
@@ -234,6 +255,11 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
                 "%s has no trained weights, so its scores mean nothing: train it, or give weights= or ckpt_path.",
                 type(self).__name__,
             )
+
+
+def _fill(declaration: type[Declaration], arguments: dict[str, Any]) -> Declaration:
+    """Make a dataclass of the arguments that it declares."""
+    return declaration(**{each.name: arguments[each.name] for each in fields(declaration)})  # type: ignore[arg-type]
 
 
 def check_levels(batch: Any) -> None:

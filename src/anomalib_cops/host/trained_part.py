@@ -11,8 +11,10 @@ from anomalib_cops.data.seen import Seen
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.host.post_processing import TransferPostProcessor
 from anomalib_cops.host.pre_processing import ClipPreProcessor
-from anomalib_cops.models.assembly import DEFAULT_PRESET, Recipe, load_encoder, plain, resolve_settings
+from anomalib_cops.models.assembly import load_encoder, resolve_settings
 from anomalib_cops.models.consistency import check_learned
+from anomalib_cops.models.method import DEFAULT_PRESET, plain
+from anomalib_cops.models.request import Request
 from anomalib_cops.tensors import check_finite, check_fits
 from anomalib_cops.weights.format import CHECKPOINT_KEY, MODEL, WEIGHT_SUFFIX, read_checkpoint, write_weights
 from anomalib_cops.weights.header import THRESHOLDS, WeightFile, check_same_encoder, read_header
@@ -30,7 +32,7 @@ class TrainedPartMixin(_Base):
 
     Attributes:
         model: has a frozen ``clip`` and ``settings``.
-        recipe: what it was put together from.
+        request: what it was made from.
         has_trained_weights: whether it was trained or given weights.
         trained_on: data sets that its weights were trained on; None where they do not say.
     """
@@ -39,7 +41,7 @@ class TrainedPartMixin(_Base):
     model: Any
     pre_processor: Any
     post_processor: Any
-    recipe: Recipe
+    request: Request
     has_trained_weights: bool
     trained_on: list[Seen] | None
 
@@ -74,7 +76,7 @@ class TrainedPartMixin(_Base):
         name, source = type(self).__name__, "The checkpoint"
         identity = read_header(checkpoint.get(CHECKPOINT_KEY, {}), name, source)
         check_same_encoder(identity, self.clip.identity)
-        check_learned(self.recipe.method, self.settings_data, identity)
+        check_learned(self.request.method, self.settings_data, identity)
         state = checkpoint["state_dict"]
         found = {name.removeprefix(MODEL): value for name, value in state.items() if name.startswith(MODEL)}
         check_fits(found, self.trained_state(), source)
@@ -91,20 +93,20 @@ class TrainedPartMixin(_Base):
         Raises:
             InputError: what the constructor was given contradicts the checkpoint.
         """
-        method, start = self.recipe.method, self.recipe.start
-        preset = method.preset(start.preset or DEFAULT_PRESET)
-        settings = resolve_settings(self.recipe, file, preset)
+        method, common = self.request.method, self.request.common
+        preset = method.preset(common.preset or DEFAULT_PRESET)
+        settings = resolve_settings(self.request, file, preset)
         ours, theirs = self.clip.identity, file.encoder
         same = (ours.backbone, ours.image_size) == (theirs.backbone, theirs.image_size)
         same = same and theirs.digest in ("", ours.digest) and theirs.quick_gelu in (None, ours.quick_gelu)
         if same and settings == self.model.settings:
             return
-        self.model = method.build(self.clip if same else load_encoder(self.recipe, settings, file), settings)
+        self.model = method.build(self.clip if same else load_encoder(self.request, settings, file), settings)
         if isinstance(self.pre_processor, ClipPreProcessor):
             self.pre_processor.resize_to(self.clip.image_size)
-        self.remember_arguments()
+        self.record_arguments()
 
-    def remember_arguments(self) -> None:
+    def record_arguments(self) -> None:
         """Let checkpoints carry the values that were used, so that they need no other file."""
         self.hparams.update(self.settings_data, backbone=self.clip.name, image_size=self.clip.image_size, weights=None)
 

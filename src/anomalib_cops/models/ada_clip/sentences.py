@@ -1,6 +1,5 @@
 """What AdaCLIP's text encoder reads about a product: fixed sentences around its class name."""
 
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anomalib_cops.encoder import FrozenCLIP
-from anomalib_cops.models.remembered import WeightsMark
 
 NORMAL_STATES = (
     "{}",
@@ -68,32 +66,3 @@ def ensemble(features: Float[Tensor, "batch sentences dim"]) -> Float[Tensor, "b
     units = F.normalize(features, dim=-1)
     states = units[:, :N_NORMAL].mean(dim=1), units[:, N_NORMAL:].mean(dim=1)
     return F.normalize(torch.stack(states, dim=1), dim=-1)
-
-
-class TextCache:
-    """Text features by class name, for as long as the weights that they are made of stay the same."""
-
-    def __init__(self) -> None:
-        self._mark = WeightsMark()
-        self._features: dict[str, Float[Tensor, "states dim"]] = {}
-
-    def get(
-        self,
-        class_names: Sequence[str],
-        weights: Iterable[Tensor],
-        frozen: Iterable[Tensor],
-        make: Callable[[list[str]], Float[Tensor, "names states dim"]],
-    ) -> Float[Tensor, "names states dim"]:
-        """Features of each class name, made for those that are new.
-
-        Args:
-            class_names: may repeat.
-            weights: prompts that the features depend on, besides the names.
-            frozen: of the encoder.
-            make: class names → features.
-        """
-        if self._mark.changed(weights, frozen):
-            self._features.clear()
-        if new := [name for name in dict.fromkeys(class_names) if name not in self._features]:
-            self._features.update(zip(new, make(new), strict=True))
-        return torch.stack([self._features[name] for name in class_names])

@@ -21,20 +21,22 @@ class AdaCLIPSettings:
 
     Attributes:
         free_at_test: what a test may set otherwise than the training; all else belongs to the weights.
-        branch: towers that get prompts: image tower ("V"), text tower ("L", language), both, or none.
-        prompts: what these are: static ("S", learned), dynamic ("D", made from the image), their sum, or none.
+        branch: towers that get prompts: "V" the image tower, "L" the text tower (language), "VL" both, or none ("").
+        prompts: what these are: "S" static (learned), "D" dynamic (made from the image), "SD" their sum, or none ("").
         depth: blocks that get prompts of their own; the first text block is counted and gets none.
         length: prompts per block.
-        layers: 1-based vision blocks whose patches are used; empty means four, evenly spaced.
+        layers: vision blocks, counted from 1, whose patches are used; four, evenly spaced, if empty.
         fusion: mix the class feature with the clustered features of the most anomalous patches (HSF).
         clusters: of that fusion, K; five times as many patches are clustered.
-        sigma: smoothing of the anomaly map in pixels.
-        half_prompts: round prompts to float16; published weights were trained so.
-        quick_gelu: the activation that OpenAI's weights were trained with, instead of the official code's exact GELU.
-        class_name: what all images show; empty to take it from the data.
-        clustering: k-means starts from the same seed for every image, or goes on in numpy's global stream as official.
-        dice_over: one Dice loss per image, or per pixel row as the official code's batches of one.
-        seed: of k-means.
+        sigma: smoothing of the anomaly map, in pixels of the model's input.
+        half_prompts: round prompts to float16, as published.
+        quick_gelu: the activation that OpenAI's weights were trained with, instead of the exact GELU of the official
+            code.
+        class_name: what all images show. If empty, the category that the data names, else "object".
+        clustering: start k-means from the same seed for every image ("fixed"), or go on in numpy's global "stream" as
+            the official code does.
+        dice_over: one Dice loss per "image", or per pixel "row" as in the official code's batches of one.
+        seed: of k-means, 0 if not given.
     """
 
     free_at_test: ClassVar[frozenset[str]] = frozenset(

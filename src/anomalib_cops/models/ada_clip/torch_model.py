@@ -1,6 +1,7 @@
 """AdaCLIP in plain torch: forward is the paper's framework figure, from left to right."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from anomalib.data import InferenceBatch
@@ -10,18 +11,19 @@ from torch import Tensor, nn
 from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, to_grid, unit
 from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, ImageTokens
 from anomalib_cops.errors import InputError
-from anomalib_cops.host.exporting import tracing
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.ada_clip import fusion
 from anomalib_cops.models.ada_clip.prompters import PromptGenerator, Prompts
-from anomalib_cops.models.ada_clip.sentences import TextCache, Tokens, ensemble, tokenize
+from anomalib_cops.models.ada_clip.sentences import Tokens, ensemble, tokenize
 from anomalib_cops.models.ada_clip.settings import (
     AdaCLIPSettings,
     check_ada_clip_fits_encoder,
     check_traceable,
     four_layers,
 )
+from anomalib_cops.models.cached_text import CachedText
 from anomalib_cops.precision import in_full_precision
+from anomalib_cops.tracing import tracing
 
 TEMPERATURE = 0.01
 UNKNOWN_CLASS = "object"
@@ -59,10 +61,15 @@ class AdaCLIPModel(nn.Module):
         self.text_generator = PromptGenerator(dim, dim, length) if dynamic else None
         self.patch_heads = nn.ModuleList(nn.Linear(width, dim) for _ in self.layers)
         self.cls_head = nn.Linear(dim, dim)
-        self._text_cache = TextCache()
+        self._cached_text: dict[str, CachedText] = {}
         self._tokens: dict[str, Tokens] = {}
         # A graph that is being traced cannot tokenise.
         self.tokens(settings.class_name or UNKNOWN_CLASS)
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """The layers read."""
+        return self.layers
 
     @torch.no_grad()
     def forward(
@@ -140,19 +147,26 @@ class AdaCLIPModel(nn.Module):
         """
         if dynamic is not None:
             return ensemble(self.sentence_features(class_names, dynamic))
-        prompts = [] if self.text_prompts is None else list(self.text_prompts.parameters())
-        if not tracing() and not (torch.is_grad_enabled() and prompts):
-            frozen = self.clip.model.transformer.parameters()
-            return self._text_cache.get(class_names, prompts, frozen, self._remembered_text)
+        if not tracing() and not (torch.is_grad_enabled() and self._static_prompts()):
+            return torch.stack([self._text_of(name) for name in class_names])
         different = list(dict.fromkeys(class_names))
         features = ensemble(self.sentence_features(different, None))
         return features[[different.index(name) for name in class_names]]
 
-    def _remembered_text(self, class_names: list[str]) -> Float[Tensor, "names states dim"]:
-        """Text features fit to be kept: for training as well as inference, and at full precision."""
-        device = self.clip.positions.device.type
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
-            return ensemble(self.sentence_features(class_names, None))
+    def _static_prompts(self) -> list[Tensor]:
+        """Trained tensors that the text features depend on, if no prompts are made from the images."""
+        return [] if self.text_prompts is None else list(self.text_prompts.parameters())
+
+    def _text_of(self, class_name: str) -> Float[Tensor, "states dim"]:
+        """Text features of a class name, computed once per weights."""
+        if class_name not in self._cached_text:
+            self._cached_text[class_name] = CachedText(
+                partial(self._encode_class, class_name), self._static_prompts, self.clip.model.transformer.parameters
+            )
+        return self._cached_text[class_name]()
+
+    def _encode_class(self, class_name: str) -> Float[Tensor, "states dim"]:
+        return ensemble(self.sentence_features([class_name], None))[0]
 
     def sentence_features(
         self, class_names: Sequence[str], dynamic: Float[Tensor, "batch length dim"] | None

@@ -17,22 +17,22 @@ class AnomalyCLIPSettings:
 
     Attributes:
         free_at_test: what a test may set otherwise than the training; all else belongs to the weights.
-        layers: 1-based vision blocks whose local features are used; empty means the last, as the published weights.
-        local_start: 1-based vision block where the local (v-v) path begins; 0 means the 19th from the end, or the first
-            of a shorter tower.
+        layers: vision blocks, counted from 1, whose local features are used; the last one if empty, as published.
+        local_start: vision block, counted from 1, where the local (v-v) path begins. By default the 19th from the end,
+            or the first of a shorter tower.
         local_feed_forward: the variant of the local path that the official code has and no script of it uses.
         context_tokens: learnable words before "object".
-        deep_depth: text blocks with deep prompts, from the second on.
+        deep_depth: text blocks with deep prompts, from the second one on.
         deep_length: deep prompts per block.
         local_weight: of the pixel losses beside the image loss.
-        sigma: smoothing of the anomaly map in pixels.
-        half_deep_prompts: round deep prompts to float16.
+        sigma: smoothing of the anomaly map, in pixels of the model's input.
+        half_deep_prompts: round deep prompts to float16, as published.
     """
 
     free_at_test: ClassVar[frozenset[str]] = frozenset({"sigma"})
 
     layers: tuple[int, ...] = ()
-    local_start: int = 0
+    local_start: int | None = None
     local_feed_forward: bool = False
     context_tokens: int = 12
     deep_depth: int = 8
@@ -47,9 +47,11 @@ class AnomalyCLIPSettings:
         Raises:
             InputError: naming the field, its value and what is allowed.
         """
+        if self.local_start == 0:  # how version 0.1.0 wrote the default into weight files
+            object.__setattr__(self, "local_start", None)
         rules = {
             "layers": (list(self.layers) == sorted(set(self.layers)), "ascending without repeats"),
-            "local_start": (self.local_start >= 0, "at least 0"),
+            "local_start": (self.local_start is None or self.local_start >= 1, "at least 1"),
             "context_tokens": (self.context_tokens >= 1, "at least 1"),
             "deep_depth": (self.deep_depth >= 0, "at least 0"),
             "deep_length": (0 <= self.deep_length <= self.context_tokens, "between 0 and context_tokens"),

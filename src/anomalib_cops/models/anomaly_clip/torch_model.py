@@ -16,8 +16,8 @@ from anomalib_cops.encoder.image import Paths, walk
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.anomaly_clip.settings import AnomalyCLIPSettings
+from anomalib_cops.models.cached_text import CachedText
 from anomalib_cops.models.checks import check_deep_depth
-from anomalib_cops.models.remembered import PromptMemory
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
 
@@ -25,7 +25,7 @@ LOCAL_BLOCKS = 19
 WORDS = (" object.", " damaged object.")
 
 
-class AnomalyCLIPModel(PromptMemory):
+class AnomalyCLIPModel(nn.Module):
     """Object-agnostic prompt learning on a frozen CLIP (arXiv 2310.18961).
 
     Args:
@@ -40,11 +40,12 @@ class AnomalyCLIPModel(PromptMemory):
     loss_terms = ("image", "focal", "dice_anomalous", "dice_normal")
 
     def __init__(self, clip: FrozenCLIP, settings: AnomalyCLIPSettings | None = None) -> None:
-        super().__init__("text")
+        super().__init__()
         self.clip = clip
         self.settings = settings = settings or AnomalyCLIPSettings()
         self.layers = settings.layers or (clip.depth,)
-        self.local_start = settings.local_start or max(1, clip.depth - LOCAL_BLOCKS + 1)
+        default_start = max(1, clip.depth - LOCAL_BLOCKS + 1)
+        self.local_start = default_start if settings.local_start is None else settings.local_start
         check_anomaly_clip_fits_encoder(clip, settings, self.layers, self.local_start)
         width, tokens = clip.text_width, settings.context_tokens
         templates = [PromptTemplate(clip.text, tokens, words) for words in WORDS]
@@ -52,6 +53,7 @@ class AnomalyCLIPModel(PromptMemory):
         self.read_out = [template.read_out for template in templates]
         self.context = nn.Parameter(torch.empty(2, tokens, width).normal_(std=0.02))
         self.deep = DeepPrompts(settings.deep_depth, settings.deep_length, width, half=settings.half_deep_prompts)
+        self.text_features = CachedText(self.encode_prompts, self.text_prompts, clip.model.transformer.parameters)
 
     @torch.no_grad()
     def forward(
@@ -93,17 +95,13 @@ class AnomalyCLIPModel(PromptMemory):
         pairs = zip(self.templates, self.context, strict=True)
         return torch.stack([template(words, padded=True) for template, words in pairs])
 
+    def text_prompts(self) -> list[Tensor]:
+        """Trained tensors that the text features depend on."""
+        return [self.context, *self.deep.tokens]
+
     def encode_prompts(self) -> Float[Tensor, "states dim"]:
         """Unit text feature of each state."""
         return F.normalize(self.clip.text.encode(self.prompts(), self.read_out, self.deep), dim=-1)
-
-    def text_features(self) -> Float[Tensor, "states dim"]:
-        """As :meth:`encode_prompts`, computed once per weights, because they do not depend on the image."""
-        return self.remember()
-
-    def to_remember(self) -> Float[Tensor, "states dim"]:
-        """The text features."""
-        return self.encode_prompts()
 
     def patch_probabilities(
         self, features: ImageFeatures, text: Float[Tensor, "states dim"]

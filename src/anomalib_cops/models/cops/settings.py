@@ -33,8 +33,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-3,
     },
 }
-"""Settings by the auxiliary set that is trained on. The official code reads them from the folder names of the training
-*and* the test set; these are its intended pairs: VisA to all others, MVTec AD to VisA."""
+"""Settings by auxiliary set. The official code reads them from the folder names of the training *and* the test set;
+these are its intended pairs: VisA to all others, MVTec AD to VisA."""
 
 
 @dataclass(frozen=True)
@@ -43,31 +43,32 @@ class CoPSSettings:
 
     Attributes:
         free_at_test: what a test may set otherwise than the training; all else belongs to the weights.
-        layers: 1-based vision blocks whose local features are used; empty means the last.
-        local_start: 1-based vision block where the local (v-v) path begins.
         n_prototypes: prototypes per state, M.
         n_samples: category tokens sampled per image at test, R.
-        context_tokens: learnable words before the state words.
-        category_tokens: words that carry the category.
-        deep_depth: text blocks with deep prompts, from the second on.
-        deep_length: deep prompts per block.
+        states: "dynamic" adds prototypes to the learnable state words, "static" is CoPS without ESTS.
+        categories: "sampled" adds VAE samples to the learnable category words, "static" is CoPS without ICTS.
+        spatial: weigh patches by their distance to prototypes; False is CoPS without SAGA.
         neighbourhood: side of the averaging window over patches, odd.
         alpha: share of the normal prototypes in the spatial weight, in [0, 1].
         beta: share of the global probability in the image score, in [0, 1].
-        sigma: smoothing of the anomaly map in pixels.
+        sigma: smoothing of the anomaly map, in pixels of the model's input.
+        layers: vision blocks, counted from 1, whose local features are used; the last one if empty.
+        local_start: vision block, counted from 1, where the local (v-v) path begins.
+        context_tokens: learnable words before the state words.
+        category_tokens: words that carry the category.
+        deep_depth: text blocks with deep prompts, from the second one on.
+        deep_length: deep prompts per block.
         reconstruction: train the VAE to reconstruct the global feature.
-        states: prototypes added to the state words, or learnable words alone (without ESTS).
-        categories: sampled tokens added to the category words, or learnable words alone (without ICTS).
-        spatial: weigh patches by prototype distance (SAGA) or not.
-        test_categories: sample category tokens from the prior or from the image's posterior at test.
-        objective: the official code's losses, or the paper's (focal for images, Dice and cross entropy for pixels).
-        cross_prototypes: normal prompts get the anomalous prototypes and vice versa; published weights need it.
-        half_deep_prompts: round deep prompts to float16.
-        min_max_over: stretch distances per image, or per batch as official.
-        noise: the same samples for every image, or a new draw per batch from the global generator as official.
-        all_pairs_reconstruction: compare every decoded sample with every image of the batch as official.
-        reflip_levels: invert the anomalous distance again at every further layer as official.
-        seed: of the fixed noise.
+        test_categories: sample category tokens from the "prior", or from the image's "posterior".
+        objective: losses of the "official" code, or of the "paper" (focal loss for images, Dice and cross entropy for
+            pixels).
+        cross_prototypes: give normal prompts the anomalous prototypes and vice versa; published weights need it.
+        half_deep_prompts: round deep prompts to float16, as published.
+        min_max_over: stretch distances over the "image", or over the "batch" as the official code does.
+        noise: the same "fixed" samples for every image, or a "stream" of new ones as in the official code.
+        all_pairs_reconstruction: compare every decoded sample with every image of the batch, as the official code does.
+        reflip_levels: invert anomalous distances again at every further layer, as the official code does.
+        seed: of the fixed samples, 0 if not given.
     """
 
     free_at_test: ClassVar[frozenset[str]] = frozenset(
@@ -85,22 +86,22 @@ class CoPSSettings:
         }
     )
 
-    layers: tuple[int, ...] = ()
-    local_start: int = 1
     n_prototypes: int = 6
     n_samples: int = 10
-    context_tokens: int = 6
-    category_tokens: int = 2
-    deep_depth: int = 8
-    deep_length: int = 4
+    states: Literal["dynamic", "static"] = "dynamic"
+    categories: Literal["sampled", "static"] = "sampled"
+    spatial: bool = True
     neighbourhood: int = 5
     alpha: float = 0.26
     beta: float = 0.9
     sigma: float = 4.0
+    layers: tuple[int, ...] = ()
+    local_start: int = 1
+    context_tokens: int = 6
+    category_tokens: int = 2
+    deep_depth: int = 8
+    deep_length: int = 4
     reconstruction: bool = True
-    states: Literal["dynamic", "static"] = "dynamic"
-    categories: Literal["sampled", "static"] = "sampled"
-    spatial: bool = True
     test_categories: Literal["prior", "posterior"] = "prior"
     objective: Literal["official", "paper"] = "official"
     cross_prototypes: bool = True

@@ -12,6 +12,7 @@ from anomalib_cops.alignment import TEMPERATURE, cosine, enlarge, gaussian_smoot
 from anomalib_cops.distributed import draw_rows
 from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, PrefixCache
 from anomalib_cops.losses import binary_cross_entropy, dice_loss, focal_loss, kl_to_standard_normal
+from anomalib_cops.models.cached_text import CachedText
 from anomalib_cops.models.cops.category_vae import CategoryVAE, reconstruction_loss, reparametrize
 from anomalib_cops.models.cops.prototypes import (
     PrototypeExtractor,
@@ -21,14 +22,13 @@ from anomalib_cops.models.cops.prototypes import (
 )
 from anomalib_cops.models.cops.settings import CoPSSettings, check_cops_fits_encoder
 from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min_max
-from anomalib_cops.models.remembered import PromptMemory
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
 
 PATCH_LOSS_WEIGHT = 4.0
 
 
-class CoPSModel(PromptMemory):
+class CoPSModel(nn.Module):
     """Conditional prompt synthesis on a frozen CLIP (arXiv 2508.03447).
 
     Args:
@@ -42,7 +42,7 @@ class CoPSModel(PromptMemory):
     frozen_features = ImageFeatures
 
     def __init__(self, clip: FrozenCLIP, settings: CoPSSettings | None = None) -> None:
-        super().__init__("beginning")
+        super().__init__()
         settings = settings or CoPSSettings()
         check_cops_fits_encoder(clip, settings)
         dim = clip.dim
@@ -58,6 +58,7 @@ class CoPSModel(PromptMemory):
         generator = torch.Generator().manual_seed(settings.seed)
         self.register_buffer("noise", torch.randn(settings.n_samples, dim, generator=generator), persistent=False)
         self.noise: Tensor
+        self.context_prefix = CachedText(self.encode_context, self.text_prompts, clip.model.transformer.parameters)
 
     @torch.no_grad()
     def forward(
@@ -165,13 +166,17 @@ class CoPSModel(PromptMemory):
             prefix = self.clip.text.cache_prefix(first, self.deep)
         else:
             # One after the other for every image; OpenVINO computes an expanded seventh axis wrong.
-            known = self.remember().repeat(1, 1, batch, 1, 1, 1)
+            known = self.context_prefix().repeat(1, 1, batch, 1, 1, 1)
             prefix = self.clip.text.cache_prefix(first[:, constant:], prefix=known)
         rest = prompts[..., shared:, :].flatten(0, 2)
         features = self.clip.text.encode(rest, self.template.read_out - shared, prefix=prefix)
         return F.normalize(features, dim=-1).unflatten(0, prompts.shape[:3])
 
-    def to_remember(self) -> PrefixCache:
+    def text_prompts(self) -> list[Tensor]:
+        """Trained tensors that the text of the context words depends on."""
+        return [self.context, *self.deep.tokens]
+
+    def encode_context(self) -> PrefixCache:
         """Keys and values of the start and the context words of both states."""
         words = self.context[:, : self.settings.context_tokens]
         start = self.template.prefix.expand(2, -1, -1)

@@ -22,24 +22,29 @@ class VCPCLIPSettings:
 
     Attributes:
         free_at_test: what a test may set otherwise than the training; all else belongs to the weights.
-        layers: 1-based vision blocks whose patches are scored; empty means the four that end each quarter of the tower.
+        temperature_rate: learning rate of the two learned temperatures.
+        layers: vision blocks, counted from 1, whose patches are scored; those that end each quarter of the tower if
+            empty.
         context_tokens: visual context tokens in the place of the product's name, r.
         deep_length: deep prompts per text block, n; 0 is the official code without them, which also drops the layer
             norm that comes with them.
         alpha: share of the Pre map in the anomaly map, in [0, 1].
-        sigma: smoothing of the anomaly map in pixels.
+        sigma: smoothing of the anomaly map, in pixels of the model's input.
         top_pixels: how many of the largest pixels of either map make the image score; all pixels if there are fewer.
         heads: of the Post-VCP attention.
         dropout: of the deep prompts in training, in [0, 1).
-        use_global: the image's global feature makes the context tokens its own; without it all images share them.
+        use_global: add the image's global feature to the context tokens; without it all images share them.
         quick_gelu: activation of the frozen encoder. False is the exact GELU, with which the official code runs
             OpenAI's weights although they were trained with QuickGELU; published prompts depend on it.
-        min_max_over: leave maps and scores as they are, or stretch both to [0, 1] over the batch, as the official code
-            does over all test images of a category.
+        min_max_over: leave maps and scores as they are ("none"), or stretch both to [0, 1] over the "batch", as the
+            official code does over all test images of a category.
     """
 
-    free_at_test: ClassVar[frozenset[str]] = frozenset({"alpha", "sigma", "top_pixels", "min_max_over"})
+    free_at_test: ClassVar[frozenset[str]] = frozenset(
+        {"temperature_rate", "alpha", "sigma", "top_pixels", "min_max_over"}
+    )
 
+    temperature_rate: float = TEMPERATURE_RATE
     layers: tuple[int, ...] = ()
     context_tokens: int = 2
     deep_length: int = 1
@@ -60,7 +65,7 @@ class VCPCLIPSettings:
         """
         rules = {
             **{name: (getattr(self, name) >= 1, "at least 1") for name in ("context_tokens", "top_pixels", "heads")},
-            **{name: (getattr(self, name) >= 0, "at least 0") for name in ("deep_length", "sigma")},
+            **{name: (getattr(self, name) >= 0, "at least 0") for name in ("temperature_rate", "deep_length", "sigma")},
             "alpha": (0 <= self.alpha <= 1, "in [0, 1]"),
             "dropout": (0 <= self.dropout < 1, "at least 0 and below 1"),
             "layers": (list(self.layers) == sorted(set(self.layers)), "ascending without repeats"),

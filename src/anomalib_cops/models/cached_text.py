@@ -1,0 +1,72 @@
+"""What the text tower makes of learned prompts alone: computed once per weights, whatever the images are."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from anomalib_cops.tracing import tracing
+
+
+class CachedText(nn.Module):
+    """A tensor that depends on prompts and the frozen encoder alone, computed anew when either has changed.
+
+    It is a buffer that follows the model to its device and is not saved. Switching to evaluation mode computes it, so
+    that a graph that is traced afterwards holds it ready.
+
+    Args:
+        compute: returns the tensor; called without gradients and at full precision.
+        prompts: returns the trained tensors that it depends on, which are few. They are compared value by value, as
+            writing to ``.data``, which averages of weights do, leaves no trace in a tensor.
+        frozen: returns the encoder's tensors that it depends on, which are many. They are compared by place and
+            version.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[], Tensor],
+        prompts: Callable[[], Iterable[Tensor]],
+        frozen: Callable[[], Iterable[Tensor]],
+    ) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.empty(0), persistent=False)
+        self.value: Tensor
+        self._compute = compute
+        self._prompts = prompts
+        self._frozen = frozen
+        self._seen_prompts: list[Tensor] | None = None
+        self._seen_frozen: list[tuple[int, int]] = []
+
+    def forward(self) -> Tensor:
+        """Return the tensor; what a graph is traced with is what was computed before."""
+        if not tracing() and self._has_changed():
+            with torch.inference_mode(False), torch.no_grad(), torch.autocast(self._device(), enabled=False):
+                self.value = self._compute()
+        return self.value
+
+    def train(self, mode: bool = True) -> "CachedText":
+        """Switch the mode; compute the tensor before inference."""
+        super().train(mode)
+        if not mode:
+            self()
+        return self
+
+    def _has_changed(self) -> bool:
+        """Tell whether anything that the tensor depends on differs from the last call."""
+        prompts = list(self._prompts())
+        frozen = [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in self._frozen()]
+        seen = self._seen_prompts
+        same = seen is not None and frozen == self._seen_frozen and len(prompts) == len(seen)
+        if same and all(_equal(now, before) for now, before in zip(prompts, seen or [], strict=True)):
+            return False
+        with torch.inference_mode(False):
+            self._seen_prompts = [each.detach().clone() for each in prompts]
+        self._seen_frozen = frozen
+        return True
+
+    def _device(self) -> str:
+        return next(iter(self._frozen())).device.type
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return (one.device, one.dtype, one.shape) == (other.device, other.dtype, other.shape) and torch.equal(one, other)

@@ -1,0 +1,78 @@
+"""What tells one method from another when a model is put together."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from torch import Tensor
+
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.errors import InputError, nearest
+from anomalib_cops.models.base import TorchModel
+from anomalib_cops.weights.official import KeyMap
+
+DEFAULT_PRESET = "default"
+
+
+@dataclass(frozen=True)
+class Method:
+    """Declare a method.
+
+    Attributes:
+        name: of the Lightning class, as weight files call it.
+        settings: a frozen dataclass of sizes and switches. It checks its values, holds lists as tuples, names in
+            ``free_at_test`` what a test may change, and documents each field under "Attributes:"; the constructor, the
+            command line and the docs take the field's type, default and meaning from there. A field ``quick_gelu``
+            decides the encoder's activation, a field ``seed`` shares its argument with that of the training.
+        build: frozen encoder and settings → torch model.
+        presets: by auxiliary set, values of settings and of ``epochs`` and ``learning_rate``.
+        keys: names in official checkpoints.
+        position_resize: how the encoder's position table is fitted to the image size.
+        position_antialias: apply a low-pass filter when that is done.
+        check_official: raises InputError where an official checkpoint's tensors cannot serve the settings.
+    """
+
+    name: str
+    settings: Any
+    build: Callable[[FrozenCLIP, Any], TorchModel]
+    presets: Mapping[str, Mapping[str, Any]]
+    keys: KeyMap
+    position_resize: Literal["bilinear", "bicubic"] = "bilinear"
+    position_antialias: bool = False
+    check_official: Callable[[Any, Mapping[str, Tensor], str], None] | None = None
+
+    @property
+    def setting_names(self) -> frozenset[str]:
+        """Names of all settings."""
+        return frozenset(each.name for each in fields(self.settings))
+
+    def make_settings(self, values: Mapping[str, Any], source: str = "") -> Any:
+        """Make settings of plain values.
+
+        Args:
+            values: by name; lists are taken for tuples.
+            source: the weight file they come from, if any, which another version may have written.
+
+        Raises:
+            InputError: a value is not allowed, or this version does not know a setting.
+        """
+        if unknown := sorted(set(values) - self.setting_names):
+            raise InputError(
+                f"{source or self.name} has the unknown setting '{unknown[0]}'; upgrade anomalib-cops, or train again."
+            )
+        return self.settings(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+    def preset(self, name: str) -> dict[str, Any]:
+        """Return a copy of a preset's values.
+
+        Raises:
+            InputError: unknown preset.
+        """
+        if name not in self.presets:
+            raise InputError(f"Unknown {self.name} preset '{name}'{nearest(name, self.presets)}")
+        return dict(self.presets[name])
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """Return settings as plain data, for weight files, checkpoints and hyperparameters."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}

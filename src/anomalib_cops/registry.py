@@ -1,0 +1,86 @@
+"""The methods: the one list that the package, the plugin, the benchmark and the docs read; it imports nothing heavy."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anomalib_cops.models.method import Method
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method.
+
+    Attributes:
+        name: of its Lightning class: on the command line, in weight files and in results.
+        package: dotted name of its folder, whose ``lightning_model.py`` holds the class.
+        title: its name in the literature.
+        paper: title and place of its publication, and the arXiv number.
+        page: the authors' repository.
+        needs: what it needs at test.
+    """
+
+    name: str
+    package: str
+    title: str
+    paper: str
+    arxiv: str
+    page: str
+    needs: str = "images only"
+
+    @property
+    def module(self) -> str:
+        """Dotted name of the module that holds the Lightning class."""
+        return f"{self.package}.lightning_model"
+
+    @property
+    def lightning_class(self) -> Any:
+        """The Lightning class; imports torch and anomalib."""
+        return getattr(import_module(self.module), self.name)
+
+    @property
+    def method(self) -> "Method":
+        """What the class is made from: settings, presets, torch model, official names."""
+        method: Method = self.lightning_class.method
+        return method
+
+
+METHODS: dict[str, Entry] = {
+    each.name: each
+    for each in (
+        Entry(
+            "AdaCLIP",
+            "anomalib_cops.models.ada_clip",
+            title="AdaCLIP",
+            paper="Hybrid Learnable Prompts, ECCV 2024",
+            arxiv="2407.15795",
+            page="https://github.com/caoyunkang/AdaCLIP",
+            needs="images and what they show",
+        ),
+        Entry(
+            "AnomalyCLIP",
+            "anomalib_cops.models.anomaly_clip",
+            title="AnomalyCLIP",
+            paper="Object-agnostic Prompt Learning, ICLR 2024",
+            arxiv="2310.18961",
+            page="https://github.com/zqhang/AnomalyCLIP",
+        ),
+        Entry(
+            "CoPS",
+            "anomalib_cops.models.cops",
+            title="CoPS",
+            paper="Conditional Prompt Synthesis, CVPR 2026",
+            arxiv="2508.03447",
+            page="https://github.com/cqylunlun/CoPS",
+        ),
+        Entry(
+            "VCPCLIP",
+            "anomalib_cops.models.vcp_clip",
+            title="VCP-CLIP",
+            paper="Visual Context Prompting, ECCV 2024",
+            arxiv="2407.12276",
+            page="https://github.com/xiaozhen228/VCP-CLIP",
+        ),
+    )
+}

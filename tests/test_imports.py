@@ -1,0 +1,86 @@
+"""Imports run one way: whoever reads a room of the house finds what it stands on below it, never above."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+PACKAGE = "anomalib_cops"
+MODULES = {
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (SOURCE / PACKAGE).rglob("*.py")
+}
+# A room, and what nothing in it may import. The package's own __init__ is called by the package's name.
+ABOVE = {
+    "errors": ("",),
+    "files": ("",),
+    "encoder": ("models", "data", "host", "weights", "metrics", "demo", PACKAGE),
+    "prompts": ("encoder", "models", "data", "host", "weights", "metrics", "demo", PACKAGE),
+    "alignment": ("encoder", "models", "data", "host", "weights", PACKAGE),
+    "losses": ("encoder", "models", "data", "host", "weights", PACKAGE),
+    "weights": ("models", "data", "host", "metrics", "demo"),
+    "data": ("models", "host", "metrics", "weights", "demo"),
+    "metrics": ("models", "host", "weights", "demo"),
+    "host": ("demo",),
+}
+
+
+def imported(module: str, path: Path) -> set[str]:
+    """Modules of the package that a module imports anywhere, also inside functions and for type checking."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively; name the module in full."
+            # "from package import name" may name a module or something in the package.
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else str(node.module) for name in names}
+    return {name for name in found if name in MODULES}
+
+
+IMPORTS = {module: imported(module, path) for module, path in MODULES.items()}
+
+
+def is_in(module: str, room: str) -> bool:
+    if room == PACKAGE:
+        return module == PACKAGE
+    return module == f"{PACKAGE}.{room}" or module.startswith(f"{PACKAGE}.{room}." if room else PACKAGE)
+
+
+@pytest.mark.parametrize("room", ABOVE)
+def test_nothing_imports_what_stands_above_it(room: str) -> None:
+    arrows = {
+        f"{module} -> {target}"
+        for module, targets in IMPORTS.items()
+        if is_in(module, room)
+        for target in targets
+        if any(is_in(target, above) for above in ABOVE[room])
+    }
+    assert not arrows
+
+
+def test_torch_models_run_without_the_host() -> None:
+    arrows = {
+        f"{module} -> {target}"
+        for module, targets in IMPORTS.items()
+        if is_in(module, "models") and not module.endswith(".lightning_model")
+        for target in targets
+        if is_in(target, "host")
+    }
+    assert not arrows
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    # Public names are looked up in the package when they are used, so its __init__ closes no circle.
+    try:
+        TopologicalSorter({module: targets - {PACKAGE} for module, targets in IMPORTS.items()}).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_walk_over_the_sources_sees_imports() -> None:
+    assert f"{PACKAGE}.errors" in IMPORTS[f"{PACKAGE}.encoder.load"]
+    assert f"{PACKAGE}.models.method" in IMPORTS[f"{PACKAGE}.models.cops.lightning_model"]

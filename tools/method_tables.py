@@ -1,0 +1,50 @@
+"""Tables about the methods, made from the registry and from the dataclasses that declare arguments."""
+
+from collections.abc import Iterable
+
+from anomalib_cops.host.components import Components
+from anomalib_cops.host.feature_cache import CacheOptions
+from anomalib_cops.models.arguments import Argument, CommonArguments, arguments_of, default_words, method_arguments
+from anomalib_cops.models.method import Method
+from anomalib_cops.registry import METHODS
+
+
+def methods_table() -> str:
+    """Return all methods: class, paper, what it needs."""
+    lines = ["| class | paper | needs at test |", "|---|---|---|"]
+    for name, entry in METHODS.items():
+        link = f"[arXiv {entry.arxiv}](https://arxiv.org/abs/{entry.arxiv})"
+        lines.append(f"| `{name}` | [{entry.title}]({entry.page}): {entry.paper}, {link} | {entry.needs} |")
+    return "\n".join(lines)
+
+
+def common_table() -> str:
+    """Return the arguments that all methods share."""
+    rows = [*arguments_of(CommonArguments).values(), *arguments_of(CacheOptions).values()]
+    return _table((each, _shown(each.default)) for each in (*rows, *arguments_of(Components).values()))
+
+
+def settings_table(method: Method) -> str:
+    """Return the arguments of one method: its settings, and what it does otherwise about the shared ones."""
+    shared, own = arguments_of(CommonArguments), method_arguments(method)
+    rows = {name: each for name, each in own.items() if name not in shared}
+    rows |= {name: own[name] for name in ("epochs", "learning_rate")}
+    rows |= {name: own[name] for name in ("quick_gelu", "seed") if name in method.setting_names}
+    text = {name: each.meaning.partition(" Default: ")[0] for name, each in rows.items()}
+    rows = {name: Argument(name, each.kind, each.default, text[name]) for name, each in rows.items()}
+    return _table((each, default_words(method, name) or "–") for name, each in rows.items())
+
+
+def _table(rows: Iterable[tuple[Argument, str]]) -> str:
+    lines = ["| argument | default | meaning |", "|---|---|---|"]
+    lines += [f"| `{each.name}` | {default} | {_markdown(each.meaning)} |" for each, default in rows]
+    return "\n".join(lines)
+
+
+def _shown(default: object) -> str:
+    return "–" if default is None else f"{default}"
+
+
+def _markdown(meaning: str) -> str:
+    """Turn a docstring's code into Markdown's."""
+    return meaning.replace("``", "`").replace("|", "\\|")
