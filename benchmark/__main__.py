@@ -1,4 +1,4 @@
-"""``python -m benchmark``."""
+"""Run the command line: ``python -m benchmark``."""
 
 import sys
 

@@ -1,8 +1,9 @@
-"""Where a figure comes from: versions, commit, machine."""
+"""Describe where a figure comes from: versions, commit and machine."""
 
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,7 @@ PACKAGES = ("anomalib-cops", "anomalib", "lightning", "open_clip_torch", "scikit
 
 
 def provenance() -> dict[str, Any]:
-    """Date, versions, commit and machine of this process, as plain data."""
+    """Return date, versions, commit and machine of this process as plain data."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
@@ -28,12 +29,15 @@ def provenance() -> dict[str, Any]:
 
 
 def cores() -> int:
-    """Processors that this process may use."""
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def commit() -> str:
-    """The commit of the checkout that this file is in, with ``+`` if it was changed; empty where there is none."""
+    """Return the commit of the checkout that holds this file; empty where there is none.
+
+    A ``+`` is appended if the code of the package or of the benchmark differs from that commit.
+    """
     folder = Path(__file__).resolve().parent
     try:
         answers = [
@@ -60,7 +64,7 @@ def _version(name: str) -> str:
 
 
 def _processor() -> str:
-    """The processor's name where the system tells, else its architecture."""
+    """Return the processor's name where the system tells it, else its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -70,8 +74,6 @@ def _processor() -> str:
 
 
 def _gpu() -> str:
-    """Name of the first GPU; empty where there is none or torch is not loaded."""
-    import sys
-
+    """Return the name of the first GPU; empty where there is none, or where torch has not been imported."""
     torch = sys.modules.get("torch")
     return torch.cuda.get_device_name(0) if torch is not None and torch.cuda.is_available() else ""

@@ -1,18 +1,18 @@
-"""The hosts' remarks, which would tear a live display apart and tell a benchmark's reader nothing."""
+"""Silence remarks of anomalib and Lightning that would break the live display and tell its reader nothing."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_NOISY = (
+_LOGGERS = (
     "anomalib",
     "lightning.pytorch",
     "lightning.fabric",
     "lightning_fabric",
     "lightning.pytorch.utilities.rank_zero",
 )
-_REMARKS = (
+_WARNINGS = (
     "The .* does not have many workers",
     "The number of training batches",
     "Found .* module.s. in eval mode",
@@ -31,14 +31,14 @@ _REMARKS = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what Lightning and anomalib log below errors, and without their warnings about small runs."""
-    levels = {name: logging.getLogger(name).level for name in _NOISY}
+    """Hide what Lightning and anomalib log below errors, and their warnings about small runs, during the block."""
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
     try:
-        for name in _NOISY:
+        for name in _LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         with warnings.catch_warnings():
-            for remark in _REMARKS:
-                warnings.filterwarnings("ignore", message=remark)
+            for message in _WARNINGS:
+                warnings.filterwarnings("ignore", message=message)
             yield
     finally:
         for name, level in levels.items():

@@ -1,4 +1,4 @@
-"""Figures as the papers compute them."""
+"""Metrics as the official codes compute them."""
 
 import math
 

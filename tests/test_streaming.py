@@ -18,7 +18,7 @@ Pixels = tuple[np.ndarray, np.ndarray]
 
 
 def smooth(count: int, side: int, seed: int = 0) -> Pixels:
-    """Maps as models make them: blurred patches, a little higher on the anomalies; every third mask is empty."""
+    """Return maps like those of models: blurred patches, a little higher on anomalies; every third mask is empty."""
     rng = np.random.default_rng(seed)
     patches = np.kron(rng.random((count, side // 8, side // 8)), np.ones((1, 8, 8)))
     masks = np.zeros(patches.shape, bool)
@@ -54,7 +54,7 @@ CASES: dict[str, Callable[[], Pixels]] = {
 
 
 def exact(maps: np.ndarray, masks: np.ndarray) -> dict[type[StreamingMetric], float]:
-    """The same figures from all pixels at once."""
+    """Compute the same metrics from all pixels at once."""
     labels, scores = masks.ravel(), maps.ravel()
     precision, recall, _ = precision_recall_curve(labels, scores)
     weights = np.ones(masks.shape)

@@ -46,5 +46,7 @@ def _shown(default: object) -> str:
 
 
 def _markdown(meaning: str) -> str:
-    """Turn a docstring's code into Markdown's."""
-    return meaning.replace("``", "`").replace("|", "\\|")
+    """Turn a docstring's entry into a sentence in Markdown."""
+    begins_with_a_name = "_" in meaning.partition(" ")[0]
+    sentence = meaning if begins_with_a_name else meaning[:1].upper() + meaning[1:]
+    return sentence.replace("``", "`").replace("|", "\\|")

@@ -14,12 +14,15 @@ from pathlib import Path
 from anomalib_cops.data.describe import catalogue, layouts
 from anomalib_cops.data.sets.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICAL
 from anomalib_cops.registry import METHODS
-from benchmark import speed_table
-from benchmark.leaderboard import Board, boards
-from benchmark.render import TINY, board_provenance, markdown_table, remarks
-from benchmark.reported import load_reported
-from benchmark.store import Store
-from benchmark.tables import ablation, overview, published
+from benchmark.records.store import Store
+from benchmark.report.board import Board
+from benchmark.report.leaderboard import boards
+from benchmark.report.ranked_tables import overview
+from benchmark.report.remarks import TINY, board_provenance, remarks
+from benchmark.report.render import markdown_table
+from benchmark.report.reported import load_reported
+from benchmark.report.tables import ablation, published
+from benchmark.speed import tables as speed_tables
 from tools.capabilities import capability_table
 from tools.method_tables import common_table, methods_table, settings_table
 
@@ -100,12 +103,12 @@ def tables() -> list[tuple[str, str, str]]:
     return [
         ("README.md", "demo", demo_table(demo)),
         ("README.md", "benchmark", benchmark_tables(board, whole=False)),
-        ("README.md", "speed", speed_table.summary(speed)),
+        ("README.md", "speed", speed_tables.summary(speed)),
         ("docs/models.md", "methods", methods_table()),
         ("docs/models.md", "capabilities", capability_table()),
         ("docs/models.md", "arguments", common_table()),
         *(("docs/models.md", f"settings {name}", settings_table(entry.method)) for name, entry in METHODS.items()),
-        ("docs/speed.md", "speed", speed_table.tables(speed)),
+        ("docs/speed.md", "speed", speed_tables.tables(speed)),
         ("docs/benchmark.md", "benchmark", benchmark_tables(board, whole=True)),
         ("docs/benchmark.md", "published", published_tables()),
         *(("docs/datasets.md", f"catalogue {name}", catalogue(declared)) for name, declared in sets),

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomalib_cops.errors import InputError
-from benchmark.cells import Cell, DataSettings, Training
-from benchmark.local import LocalExecutor
-from benchmark.matrix import Matrix, Method, Transfer
-from benchmark.results import Scores, TrainingRecord
-from benchmark.schedule import Schedule
-from benchmark.store import Store
-from benchmark.work import Event, Tested, Trained
+from benchmark.plan.cells import Cell, Training
+from benchmark.plan.data_settings import DataSettings
+from benchmark.plan.entries import MethodConfig, Transfer
+from benchmark.plan.matrix import Matrix
+from benchmark.records.result import Scores, TrainingRecord
+from benchmark.records.store import Store
+from benchmark.run.events import Event, Tested, Trained
+from benchmark.run.local import LocalExecutor
+from benchmark.run.schedule import Schedule
 
 TARGETS = {"alpha": ("a", "b", "c"), "beta": ("d", "e"), "gamma": ("f", "g", "h", "i")}
 RUN = {"commit": "none", "machine": {"cores": 1, "processor": "fake"}, "versions": {"torch": "0"}}
@@ -60,7 +62,7 @@ class FakeRunner:
         record = TrainingRecord(1.0, 10, 1000, ["x"], "weights.bin")
         return Trained(training, record, training.fingerprint.encode() * 1000)
 
-    def open(self, cell: Cell, folder: Path) -> "FakeTester":
+    def load(self, cell: Cell, folder: Path) -> "FakeTester":
         assert (folder / "weights.bin").read_bytes() == cell.training.fingerprint.encode() * 1000
         return FakeTester(self)
 
@@ -114,10 +116,10 @@ class Silent:
 def matrix(**changes: object) -> Matrix:
     values = {
         "methods": [
-            Method("One", "CoPS", {"epochs": 1}),
-            Method("Two", "AdaCLIP"),
-            Method("Plain", "CoPS", {"states": "static"}, role="baseline"),
-            Method("One w/o X", "CoPS", {"epochs": 1}, {"spatial": False}, role="ablation"),
+            MethodConfig("One", "CoPS", {"epochs": 1}),
+            MethodConfig("Two", "AdaCLIP"),
+            MethodConfig("Plain", "CoPS", {"states": "static"}, role="baseline"),
+            MethodConfig("One w/o X", "CoPS", {"epochs": 1}, {"spatial": False}, role="ablation"),
         ],
         "transfers": [Transfer("one", ["alpha", "beta"]), Transfer("two", ["gamma"])],
         "seeds": [0],
@@ -135,7 +137,7 @@ def schedule(folder: Path, **changes: object) -> Schedule:
         "runner": runner,
         "executor": LocalExecutor(),
         "progress": Silent(),
-        "made_by": RUN,
+        "provenance": RUN,
     }
     return Schedule(**{**values, **changes})
 

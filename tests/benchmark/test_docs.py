@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.cells import DataSettings
 from benchmark.cli import COMMANDS
-from benchmark.inference import Seen
-from benchmark.maps import packed_maps
-from benchmark.matrix import Matrix, Method, Transfer, built_in, read_matrix
-from benchmark.metrics import Predictions
-from benchmark.results import METRICS, Result
-from benchmark.run import arguments
+from benchmark.measure.maps import pack_maps
+from benchmark.measure.outputs import CategoryOutput, Predictions
+from benchmark.plan.configuration import built_in, read_matrix
+from benchmark.plan.data_settings import DataSettings
+from benchmark.plan.entries import MethodConfig, Transfer
+from benchmark.plan.matrix import Matrix
+from benchmark.records.result import METRICS, Result
+from benchmark.run.command import arguments
 from tests.benchmark.fake import schedule
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +27,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("kind", [Matrix, Transfer, Method, DataSettings, Result])
+@pytest.mark.parametrize("kind", [Matrix, Transfer, MethodConfig, DataSettings, Result])
 def test_every_field_is_on_the_page(kind):
     assert not [each.name for each in dataclasses.fields(kind) if f"`{each.name}`" not in PAGE]
 
@@ -61,7 +62,7 @@ def test_the_snippet_reads_kept_maps(tmp_path, monkeypatch, capsys):
     masks = np.zeros((2, 8, 8), bool)
     masks[1, :3, :3] = True
     predictions = Predictions(np.array([0.1, 0.9]), np.array([0, 1]), masks.astype(np.float32), masks)
-    (folder / "bolt.npz").write_bytes(packed_maps(Seen(predictions, ["a", "b"], 1.0)))
+    (folder / "bolt.npz").write_bytes(pack_maps(CategoryOutput(predictions, ["a", "b"], 1.0)))
     monkeypatch.chdir(tmp_path)
     (snippet,) = blocks("python")
     exec(compile(snippet, "benchmark.md", "exec"), {})  # noqa: S102 (our own page)

@@ -11,7 +11,7 @@ import pytest
 
 from anomalib_cops.errors import InputError
 from benchmark import files
-from benchmark.run import execute
+from benchmark.run.command import execute
 from tests.benchmark.fake import schedule
 
 
@@ -56,7 +56,7 @@ def test_what_the_system_refuses_is_one_sentence(tmp_path, monkeypatch, code, wo
     def refuse(handle):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(files.os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(InputError, match=words):
         files.write_text(path, "new")
     assert path.read_text() == "old"
@@ -89,7 +89,7 @@ def test_ctrl_c_waits_for_the_end_of_a_write(tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
         sync(handle)
 
-    monkeypatch.setattr(files.os, "fsync", interrupted)
+    monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         files.write_text(tmp_path / "file", "whole")
     assert (tmp_path / "file").read_text() == "whole"

@@ -8,11 +8,12 @@ import pytest
 
 from anomalib_cops.encoder import tiny
 from anomalib_cops.models.cops.settings import PRESETS
-from benchmark import resolved
-from benchmark.matrix import Matrix, Method, Transfer
-from benchmark.runner import ModelRunner
-from benchmark.store import Store
-from benchmark.table import table
+from benchmark.plan import resolved
+from benchmark.plan.entries import MethodConfig, Transfer
+from benchmark.plan.matrix import Matrix
+from benchmark.records.store import Store
+from benchmark.report.table_command import table
+from benchmark.run.runner import ModelRunner
 from tests.benchmark.fake import FakeRunner, schedule
 
 ROOT = Path(__file__).parents[2]
@@ -20,9 +21,9 @@ ROOT = Path(__file__).parents[2]
 
 def prepared(options=None, model="CoPS", test_options=None, **transfer):
     """The cell of one method."""
-    rows = [Method("Row", model, options or {}, test_options or {})]
+    rows = [MethodConfig("Row", model, options or {}, test_options or {})]
     matrix = Matrix(rows, [Transfer("synthetic", ["synthetic"], **transfer)], backbone="tiny")
-    (cell,) = ModelRunner().prepared(matrix.cells())
+    (cell,) = ModelRunner().prepare(matrix.cells())
     return cell
 
 
@@ -120,7 +121,7 @@ def test_results_of_the_first_version_are_read_and_made_again(tmp_path, capsys):
         path.unlink()
     before = table(folder, "csv")
     assert "several settings" not in capsys.readouterr().err
-    again = schedule(folder, runner=FakeRunner(tmp_path / "again"), made_by={"date": "2026-01-01"}).run()
+    again = schedule(folder, runner=FakeRunner(tmp_path / "again"), provenance={"date": "2026-01-01"}).run()
     assert again.tested == 4 * 9 and len(Store(folder).results()) == 2 * 12
     assert table(folder, "csv") == before
     assert "several settings" in capsys.readouterr().err

@@ -11,11 +11,14 @@ from anomalib_cops.data.sets.catalog import CATALOG
 from anomalib_cops.errors import InputError
 from anomalib_cops.registry import METHODS
 from anomalib_cops.weights.published import PUBLISHED
-from benchmark import matrix as module
-from benchmark.cells import DataSettings
 from benchmark.cli import COMMANDS, main
-from benchmark.matrix import Matrix, Method, Transfer, built_in, identity, read_matrix
-from benchmark.reported import load_reported
+from benchmark.plan import configuration
+from benchmark.plan.configuration import built_in, read_matrix
+from benchmark.plan.data_settings import DataSettings
+from benchmark.plan.entries import MethodConfig, Transfer
+from benchmark.plan.matrix import Matrix
+from benchmark.plan.names import identity
+from benchmark.report.reported import load_reported
 from tests.benchmark.fake import matrix
 
 GOOD = "methods: [{name: a, model: CoPS}]\ntransfers: [{source: synthetic, targets: [synthetic]}]\n"
@@ -31,7 +34,7 @@ def refused(capsys, *arguments):
 
 @pytest.mark.parametrize("name", built_in())
 def test_built_in_configurations_are_sound(name):
-    cells = read_matrix(name).cells(found=("/somewhere/parts",))
+    cells = read_matrix(name).cells(discovered=("/somewhere/parts",))
     assert cells and len({cell.path for cell in cells}) == len(cells)
 
 
@@ -56,7 +59,7 @@ def test_the_papers_protocol_says_which_set_serves_which():
 
 def test_published_weights_are_tested_on_what_is_there_as_the_papers_do():
     there = ("mvtec", "visa", "btad", "cvc_colondb", "cvc_clinicdb", "/somewhere/parts")
-    cells = read_matrix("published").cells(found=there)
+    cells = read_matrix("published").cells(discovered=there)
     of = {(cell.method, cell.target): cell.training for cell in cells}
     assert len(of) == len(cells) == 4 * len(there)
     paper = {(cell.method, cell.target): cell.training.source for cell in read_matrix("paper").cells()}
@@ -91,7 +94,7 @@ def test_ablation_sweeps_share_the_training_where_they_can():
         assert cells[name].training.fingerprint != whole
 
 
-@pytest.mark.parametrize("kind", [Method, Transfer, Matrix, DataSettings])
+@pytest.mark.parametrize("kind", [MethodConfig, Transfer, Matrix, DataSettings])
 def test_every_field_is_documented(kind):
     documented = set(re.findall(r"^\s+(\w+): ", inspect.getdoc(kind), flags=re.MULTILINE))
     assert {each.name for each in dataclasses.fields(kind)} <= documented
@@ -230,4 +233,6 @@ def test_commands_have_help(capsys):
 
 
 def test_configurations_lie_in_the_package():
-    assert {path.parent for path in built_in().values()} == {Path(module.__file__).resolve().parent / "configs"}
+    assert {path.parent for path in built_in().values()} == {
+        Path(configuration.__file__).resolve().parents[1] / "configs"
+    }

@@ -6,7 +6,8 @@ import torch
 from anomalib.metrics.aupro import _AUPRO
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from benchmark.metrics import Predictions, aupro, f1_max, score
+from benchmark.measure.metrics import aupro, f1_max, score
+from benchmark.measure.outputs import Predictions
 
 SIZE = (7, 11, 15)
 

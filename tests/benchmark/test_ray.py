@@ -6,9 +6,9 @@ import socket
 import pytest
 
 from anomalib_cops.errors import InputError
-from benchmark.executors import make_executor
-from benchmark.store import Store
-from benchmark.table import table
+from benchmark.records.store import Store
+from benchmark.report.table_command import table
+from benchmark.run.executors import make_executor
 from tests.benchmark.fake import FakeRunner, matrix, schedule
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")

@@ -9,17 +9,18 @@ import torch
 from huggingface_hub import constants as hub
 
 from anomalib_cops import CoPS, network
-from anomalib_cops.data.seen import described
 from anomalib_cops.data.synthetic import CATEGORIES
+from anomalib_cops.data.train_test_overlap import data_records
 from anomalib_cops.registry import METHODS
 from anomalib_cops.weights.download import cached_path
 from anomalib_cops.weights.published import PUBLISHED
-from benchmark import matrix as configurations
 from benchmark.cli import main
-from benchmark.matrix import Matrix, Method, Transfer
-from benchmark.runner import ModelRunner
-from benchmark.store import Store
-from benchmark.table import table
+from benchmark.plan import configuration
+from benchmark.plan.entries import MethodConfig, Transfer
+from benchmark.plan.matrix import Matrix
+from benchmark.records.store import Store
+from benchmark.report.table_command import table
+from benchmark.run.runner import ModelRunner
 from tests.benchmark.test_runner import DATA, draw_folder, run
 from tests.models.cases import official_stand_in
 
@@ -54,8 +55,8 @@ def offline(monkeypatch, tmp_path):
 
 def cells(root, options, *transfers):
     runner = ModelRunner(root)
-    matrix = Matrix([Method("Mine", "CoPS", options)], list(transfers), backbone="tiny", data=DATA)
-    return runner, runner.prepared(matrix.cells(root))
+    matrix = Matrix([MethodConfig("Mine", "CoPS", options)], list(transfers), backbone="tiny", data=DATA)
+    return runner, runner.prepare(matrix.cells(root))
 
 
 def command(tmp_path, text, *more):
@@ -65,7 +66,7 @@ def command(tmp_path, text, *more):
 
 
 def test_a_result_says_which_weights_it_is_of_and_what_they_were_trained_on(root, weights, tmp_path):
-    rows = [Method("Mine", "CoPS", {"weights": str(weights)})]
+    rows = [MethodConfig("Mine", "CoPS", {"weights": str(weights)})]
     assert run(tmp_path / "results", root, rows, [str(root / "parts")]).failures == []
     ((_, found),) = Store(tmp_path / "results").results()
     kept = found.settings["training"]["resolved"]["weights"]
@@ -115,7 +116,7 @@ def test_what_the_weights_have_seen_is_refused_before_anything_runs(
 def test_images_that_were_seen_are_known_under_any_name(root, tmp_path, capsys):
     runner, (cell,) = cells(root, {}, Transfer("synthetic", [str(root / "parts")]))
     model = CoPS(backbone="tiny", neighbourhood=1, visualizer=False)
-    model.trained_on = described(runner.transfers.whole_tables(cell)["bolt"], None)
+    model.trained_on = data_records(runner.transfers.whole_tables(cell)["bolt"], None)
     path = model.save_weights(tmp_path / "seen.safetensors")
     shutil.copytree(root / "parts/bolt", tmp_path / "renamed/nut")
     text = (
@@ -169,7 +170,7 @@ def test_without_a_network_published_says_of_every_method_what_it_lacks(root, of
 
 def test_published_runs_what_is_there_and_trains_nothing(root, offline, tmp_path, capsys, monkeypatch):
     text = (
-        configurations.find_config("published")
+        configuration.find_config("published")
         .read_text()
         .replace("num_workers: 4", "num_workers: 0, images_per_category: 2")
     )
@@ -182,7 +183,7 @@ def test_published_runs_what_is_there_and_trains_nothing(root, offline, tmp_path
             monkeypatch.setitem(PUBLISHED[model], name, replace(PUBLISHED[model][name], digest=digest, size=0))
             cached_path(model, name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, cached_path(model, name))
-    monkeypatch.setattr("benchmark.models.build_for_training", lambda *_: pytest.fail("something was trained"))
+    monkeypatch.setattr("benchmark.run.models.build_for_training", lambda *_: pytest.fail("something was trained"))
     assert command(tmp_path, text, "--root", str(root)) == 1
     assert "cannot be run: VCP-CLIP: The weights 'visa' of VCPCLIP" in capsys.readouterr().err
     found = {(each.method, each.target): each for _, each in Store(tmp_path / "results").results()}

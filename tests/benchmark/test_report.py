@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from benchmark.cli import main
-from benchmark.report import page
-from benchmark.store import Store
-from tests.benchmark.fake import FakeRunner, Method, matrix, schedule
+from benchmark.records.store import Store
+from benchmark.report.page_command import page
+from tests.benchmark.fake import FakeRunner, MethodConfig, matrix, schedule
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = [
@@ -36,7 +36,7 @@ def case(name, quality):
 def results(tmp_path_factory):
     """Fake results with pictures, one row with a name that is made to break out."""
     place = tmp_path_factory.mktemp("report")
-    rows = [*matrix().methods, Method("</script><b>Evil</b>", "VCPCLIP")]
+    rows = [*matrix().methods, MethodConfig("</script><b>Evil</b>", "VCPCLIP")]
     cells = matrix(methods=rows).cells()
     schedule(place / "results", cells=cells, runner=FakeRunner(place / "journal", failing=("Two/i",))).run()
     for _, result in Store(place / "results").results():

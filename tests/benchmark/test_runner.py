@@ -14,19 +14,21 @@ from torchvision.transforms.v2 import Resize
 from anomalib_cops import CoPS, ZeroShotTransfer
 from anomalib_cops.data import LabelledImages
 from anomalib_cops.data.synthetic import CATEGORIES
-from benchmark.cells import DataSettings
 from benchmark.cli import main
-from benchmark.dry_run import print_plan
-from benchmark.images import ImageCache, capped, digest
-from benchmark.leaderboard import boards
-from benchmark.local import LocalExecutor
-from benchmark.maps import read_maps
-from benchmark.matrix import Matrix, Method, Transfer
-from benchmark.metrics import score
-from benchmark.runner import ModelRunner
-from benchmark.schedule import Schedule
-from benchmark.store import Store
-from benchmark.table import table
+from benchmark.measure.maps import read_maps
+from benchmark.measure.metrics import score
+from benchmark.plan.data_settings import DataSettings
+from benchmark.plan.entries import MethodConfig, Transfer
+from benchmark.plan.matrix import Matrix
+from benchmark.plan.samples import limit_samples, samples_digest
+from benchmark.records.store import Store
+from benchmark.report.leaderboard import boards
+from benchmark.report.table_command import table
+from benchmark.run.dry_run import print_plan
+from benchmark.run.image_cache import ImageCache
+from benchmark.run.local import LocalExecutor
+from benchmark.run.runner import ModelRunner
+from benchmark.run.schedule import Schedule
 from tests.benchmark.fake import RUN, Silent
 from tests.models.runs import engine
 
@@ -73,7 +75,7 @@ def run(folder, root, methods, targets, **options):
     matrix = Matrix(methods, [Transfer("synthetic", targets, SOURCE, **options)], backbone="tiny", data=DATA)
     matrix.check()
     runner = ModelRunner(root, save_maps=True, pictures=2)
-    cells = runner.prepared(matrix.cells(root))
+    cells = runner.prepare(matrix.cells(root))
     return Schedule(cells, Store(folder), runner, LocalExecutor(), Silent(), RUN).run()
 
 
@@ -81,7 +83,10 @@ def run(folder, root, methods, targets, **options):
 def cops(tmp_path_factory, root):
     """CoPS and CoPS without SAGA on everything."""
     folder = tmp_path_factory.mktemp("cops") / "results"
-    rows = [Method("CoPS", "CoPS", QUICK), Method("CoPS w/o SAGA", "CoPS", QUICK, {"spatial": False}, role="ablation")]
+    rows = [
+        MethodConfig("CoPS", "CoPS", QUICK),
+        MethodConfig("CoPS w/o SAGA", "CoPS", QUICK, {"spatial": False}, role="ablation"),
+    ]
     assert run(folder, root, rows, [str(root / "parts"), str(root / "scans")]).failures == []
     return folder
 
@@ -106,7 +111,7 @@ def test_figures_are_those_of_anomalibs_own_test(cops, root):
     model = CoPS(weights=str(weights), visualizer=False)
     data = ZeroShotTransfer(source_categories=SOURCE, target=str(root / "parts"), num_workers=0).only("parts/bolt")
     data.setup()
-    data.test_data.samples = capped(data.test_data.samples, 6)
+    data.test_data.samples = limit_samples(data.test_data.samples, 6)
     ours = results(cops)["CoPS", "parts"].categories["bolt"].scores
     dataset = data.test_data
     dataset.augmentations = model.pre_processor.transform.transforms[0]
@@ -119,7 +124,7 @@ def test_figures_are_those_of_anomalibs_own_test(cops, root):
 
 
 def test_a_second_run_gives_the_same_bits(cops, root, tmp_path):
-    rows = [Method("CoPS", "CoPS", QUICK)]
+    rows = [MethodConfig("CoPS", "CoPS", QUICK)]
     run(tmp_path / "results", root, rows, [str(root / "parts")])
     again = results(tmp_path / "results")["CoPS", "parts"].categories
     before = results(cops)["CoPS", "parts"].categories
@@ -133,19 +138,19 @@ def test_a_difference_in_the_test_alone_shares_the_training_and_shows(cops):
 
 
 def test_what_is_tested_of_the_synthetic_world_is_not_trained_on(tmp_path):
-    rows = [Method("Learner", "tests.benchmark.foreign.Learner")]
+    rows = [MethodConfig("Learner", "tests.benchmark.foreign.Learner")]
     transfers = [
         Transfer("synthetic", ["synthetic"], target_categories=[CATEGORIES[0]]),
         Transfer("synthetic", ["synthetic"], source_categories=["wood", "washer"]),
     ]
     runner = ModelRunner()
-    named, chosen = runner.prepared(Matrix(rows, transfers, data=DATA).cells())
+    named, chosen = runner.prepare(Matrix(rows, transfers, data=DATA).cells())
     assert set(runner.survey(named)) == {CATEGORIES[0]}
     for cell in (named, chosen):
         record = runner.train(cell.training).record
         assert record.categories and not set(record.categories) & set(runner.survey(cell))
     # What else is tested is trained as ever: on every second category.
-    (plain,) = runner.prepared(Matrix(rows, [Transfer("synthetic", ["synthetic"])], data=DATA).cells())
+    (plain,) = runner.prepare(Matrix(rows, [Transfer("synthetic", ["synthetic"])], data=DATA).cells())
     assert list(runner.survey(plain)) == list(CATEGORIES[1::2])
     assert plain.training.fingerprint != named.training.fingerprint
 
@@ -183,9 +188,9 @@ def test_pictures_are_small_and_of_anomalous_images(cops):
 
 def test_models_by_class_path(root, tmp_path):
     rows = [
-        Method("Dark", "tests.benchmark.foreign.Darkness", {"power": 2.0}),
-        Method("Learner", "tests.benchmark.foreign.Learner"),
-        Method("Broken", "tests.benchmark.foreign.Broken"),
+        MethodConfig("Dark", "tests.benchmark.foreign.Darkness", {"power": 2.0}),
+        MethodConfig("Learner", "tests.benchmark.foreign.Learner"),
+        MethodConfig("Broken", "tests.benchmark.foreign.Broken"),
     ]
     outcome = run(tmp_path / "results", root, rows, [str(root / "parts")])
     found = results(tmp_path / "results")
@@ -202,7 +207,7 @@ def test_models_by_class_path(root, tmp_path):
 def test_a_target_without_anomalies_is_a_hole_with_a_reason(root, tmp_path, capsys):
     draw_folder(tmp_path / "odd/fine", good=4, defects=4)
     draw_folder(tmp_path / "odd/spotless", good=4, defects=0)
-    rows = [Method("Dark", "tests.benchmark.foreign.Darkness")]
+    rows = [MethodConfig("Dark", "tests.benchmark.foreign.Darkness")]
     matrix = Matrix(rows, [Transfer("synthetic", [str(tmp_path / "odd")])], data=DATA)
     store = Store(tmp_path / "results", untouched=True)
     print_plan(matrix.cells(), store, ModelRunner(), console=Console(width=200))
@@ -239,7 +244,7 @@ def test_the_command_runs_plans_and_resumes(root, tmp_path, capsys):
 @pytest.mark.parametrize(("limit", "expected"), [(None, (4, 4)), (4, (2, 2)), (5, (3, 2)), (20, (4, 4))])
 def test_a_cap_keeps_both_labels(root, limit, expected):
     data = ZeroShotTransfer(target=str(root / "parts"))
-    samples = capped(data.target_datasets["parts/bolt"].samples, limit)
+    samples = limit_samples(data.target_datasets["parts/bolt"].samples, limit)
     counts = samples["label_index"].value_counts()
     assert (counts[0], counts[1]) == expected
 
@@ -248,7 +253,7 @@ def test_a_cap_takes_what_there_is_of_the_rarer_label(root):
     data = ZeroShotTransfer(target=str(root / "parts"))
     samples = data.target_datasets["parts/bolt"].samples
     good, bad = (samples[samples["label_index"] == label] for label in (0, 1))
-    few = capped(pd.concat([good[:1], bad]), 4)
+    few = limit_samples(pd.concat([good[:1], bad]), 4)
     assert sorted(few["label_index"]) == [0, 1, 1, 1]
 
 
@@ -256,10 +261,10 @@ def test_a_digest_notices_exchanged_images(root, tmp_path):
     draw_folder(tmp_path / "parts/bolt")
     frame = ZeroShotTransfer(target=str(tmp_path / "parts")).target_datasets["parts/bolt"].samples
     same = ZeroShotTransfer(target=str(root / "parts")).target_datasets["parts/bolt"].samples
-    assert digest(frame) == digest(same)
+    assert samples_digest(frame) == samples_digest(same)
     Image.new("RGB", (48, 48)).save(tmp_path / "parts/bolt/good/0.png")
-    assert digest(frame) != digest(same)
-    assert digest(same) != digest(same.iloc[1:])
+    assert samples_digest(frame) != samples_digest(same)
+    assert samples_digest(same) != samples_digest(same.iloc[1:])
 
 
 def test_workers_read_past_the_cache(root):

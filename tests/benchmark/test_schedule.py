@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from anomalib_cops.errors import InputError
-from benchmark.results import read_result
-from benchmark.run import execute
-from benchmark.store import Store
-from benchmark.table import table
+from benchmark.records.reading import read_result
+from benchmark.records.store import Store
+from benchmark.report.table_command import table
+from benchmark.run.command import execute
 from tests.benchmark import fake
 from tests.benchmark.fake import FakeRunner, Silent, matrix, schedule
 

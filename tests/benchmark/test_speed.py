@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmark.speed_metrics import metrics
-from benchmark.speed_table import PLAIN, picture, summary, tables
-from benchmark.stopwatch import gflop, interleaved, peak_gb
+from benchmark.speed.metrics import measure_metrics
+from benchmark.speed.picture import draw
+from benchmark.speed.stopwatch import gflop, interleaved, peak_gb
+from benchmark.speed.tables import REFERENCE, summary, tables
 
 RESULT = Path(__file__).parents[2] / "docs/results/speed.json"
 
@@ -40,7 +41,7 @@ def test_memory_is_what_a_work_needs_at_its_largest() -> None:
 
 
 def test_both_kinds_of_metrics_agree() -> None:
-    for kinds in metrics(2)["metrics"].values():
+    for kinds in measure_metrics(2)["metrics"].values():
         assert kinds["streaming"]["value"] == pytest.approx(kinds["exact"]["value"], abs=1e-4)
 
 
@@ -52,8 +53,8 @@ def test_tables_and_picture_of_the_committed_result(tmp_path: Path) -> None:
     assert summary(result).splitlines()[0] == text.splitlines()[0]
     for name in ("CoPS/vision", "CoPS/rest"):
         result["inference"]["works"][name]["seconds"] = dict.fromkeys(("median", "least", "most"), 30.0)
-    result["inference"]["works"][PLAIN]["seconds"]["median"] = 10.0
+    result["inference"]["works"][REFERENCE]["seconds"]["median"] = 10.0
     assert re.search(r"^\| CoPS \| 30.00 .* \| 60.00 \(60.00–60.00\) \| 6.00 \|", tables(result), flags=re.MULTILINE)
-    picture(result, tmp_path / "speed.png")
+    draw(result, tmp_path / "speed.png")
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
     assert [file.name for file in tmp_path.iterdir()] == ["speed.png"]

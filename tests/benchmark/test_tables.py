@@ -12,14 +12,16 @@ import subprocess
 import pytest
 
 from anomalib_cops.errors import InputError
-from benchmark import render
-from benchmark import table as command
 from benchmark.cli import main
-from benchmark.leaderboard import boards, ranks
-from benchmark.reported import load_reported
-from benchmark.results import METRICS, Result, Scores, TrainingRecord
-from benchmark.store import Store, results_in
-from benchmark.table import table
+from benchmark.records.result import METRICS, Result, Scores, TrainingRecord
+from benchmark.records.store import Store, results_in
+from benchmark.report import flat, render
+from benchmark.report import table_command as command
+from benchmark.report.board import ranks
+from benchmark.report.leaderboard import boards
+from benchmark.report.remarks import TINY_LABEL
+from benchmark.report.reported import load_reported
+from benchmark.report.table_command import table
 from tests.benchmark.fake import RUN, FakeRunner, matrix, schedule
 
 
@@ -80,7 +82,7 @@ def test_backbones_are_never_mixed_and_tiny_is_labelled():
     page = markdown(result(I_AUROC=0.96), result("AdaCLIP", backbone="tiny", I_AUROC=0.99))
     large, tiny = page.split("## Backbone tiny")
     assert "99.0" not in large and "96.0" not in tiny
-    assert render.TINY_LABEL in tiny and render.TINY_LABEL not in large
+    assert TINY_LABEL in tiny and TINY_LABEL not in large
     assert page.count("** | 1 |") == 2
     assert "beside its paper" in large and "beside its paper" not in tiny
 
@@ -192,7 +194,7 @@ def folder(tmp_path_factory):
 
 def test_records_are_flat_and_hold_everything(folder):
     rows = list(csv.DictReader(io.StringIO(table(folder, "csv"))))
-    assert set(rows[0]) == set(render.COLUMNS)
+    assert set(rows[0]) == set(flat.COLUMNS)
     by_place = {(row["method"], row["target"], row["category"], row["metric"]): row for row in rows}
     one, hole = by_place["One", "alpha", "a", "I-AP"], by_place["One", "gamma", "", "I-AP"]
     assert 0 < float(one["mean"]) < 1 and one["seeds"] == "2" and one["rank"] in "123"

@@ -11,19 +11,19 @@ MakeCategory = Callable[..., Path]
 
 
 def save(path: Path, levels: np.ndarray) -> Path:
-    """Writes levels as an image file."""
+    """Write levels as an image file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(levels).save(path)
     return path
 
 
 def picture(number: int, size: tuple[int, int] = (12, 10)) -> np.ndarray:
-    """An RGB picture of one grey level: its number."""
+    """Return an RGB picture of one grey level: its number."""
     return np.full((*size, 3), number, np.uint8)
 
 
 def spot(size: tuple[int, int] = (12, 10)) -> np.ndarray:
-    """A mask with its upper left corner anomalous."""
+    """Return a mask whose upper left corner is anomalous."""
     mask = np.zeros(size, np.uint8)
     mask[:4, :3] = 255
     return mask
@@ -31,13 +31,13 @@ def spot(size: tuple[int, int] = (12, 10)) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No index of one test is another's."""
+    """Give every test an index of its own."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
 
 
 @pytest.fixture
 def make_category() -> MakeCategory:
-    """Writes a category in the layout good/defect/mask and returns its folder."""
+    """Return a function that writes a category in the layout good/defect/mask and returns its folder."""
 
     def make(folder: Path, good: int = 4, defect: int = 4, masks: bool = True) -> Path:
         folder.mkdir(parents=True, exist_ok=True)

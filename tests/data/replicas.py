@@ -1,4 +1,4 @@
-"""Published data sets in miniature, drawn from what their declarations say of their layout."""
+"""Published data sets in miniature, written as the layouts of their declarations describe them."""
 
 import csv
 import json
@@ -9,8 +9,8 @@ from string import Formatter
 import numpy as np
 
 from anomalib_cops.data.sets.catalog import CATALOG
-from anomalib_cops.data.sets.declaration import DataSet
-from anomalib_cops.data.sets.layouts import AnyLayout, Layout, Reader, Table
+from anomalib_cops.data.sets.declaration import Declaration
+from anomalib_cops.data.sets.layouts import AnomalibLayout, Layout, PatternLayout, TableLayout
 from tests.data.conftest import picture, save, spot
 
 EACH = 2
@@ -18,14 +18,14 @@ LAYOUTS = [(each, layout) for each in CATALOG.values() for layout in each.layout
 NAMES = [f"{each.name}-{number}" for each in CATALOG.values() for number in range(len(each.layouts))]
 
 
-def build(declared: DataSet, layout: AnyLayout, root: Path) -> Path:
-    """Writes a data set with two normal and two anomalous images of each category; returns its folder."""
+def build(declared: Declaration, layout: Layout, root: Path) -> Path:
+    """Write a data set with two normal and two anomalous images of each category, and return its folder."""
     folder = root / declared.folders[-1]
     numbers = iter(range(10**6))
     for category in declared.categories or (declared.class_name,):
-        if isinstance(layout, Table):
+        if isinstance(layout, TableLayout):
             _write_table(declared, layout, folder, category, numbers)
-        elif isinstance(layout, Layout):
+        elif isinstance(layout, PatternLayout):
             _write_files(declared, layout, folder, category, numbers)
         else:
             files = _write_files(declared, layout.layout, folder / layout.inside, category, numbers)
@@ -34,7 +34,7 @@ def build(declared: DataSet, layout: AnyLayout, root: Path) -> Path:
 
 
 def _write_files(
-    declared: DataSet, layout: Layout, folder: Path, category: str, numbers: Iterator[int]
+    declared: Declaration, layout: PatternLayout, folder: Path, category: str, numbers: Iterator[int]
 ) -> list[tuple[Path, Path | None]]:
     files: list[tuple[Path, Path | None]] = []
     for label, pattern in ((0, layout.normal), (1, layout.anomalous)):
@@ -58,14 +58,16 @@ def _fill(pattern: str, category: str, stem: str) -> str:
 
 
 def _draw(path: Path, number: int) -> None:
-    """A picture unlike all others."""
+    """Write a picture unlike all others."""
     levels = picture(0)
     levels[..., 0], levels[..., 1] = number % 256, number // 256
     levels[:2] = np.arange(10, dtype=np.uint8)[None, :, None] * 20
     save(path, levels)
 
 
-def _write_table(declared: DataSet, layout: Table, folder: Path, category: str, numbers: Iterator[int]) -> None:
+def _write_table(
+    declared: Declaration, layout: TableLayout, folder: Path, category: str, numbers: Iterator[int]
+) -> None:
     table = folder / layout.file
     fields = [name for text in (layout.image, layout.mask) for _, name, _, _ in Formatter().parse(text) if name]
     columns = [*(name for name, _ in layout.where), layout.label[0], *fields]
@@ -87,8 +89,8 @@ def _write_table(declared: DataSet, layout: Table, folder: Path, category: str, 
             writer.writerow([entry[column] for column in columns])
 
 
-def _help_reader(layout: Reader, folder: Path, category: str, files: list[tuple[Path, Path | None]]) -> None:
-    """What anomalib's readers want besides images and masks."""
+def _help_reader(layout: AnomalibLayout, folder: Path, category: str, files: list[tuple[Path, Path | None]]) -> None:
+    """Write the files that anomalib's readers need besides images and masks."""
     if layout.dataset.__name__ == "KolektorDataset":
         for image, mask in files:
             if not mask:

@@ -9,9 +9,9 @@ from anomalib.engine import Engine
 from anomalib_cops import CoPS
 from anomalib_cops.data import ZeroShotTransfer, discover
 from anomalib_cops.data.sets.catalog import CATALOG
-from anomalib_cops.data.sets.declaration import DataSet
-from anomalib_cops.data.sets.find import declared_as
-from anomalib_cops.data.sets.layouts import AnyLayout
+from anomalib_cops.data.sets.declaration import Declaration
+from anomalib_cops.data.sets.find import find_declaration
+from anomalib_cops.data.sets.layouts import Layout
 from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, picture, save, spot
@@ -34,7 +34,7 @@ def test_the_thirteen_sets_of_the_paper_are_there() -> None:
 
 
 @pytest.mark.parametrize(("declared", "layout"), LAYOUTS, ids=NAMES)
-def test_a_replica_is_found_and_read(tmp_path: Path, declared: DataSet, layout: AnyLayout) -> None:
+def test_a_replica_is_found_and_read(tmp_path: Path, declared: Declaration, layout: Layout) -> None:
     build(declared, layout, tmp_path)
     assert discover(tmp_path) == (declared.name,)
     found = PublishedSet(declared, tmp_path)
@@ -125,9 +125,9 @@ def test_a_set_of_the_catalogue_as_a_plain_folder(tmp_path: Path, make_category:
 
 def test_names_of_folders_are_recognised_in_any_spelling() -> None:
     for name, spelling in (("btad", "BTech"), ("cvc_colondb", "CVC-ColonDB"), ("headct", "head_ct"), ("visa", "VisA")):
-        declared = declared_as(spelling)
+        declared = find_declaration(spelling)
         assert declared is not None and declared.name == name
-    assert declared_as("some/visa") is None
+    assert find_declaration("some/visa") is None
 
 
 def test_masks_of_published_sets_count_from_grey_level_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Looking at every file of data sets, and archives."""
+"""Check of every file of data sets, and archives."""
 
 import io
 import shutil
@@ -12,22 +12,22 @@ from PIL import Image
 
 from anomalib_cops.data.__main__ import main
 from anomalib_cops.data.describe import page
+from anomalib_cops.data.sets.archives import unpack
 from anomalib_cops.data.sets.catalog import CATALOG
-from anomalib_cops.data.sets.download import unpack
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, save, spot
 from tests.data.replicas import build
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command."""
+    """Run a command, and return its exit code, output and errors."""
     code = main([str(argument) for argument in arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
 
 def row(output: str, name: str) -> str:
-    """The line of a data set in the table, spaces reduced."""
+    """Return the line of a data set in the table, with single spaces."""
     return " ".join(next(line for line in output.splitlines() if line.split()[:1] == [name]).split())
 
 
@@ -38,7 +38,7 @@ def noise(number: int) -> np.ndarray:
 
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
-    """A set of its own and one of the catalogue, without faults but for their size."""
+    """A folder and a data set of the catalogue, with nothing wrong but their numbers of images."""
     for kind in ("good", "defect"):
         for number in range(3):
             save(tmp_path / "parts" / "bolt" / kind / f"{number}.png", noise(number + 10 * (kind == "good")))

@@ -1,4 +1,4 @@
-"""Image and mask files of every kind, and those that are none."""
+"""Image and mask files of every kind, and files that are no images."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_cops.data.images import check_images, read_image, read_mask
+from anomalib_cops.data.images import check_images, read_image
+from anomalib_cops.data.masks import read_mask
 from anomalib_cops.errors import InputError
 from tests.data.conftest import picture, save, spot
 
@@ -53,7 +54,7 @@ def test_pictures_that_pillow_would_warn_about_pass(tmp_path: Path, monkeypatch:
 
 
 def bad_files(folder: Path) -> dict[str, str]:
-    """Writes bad files; file name → what is to be said about it."""
+    """Write bad files, and return the expected message by file name."""
     whole = save(folder / "whole.jpg", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     (folder / "truncated.jpg").write_bytes(whole.read_bytes()[:900])
     (folder / "empty.png").touch()

@@ -1,4 +1,4 @@
-"""The index of large data sets: used while nothing changed, made again when anything did; no file is opened."""
+"""The index of large data sets: used as long as nothing changes, and made again afterwards; no file is opened."""
 
 import os
 import time
@@ -22,14 +22,14 @@ def settled(tmp_path: Path, make_category: MakeCategory) -> Path:
 
 
 def rest(folder: Path, seconds: float = 3600) -> None:
-    """Makes folders look as if they had not changed lately."""
+    """Make folders look as if they had not changed lately."""
     for place, *_ in os.walk(folder):
         os.utime(place, (time.time() - seconds,) * 2)
 
 
 @pytest.fixture
 def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Folders that were listed."""
+    """Record the folders that are listed."""
     seen: list[str] = []
     scandir = os.scandir
 

@@ -1,4 +1,4 @@
-"""What the levels of masks mean, and masks that do not say it."""
+"""Levels of masks, and masks whose levels do not tell which pixels are anomalous."""
 
 import logging
 from collections.abc import Callable
@@ -12,8 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
 from anomalib_cops.data import ZeroShotTransfer
-from anomalib_cops.data.images import read_mask
-from anomalib_cops.data.masks import checked_values
+from anomalib_cops.data.masks import parse_mask_values, read_mask
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, save, spot
 
@@ -139,7 +138,7 @@ def test_levels_that_are_named(tmp_path: Path) -> None:
 
 
 def test_what_may_be_said_of_levels() -> None:
-    assert [checked_values(each) for each in (None, "", "nonzero", 3, [2, 1, 2])] == [
+    assert [parse_mask_values(each) for each in (None, "", "nonzero", 3, [2, 1, 2])] == [
         None,
         None,
         "nonzero",
@@ -148,7 +147,7 @@ def test_what_may_be_said_of_levels() -> None:
     ]
     for wrong in ([], "white", [256.0], [-1], [70000], True, {"a": 1}):
         with pytest.raises(InputError, match=r"mask_values=.* is not understood; give the levels"):
-            checked_values(wrong)
+            parse_mask_values(wrong)
 
 
 def transfer(**arguments: object) -> ZeroShotTransfer:
@@ -212,7 +211,8 @@ def test_anomalous_images_with_empty_masks_are_named_and_stay_anomalous(
         save(folder / "mask" / f"{number:03d}.png", ZEROS)
     with caplog.at_level(logging.WARNING):
         data = transfer(target=str(folder))
-    [said] = caplog.messages
+    assert len(caplog.messages) == 1
+    said = caplog.messages[0]
     assert said.startswith("5 of 8 anomalous images have an empty mask (")
     assert "defect/001.png" in said and "003.png and 2 more" in said and "004" not in said
     assert data.test_data.samples["label_index"].sum() == 8

@@ -41,7 +41,7 @@ def listed(tmp_path: Path, make_category: MakeCategory) -> Path:
 
 
 def change(listed: Path, **values: object) -> None:
-    """Changes the first anomalous entry of bolt."""
+    """Change the first anomalous entry of bolt."""
     content = json.loads(listed.read_text())
     content["test"]["bolt"][2].update(values)
     listed.write_text(json.dumps(content))

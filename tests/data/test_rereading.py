@@ -1,4 +1,4 @@
-"""Images of 16 bits and images that are stored turned, on every road to a model."""
+"""Images of 16 bits and images that are stored turned, on every way to a model."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import Normalize, Resize
 
 from anomalib_cops import AnomalyCLIP, ZeroShotTransfer
 from anomalib_cops.data import read_image
-from anomalib_cops.data.images import as_levels
+from anomalib_cops.data.images import to_unit_range
 from anomalib_cops.errors import InputError
 
 SIZE = (40, 56)
@@ -71,7 +71,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class Trace(AnomalyCLIP):
-    """Remembers what reaches the model."""
+    """Model that records the images that reach it."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(backbone="tiny", seed=0, visualizer=False, evaluator=False, **arguments)
@@ -228,11 +228,11 @@ def test_levels_in_memory_that_are_not_from_black_to_white(
 def test_levels_of_8_and_16_bits_without_a_sign_are_scaled(model: Trace) -> None:
     image = torch.rand(1, 3, 20, 20)
     expected = (image * 255).round() / 255
-    torch.testing.assert_close(as_levels((image * 255).round().to(torch.uint8)), expected)
-    torch.testing.assert_close(as_levels((image * 65535).round().to(torch.uint16)), image, atol=1e-5, rtol=0)
-    assert as_levels(image) is image
+    torch.testing.assert_close(to_unit_range((image * 255).round().to(torch.uint8)), expected)
+    torch.testing.assert_close(to_unit_range((image * 65535).round().to(torch.uint16)), image, atol=1e-5, rtol=0)
+    assert to_unit_range(image) is image
     with pytest.raises(InputError, match=r"images of torch\.int32 do not say what is white"):
-        as_levels((image * 255).to(torch.int32))
+        to_unit_range((image * 255).to(torch.int32))
 
 
 def test_a_turned_picture_among_others_of_its_size_is_refused(

@@ -10,16 +10,17 @@ import torch
 from anomalib.data import ImageBatch, ImageItem
 from PIL import Image
 
-from anomalib_cops.data import TransferVisualizer, ZeroShotTransfer
-from anomalib_cops.data.sets.synthetic_set import draw_address
+from anomalib_cops.data import ZeroShotTransfer
+from anomalib_cops.data.synthetic.addresses import draw_address
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.label_threshold import LabelThreshold
 from anomalib_cops.host.result_picture import describe, result_picture
+from anomalib_cops.host.visualizer import TransferVisualizer
 from tests.data.conftest import MakeCategory, picture, save
 
 
 def show(datamodule: object, batch: ImageBatch, folder: Path, **loaders: object) -> list[Path]:
-    """Lets the visualizer draw a batch with maps; the pictures' paths below the folder."""
+    """Let the visualizer draw a batch with maps, and return the paths of the pictures inside the folder."""
     batch.anomaly_map = torch.rand(len(batch.image), *batch.image.shape[-2:])
     batch.image = (batch.image - 0.5) / 0.2
     trainer = SimpleNamespace(default_root_dir=folder, datamodule=datamodule, **loaders)

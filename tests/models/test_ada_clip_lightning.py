@@ -4,7 +4,6 @@ import logging
 from types import SimpleNamespace
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 from anomalib.data import ImageBatch
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from anomalib_cops import AdaCLIP, InputError
+from anomalib_cops.data.category_batch import CategoryBatch
 from anomalib_cops.models.ada_clip.official import FIRST_TEXT_PROMPT, KEYS
 from anomalib_cops.models.ada_clip.settings import AdaCLIPSettings
 from tests.models.runs import engine, predict, transfer
@@ -35,7 +35,8 @@ def test_trained_as_officially() -> None:
     model = AdaCLIP(backbone="tiny", preset="mvtec_colondb")
     optimizer = model.configure_optimizers()
     assert isinstance(optimizer, torch.optim.AdamW) and model.epochs == 5
-    (group,) = optimizer.param_groups
+    group = optimizer.param_groups[0]
+    assert len(optimizer.param_groups) == 1
     assert (group["lr"], group["betas"], group["weight_decay"], group["eps"]) == (0.01, (0.5, 0.999), 0.01, 1e-8)
     assert {id(p) for p in group["params"]} == {id(p) for p in model.model.parameters() if p.requires_grad}
 
@@ -56,23 +57,25 @@ def lightning(monkeypatch: pytest.MonkeyPatch, fn: TrainerFn = TrainerFn.TESTING
     return model
 
 
+def loader(category: str) -> Any:
+    return SimpleNamespace(dataset=SimpleNamespace(category=category))
+
+
 def batch(*paths: str) -> ImageBatch:
     return ImageBatch(image=torch.zeros(len(paths), 3, 8, 8), image_path=list(paths))
 
 
-def test_class_names_come_from_the_samples_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    def loader(**categories: str) -> Any:
-        samples = pd.DataFrame({"image_path": list(categories), "category": list(categories.values())})
-        return SimpleNamespace(dataset=SimpleNamespace(samples=samples))
-
-    model = lightning(
-        monkeypatch,
-        train_dataloader=loader(a="of a run before"),
-        test_dataloaders=[loader(a="nut", b="bolt"), loader(c="x")],
-    )
-    assert model.extra_inputs(batch("c", "a", "b")) == {"class_names": ["x", "nut", "bolt"]}
+def test_class_names_come_from_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lightning(monkeypatch, datamodule=SimpleNamespace(category="of all"))
+    several = CategoryBatch(image=torch.zeros(3, 3, 8, 8), category=["x", "nut", "bolt"])
+    assert model.extra_inputs(several) == {"class_names": ["x", "nut", "bolt"]}
     model.model.settings = AdaCLIPSettings(class_name="washer")
-    assert model.extra_inputs(batch("c")) == {}
+    assert model.extra_inputs(several) == {}
+
+
+def test_class_names_come_from_a_data_set_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lightning(monkeypatch, train_dataloader=loader("of a run before"), test_dataloaders=[loader("bolt")])
+    assert model.extra_inputs(batch("c", "a")) == {"class_names": ["bolt", "bolt"]}
 
 
 def test_class_names_come_from_a_datamodule_of_one_category(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,18 +103,15 @@ def test_an_empty_category_is_none(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, category: str
 ) -> None:
     """anomalib's Folder has one."""
-    samples = pd.DataFrame({"image_path": ["a.png"], "category": [category]})
-    loader = SimpleNamespace(dataset=SimpleNamespace(samples=samples))
-    model = lightning(monkeypatch, datamodule=SimpleNamespace(category=category), test_dataloaders=loader)
+    model = lightning(monkeypatch, datamodule=SimpleNamespace(category=category), test_dataloaders=loader(category))
     with caplog.at_level(logging.WARNING):
         assert model.extra_inputs(batch("a.png", "b.png")) == {"class_names": ["object", "object"]}
     assert caplog.text.count("reads sentences about an 'object'") == 1
 
 
 def test_class_names_are_found_behind_a_subset(monkeypatch: pytest.MonkeyPatch) -> None:
-    samples = pd.DataFrame({"image_path": ["a.png"], "category": ["bolt"]})
-    loader = SimpleNamespace(dataset=Subset(SimpleNamespace(samples=samples), [0]))  # type: ignore[arg-type]
-    model = lightning(monkeypatch, TrainerFn.PREDICTING, predict_dataloaders=loader)
+    subset = SimpleNamespace(dataset=Subset(loader("bolt").dataset, [0]))
+    model = lightning(monkeypatch, TrainerFn.PREDICTING, predict_dataloaders=subset)
     assert model.extra_inputs(batch("a.png")) == {"class_names": ["bolt"]}
 
 

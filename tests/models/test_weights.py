@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from anomalib_cops import AdaCLIP, AnomalyCLIP, CoPS, ZeroShotTransfer
-from anomalib_cops.data.seen import training_sources
+from anomalib_cops.data.train_test_overlap import training_sources
 from anomalib_cops.encoder.identity import weights_digest
 from anomalib_cops.encoder.load import load_clip
 from anomalib_cops.errors import InputError

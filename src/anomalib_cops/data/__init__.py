@@ -1,12 +1,11 @@
-"""Data: transfer between data sets, and the synthetic world."""
+"""Labelled data: transfer between data sets, readers of images and masks, and synthetic pictures."""
 
-# First of all: anomalib's import registers our classes, which imports the modules below while none is half-way.
+# Keep this first: importing anomalib registers our classes, which imports the modules below in a safe order.
 import anomalib.data  # noqa: F401
 
 from anomalib_cops.data.dataset import LabelledImages
 from anomalib_cops.data.images import check_images, read_image
 from anomalib_cops.data.sets.find import discover
 from anomalib_cops.data.transfer import ZeroShotTransfer
-from anomalib_cops.host.visualizer import TransferVisualizer
 
-__all__ = ["LabelledImages", "TransferVisualizer", "ZeroShotTransfer", "check_images", "discover", "read_image"]
+__all__ = ["LabelledImages", "ZeroShotTransfer", "check_images", "discover", "read_image"]

@@ -1,4 +1,4 @@
-"""Labelled images of any origin as one anomalib data set."""
+"""Labelled images from any source as one anomalib data set."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +14,12 @@ from torchvision.transforms.v2 import Transform
 from torchvision.transforms.v2.functional import to_dtype, to_image
 from torchvision.tv_tensors import Mask
 
-from anomalib_cops.data.images import MASK_ABOVE, read_image
-from anomalib_cops.data.pairs import read_pair
-from anomalib_cops.data.sets.synthetic_set import draw_address, is_drawn, picture_file
-from anomalib_cops.data.survey import rule_of
+from anomalib_cops.data.category_batch import CategoryBatch, CategoryItem
+from anomalib_cops.data.image_and_mask import read_image_and_mask
+from anomalib_cops.data.images import read_image
+from anomalib_cops.data.masks import MASK_ABOVE
+from anomalib_cops.data.sets.samples import mask_values_of
+from anomalib_cops.data.synthetic.addresses import draw_address, is_address, write_picture
 
 COLUMNS = (
     *("image_path", "label", "label_index", "mask_path", "split", "set", "category", "masked"),
@@ -26,17 +28,20 @@ COLUMNS = (
 
 
 class LabelledImages(AnomalibDataset):
-    """Labelled images: files of any data sets and categories, and synthetic pictures, which are drawn when asked for.
+    """Labelled images: files of any data sets and categories, and synthetic pictures, which are drawn on access.
+
+    Items and batches have one more field than anomalib's, ``category``, which names what each image shows. Collate
+    items with ``collate_fn``; anomalib's own ``ImageBatch.collate`` does not know the field.
 
     Args:
-        samples: A row per image: ``image_path`` (a file or a synthetic address), ``label`` (``good`` or the kind of
-            defect), ``label_index`` (0 normal, 1 anomalous), ``mask_path`` (empty where there is no file), ``split``,
-            ``set``, ``category``, ``masked``: whether it is known which pixels are anomalous; ``mask_above``: the
-            grey level of masks above which they are (127 if the column is not there); ``mask_values``: the levels that
-            are anomalous, or "nonzero", where these were named (none if the column is not there).
-        augmentations: Applied to image and mask together.
-        home: Where given, synthetic pictures are written as files below a folder of this name, and ``image_path`` is
-            the file; otherwise it is the address.
+        samples: One row per image, with the columns ``image_path`` (a file or the address of a synthetic picture),
+            ``label`` (``good`` or the kind of defect), ``label_index`` (0 normal, 1 anomalous), ``mask_path`` (empty
+            without a mask file), ``split``, ``set``, ``category``, ``masked`` (whether the anomalous pixels are known),
+            and optionally ``mask_above`` (the grey level of a mask above which a pixel is anomalous, 127 by default)
+            and ``mask_values`` (the levels that are anomalous, or "nonzero"; by default ``mask_above`` decides).
+        augmentations: Transform of image and mask together.
+        home: If given, synthetic pictures are written as files below a folder of this name, and ``image_path`` of an
+            item is the file; otherwise it is the address.
     """
 
     def __init__(self, samples: DataFrame, augmentations: Transform | None = None, home: str | None = None) -> None:
@@ -44,7 +49,7 @@ class LabelledImages(AnomalibDataset):
         self.home = home
         self.samples = samples
 
-    # Synthetic pictures are no files, so the base class's check that all paths exist is left out.
+    # The base class checks that all paths exist, but addresses of synthetic pictures are no files.
     @property
     def samples(self) -> DataFrame:
         """One row per image, sorted by path."""
@@ -60,55 +65,57 @@ class LabelledImages(AnomalibDataset):
 
     @property
     def task(self) -> TaskType:
-        """Segmentation where pixels are labelled, classification otherwise."""
+        """Segmentation if pixels are labelled, else classification."""
         return TaskType.SEGMENTATION if self.samples["masked"].any() else TaskType.CLASSIFICATION
 
     def __getitem__(self, index: int) -> ImageItem:
-        """Reads or draws one image: levels in [0, 1], shape (3, height, width); the mask has shape (height, width).
+        """Read or draw one image: levels in [0, 1] of shape (3, height, width), and a mask of shape (height, width).
 
-        Images of sets without masks have no ``gt_mask``. An anomalous image may have an empty mask: it stays anomalous.
+        ``gt_mask`` is None if the data set has no masks. An anomalous image with an empty mask stays anomalous.
 
         Raises:
-            InputError: A file cannot be read, a mask does not say what is anomalous, or image and mask do not fit.
+            InputError: A file cannot be read, a mask does not tell which pixels are anomalous, or image and mask do
+                not fit.
         """
         row = self.samples.iloc[index]
         levels, anomalous = _read(row)
         path = row.image_path
-        if self.home and is_drawn(path):
-            path = picture_file(path, levels, self.home)
+        if self.home and is_address(path):
+            path = write_picture(path, levels, self.home)
         image = to_dtype(to_image(levels), torch.float32, scale=True)
         mask = None if anomalous is None else Mask(torch.from_numpy(anomalous.astype(np.uint8)))
         if self.augmentations and mask is None:
             image = self.augmentations(image)
         elif self.augmentations:
             image, mask = self.augmentations(image, mask)
-        return ImageItem(
+        return CategoryItem(
             image=image,
             gt_mask=mask,
             gt_label=torch.tensor(int(row.label_index)),
             image_path=path,
             mask_path=row.mask_path,
+            category=row.category,
         )
 
     @property
     def collate_fn(self) -> Callable[[list[ImageItem]], ImageBatch]:
-        """Batches items; ``mask_path`` is the empty string where an image has no mask file."""
+        """Function that makes a batch of items; ``mask_path`` is the empty string for an image without a mask file."""
         return _collate
 
 
 def _read(row: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_] | None]:
-    """Levels and anomalous pixels; a normal image has none, whatever a mask says."""
-    if is_drawn(row.image_path):
+    """Return levels and anomalous pixels; a normal image has none of these, whatever its mask says."""
+    if is_address(row.image_path):
         return draw_address(row.image_path)
     if row.masked and row.mask_path and row.label_index:
-        return read_pair(row.image_path, row.mask_path, int(row.mask_above), rule_of(row))
+        return read_image_and_mask(row.image_path, row.mask_path, int(row.mask_above), mask_values_of(row))
     image = read_image(row.image_path)
     return image, np.zeros(image.shape[:2], np.bool_) if row.masked else None
 
 
 def _collate(items: list[ImageItem]) -> ImageBatch:
-    batch = ImageBatch.collate(items)
-    assert isinstance(batch, ImageBatch)
+    batch = CategoryBatch.collate(items)
+    assert isinstance(batch, CategoryBatch)
     # anomalib's own collation leaves the list out or fills it with "None", depending on the first item.
     batch.mask_path = [item.mask_path or "" for item in items]
     return batch

@@ -1,4 +1,4 @@
-"""Image files as Pillow opens them, the right way up; one that cannot be used is named with the reason."""
+"""Decoding of image files with Pillow, the right way up, and one clear sentence about a file that cannot be used."""
 
 import os
 import warnings
@@ -13,9 +13,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from anomalib_cops.errors import InputError
 
-_ORIENTATION = 0x0112
+_ORIENTATION_TAG = 0x0112
 _UPRIGHT = 1
-# EXIF orientation → how stored rows and columns become those that are shown.
+# EXIF orientation → how the rows and columns that are stored become those that are shown.
 _TURNS = {
     2: lambda stored: stored[:, ::-1],
     3: lambda stored: stored[::-1, ::-1],
@@ -28,87 +28,94 @@ _TURNS = {
 
 
 @dataclass(frozen=True)
-class Opened:
-    """An image file.
+class DecodedImage:
+    """A decoded image file.
 
     Attributes:
-        image: Its content as it is to be shown.
-        orientation: How the file stores it, as EXIF counts: 1 upright, 2 to 8 mirrored or turned.
-        is_cut: Its colours have 16 bits, of which Pillow gives the upper 8.
+        image: Its content, the right way up.
+        orientation: EXIF orientation of the file: 1 upright, 2 to 8 mirrored or turned.
+        is_truncated: Whether its colours have 16 bits, of which Pillow gives the upper 8.
     """
 
     image: Image.Image
     orientation: int
-    is_cut: bool
+    is_truncated: bool
 
     @property
     def is_turned(self) -> bool:
-        """Whether the file stores other rows than it shows."""
+        """Whether the file stores the image mirrored or turned."""
         return self.orientation != _UPRIGHT
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[Opened]:
-    """Opens and decodes an image file.
+def open_image(path: str | Path) -> Iterator[DecodedImage]:
+    """Open and decode an image file.
 
     Raises:
         InputError: The file is missing, empty, damaged, not an image, or too large for Pillow (more than about 179
-            million pixels); or what is done with it raises anything.
+            million pixels); or the block that uses the image raises an exception.
     """
     try:
         with warnings.catch_warnings():
-            # Pillow warns at half the size that it refuses; industrial cameras do reach that.
+            # Pillow warns at half the size that it refuses; images of industrial cameras reach that.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                # Pillow turns TIFF files itself and takes their mark away. It looks for that of PNG files behind the
-                # pixels, so those have to be sound.
+                # Pillow turns TIFF files itself and removes the tag. The tag of a PNG file may follow the pixels, so
+                # it is read after they have been decoded.
                 orientation = _orientation(image) if image.format == "TIFF" else _UPRIGHT
-                is_cut = any(";16" in str(tile) for tile in image.tile) and not is_deep(image.mode)
+                is_truncated = any(";16" in str(tile) for tile in image.tile) and not exceeds_8_bits(image.mode)
                 image.load()
                 orientation = orientation if image.format == "TIFF" else _orientation(image)
                 shown = image if orientation == _UPRIGHT else ImageOps.exif_transpose(image)
-                yield Opened(shown, orientation, is_cut)
+                yield DecodedImage(shown, orientation, is_truncated)
     except InputError:
         raise
     except Exception as error:  # decoders raise errors of any kind on damaged files
         raise InputError(f"{path} cannot be used: {_reason(path, error)}; remove or replace it.") from None
 
 
-def peek(path: str | Path) -> tuple[str, int]:
-    """Mode as Pillow names it, and EXIF orientation; only the beginning of the file is read. Raises as ``opened``."""
+def read_header(path: str | Path) -> tuple[str, int]:
+    """Return Pillow's mode and the EXIF orientation from the beginning of a file, without decoding the image.
+
+    The orientation is 1 for formats that Pillow turns itself (TIFF), and for PNG files whose EXIF data, if any, follow
+    the pixels.
+
+    Raises:
+        InputError: As :func:`open_image`.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                # Every reader that uses Pillow gets TIFF files upright. A PNG file would be decoded as a whole.
+                # To look for EXIF data behind the pixels of a PNG file, Pillow would have to decode the whole file.
                 is_settled = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)
                 return image.mode, _UPRIGHT if is_settled else _orientation(image)
     except Exception as error:
         raise InputError(f"{path} cannot be used: {_reason(path, error)}; remove or replace it.") from None
 
 
-def turned(stored: npt.NDArray[np.generic], orientation: int) -> npt.NDArray[np.generic]:
-    """Rows and columns as they are to be shown, of those that a file stores.
+def turn_upright(stored: npt.NDArray[np.generic], orientation: int) -> npt.NDArray[np.generic]:
+    """Turn stored pixels the right way up.
 
     Args:
-        stored: Shape (height, width, ...).
-        orientation: As EXIF counts, 1 to 8.
+        stored: Pixels as the file stores them, shape (height, width, ...).
+        orientation: EXIF orientation, 1 to 8.
     """
     return np.ascontiguousarray(_TURNS[orientation](stored)) if orientation in _TURNS else stored
 
 
-def is_deep(mode: str) -> bool:
-    """Whether an image of this mode has one channel of more than 8 bits."""
+def exceeds_8_bits(mode: str) -> bool:
+    """Tell whether images of a Pillow mode have one channel of more than 8 bits."""
     return mode.startswith("I")
 
 
-def deep_levels(image: Image.Image) -> npt.NDArray[np.int64]:
-    """Levels of an image of one channel of more than 8 bits, shape (height, width), in [0, 65535].
+def levels_16_bit(image: Image.Image) -> npt.NDArray[np.int64]:
+    """Return the levels of an image with one channel of more than 8 bits, shape (height, width), in [0, 65535].
 
     Raises:
-        ValueError: There are others.
+        ValueError: There are levels beyond this range.
     """
-    # Pillow's own conversion clips at 255. Mode "I" is how 16 bits are opened from some formats.
+    # Pillow's own conversion clips at 255. Some formats with 16 bits are opened in the 32-bit mode "I".
     levels = np.asarray(image).astype(np.int64)
     if levels.min() < 0 or levels.max() > 65535:
         raise ValueError("its levels need more than 16 bits")
@@ -116,10 +123,10 @@ def deep_levels(image: Image.Image) -> npt.NDArray[np.int64]:
 
 
 def _orientation(image: Image.Image) -> int:
-    # A damaged note about the picture does not make the picture unusable.
+    # Damaged EXIF data do not make an image unusable.
     with warnings.catch_warnings(), suppress(Exception):
         warnings.simplefilter("ignore")
-        found = image.getexif().get(_ORIENTATION, _UPRIGHT)
+        found = image.getexif().get(_ORIENTATION_TAG, _UPRIGHT)
         return found if found in _TURNS else _UPRIGHT
     return _UPRIGHT
 

@@ -1,23 +1,21 @@
-"""Declared data sets in words: their layout as a tree, and all of them as a table."""
+"""Descriptions of the catalogue's data sets: layouts as trees, and all data sets as a table."""
 
 from collections.abc import Iterable
 
-from anomalib_cops.data.sets.declaration import DataSet
-from anomalib_cops.data.sets.layouts import AnyLayout, Reader, Table
-
-_COUNT = "…"
+from anomalib_cops.data.sets.declaration import Declaration
+from anomalib_cops.data.sets.layouts import AnomalibLayout, Layout, TableLayout
 
 
-def page(declared: DataSet) -> str:
-    """Everything that is said of a data set, as plain text."""
-    also = _downloads(declared) and f"; {_downloads(declared)}"
+def page(declared: Declaration) -> str:
+    """Return everything that a declaration says of a data set, as plain text."""
+    also = _download_note(declared) and f"; {_download_note(declared)}"
     lines = [
         f"{declared.title} ({declared.name}), {declared.domain}",
         f"home      {declared.home}",
         f"licence   {declared.licence}",
         f"test      {counts(declared)}",
         f"measured  {measured(declared)}",
-        f"shows     {shows(declared)}",
+        f"shows     {shown_categories(declared)}",
         f"folder    {' or '.join(declared.folders)}, below root{also}",
         "",
         "Its folder is laid out like one of these:",
@@ -31,23 +29,23 @@ def page(declared: DataSet) -> str:
     return "\n".join(lines)
 
 
-def tree(layout: AnyLayout, declared: DataSet) -> list[str]:
-    """Paths that a layout has, one line each."""
-    shown = [(_shown(path, declared), _shown(note, declared)) for path, note in _paths(layout)]
-    width = max(len(path) for path, _ in shown)
-    return [f"  {path:<{width}}  {note}" for path, note in shown]
+def tree(layout: Layout, declared: Declaration) -> list[str]:
+    """Return the paths of a layout, one line each."""
+    lines = [(_with_examples(path, declared), _with_examples(note, declared)) for path, note in _paths(layout)]
+    width = max(len(path) for path, _ in lines)
+    return [f"  {path:<{width}}  {note}" for path, note in lines]
 
 
-def _paths(layout: AnyLayout) -> list[tuple[str, str]]:
-    """Patterns of a layout, and what is there."""
-    if isinstance(layout, Table):
+def _paths(layout: Layout) -> list[tuple[str, str]]:
+    """Return the patterns of a layout, each with a note on the files that it describes."""
+    if isinstance(layout, TableLayout):
         where = f" where {' and '.join(f'{name} is {value}' for name, value in layout.where)}" if layout.where else ""
         paths = [
             (layout.file, f"a row per image{where}; anomalous: {' is '.join(layout.label)}"),
             (layout.image, "images, by the columns of that row"),
         ]
         return [*paths, (layout.mask, "masks")] if layout.mask else paths
-    if isinstance(layout, Reader):
+    if isinstance(layout, AnomalibLayout):
         inside = f"{layout.inside}/" if layout.inside else ""
         return [(inside + path, note) for path, note in _paths(layout.layout)]
     if layout.normal == layout.anomalous:
@@ -59,13 +57,13 @@ def _paths(layout: AnyLayout) -> list[tuple[str, str]]:
     return [*paths, (layout.mask + any_suffix, "masks")] if layout.mask else paths
 
 
-def _shown(text: str, declared: DataSet) -> str:
+def _with_examples(text: str, declared: Declaration) -> str:
     example = declared.categories[0] if declared.categories else "CATEGORY"
     return text.replace("{category}", example).replace("{kind}", "KIND").replace("{stem}", "NAME")
 
 
-def catalogue(sets: Iterable[DataSet]) -> str:
-    """A Markdown table of data sets."""
+def catalogue(sets: Iterable[Declaration]) -> str:
+    """Return a Markdown table of data sets."""
     lines = [
         "| name | data set | categories | test images | measured | licence | folder below `root` |",
         "|---|---|---|---|---|---|---|",
@@ -75,18 +73,18 @@ def catalogue(sets: Iterable[DataSet]) -> str:
         cells = [
             f"`{each.name}`",
             f"[{each.title}]({each.home})",
-            shows(each),
+            shown_categories(each),
             counts(each),
             measured(each),
             each.licence,
-            folder + (_downloads(each) and f"; {_downloads(each)}"),
+            folder + (_download_note(each) and f"; {_download_note(each)}"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def layouts(sets: Iterable[DataSet]) -> str:
-    """Markdown of how data sets lie in their folders."""
+def layouts(sets: Iterable[Declaration]) -> str:
+    """Return the layouts of data sets as Markdown."""
     sections = []
     for each in sets:
         trees = "\n\n".join("\n".join(tree(layout, each)) for layout in each.layouts)
@@ -94,25 +92,25 @@ def layouts(sets: Iterable[DataSet]) -> str:
     return "\n\n".join(sections)
 
 
-def counts(declared: DataSet) -> str:
-    """Images of the labelled part."""
+def counts(declared: Declaration) -> str:
+    """Return the numbers of normal and anomalous images of the labelled part."""
     if declared.counts is None:
         return "not known"
     return "{} normal, {} anomalous".format(*declared.counts)
 
 
-def measured(declared: DataSet) -> str:
-    """Which metrics a data set's labels allow."""
+def measured(declared: Declaration) -> str:
+    """Return the levels of metrics that the labels of a data set allow."""
     return " and ".join(f"{level}s" for level in declared.metrics)
 
 
-def shows(declared: DataSet) -> str:
-    """Its categories, or what all images show."""
+def shown_categories(declared: Declaration) -> str:
+    """Return the number and the first names of the categories, or the class name of a data set without categories."""
     if not declared.categories:
         return declared.class_name
-    several = ", ".join(declared.categories[:3])
-    return several if len(declared.categories) <= 3 else f"{len(declared.categories)}: {several}, {_COUNT}"
+    first = ", ".join(declared.categories[:3])
+    return first if len(declared.categories) <= 3 else f"{len(declared.categories)}: {first}, …"
 
 
-def _downloads(declared: DataSet) -> str:
+def _download_note(declared: Declaration) -> str:
     return "anomalib downloads it" if declared.download else ""

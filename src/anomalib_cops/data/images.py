@@ -1,4 +1,4 @@
-"""Image files: read them as the published protocols do, and say which ones cannot be read."""
+"""Images as RGB levels of 8 bits, read as the published protocols read them, and checks of images in memory."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,53 +9,50 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from anomalib_cops.data.decoding import deep_levels, is_deep, opened
-from anomalib_cops.data.masks import MASK_ABOVE, read_mask
+from anomalib_cops.data.decoding import exceeds_8_bits, levels_16_bit, open_image
 from anomalib_cops.errors import InputError
 
-__all__ = ["MASK_ABOVE", "SUFFIXES", "as_levels", "check_images", "read_image", "read_mask"]
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 _NAMED_AT_MOST = 3
-# How far resizing may go beyond black and white; whatever was normalised or never scaled goes further.
+# How far resizing may overshoot black and white; images that were normalised or never scaled go further.
 _OVERSHOOT = 0.25
-# Where all levels are below this, 16 bits were taken for 32.
-_LEAST = 1e-4
+# If all levels are below this, 16 bits were divided by the range of 32.
+_LEAST_WHITE = 1e-4
 _DIVISORS = {torch.uint8: 255, torch.uint16: 65535}
 
 
 def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
-    """Reads any image file as RGB levels, shape (height, width, 3).
+    """Read any image file as RGB levels, shape (height, width, 3).
 
-    Grey and palette images become RGB, an alpha channel is dropped. 16 bits are scaled to 8 by a fixed factor
-    (65535 → 255), so that a picture's levels never depend on its own brightest pixel. A picture that its file stores
-    turned (EXIF orientation) is the right way up.
+    Grey and palette images become RGB, and an alpha channel is dropped. 16 bits are scaled to 8 by a fixed factor
+    (65535 → 255), so that the levels of an image never depend on its own brightest pixel. An image that is stored
+    turned (EXIF orientation) is returned the right way up.
 
     Raises:
-        InputError: The file is missing, empty, damaged, not an image, of floating-point levels, of 16 bits that hold no
-            more than 8, or too large for Pillow (more than about 179 million pixels).
+        InputError: The file is missing, empty, damaged, not an image, or too large for Pillow (more than about 179
+            million pixels); or its levels are floating-point numbers, or 8-bit levels stored in 16 bits.
     """
-    with opened(path) as file:
-        return rgb(file.image)
+    with open_image(path) as file:
+        return to_rgb(file.image)
 
 
 def check_images(paths: Iterable[str | Path]) -> list[str]:
-    """Decodes every file once.
+    """Decode every file once.
 
     Returns:
-        Those of more than 8 bits, which anomalib's own reader would clip to white.
+        Paths of the images with more than 8 bits, which anomalib's own reader would clip to white.
 
     Raises:
-        InputError: Some cannot be read; the sentence names the first ones and how many there are.
+        InputError: Files cannot be read; the message names the first ones and their number.
     """
     count, bad, deep = 0, [], []
     for path in paths:
         count += 1
         try:
-            with opened(path) as file:
-                rgb(file.image)
-                if is_deep(file.image.mode):
+            with open_image(path) as file:
+                to_rgb(file.image)
+                if exceeds_8_bits(file.image.mode):
                     deep.append(str(path))
         except InputError as error:
             bad.append(str(error).removesuffix("; remove or replace it."))
@@ -69,16 +66,16 @@ def check_images(paths: Iterable[str | Path]) -> list[str]:
     return deep
 
 
-def rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """RGB levels of an opened image, shape (height, width, 3); see ``read_image``.
+def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return the RGB levels of a decoded image, shape (height, width, 3), as ``read_image`` does.
 
     Raises:
-        ValueError: Its levels are not of 8 or 16 bits.
+        ValueError: Its levels are floating-point numbers, or 8-bit levels stored in 16 bits.
     """
     if image.mode == "F":
         raise ValueError("its levels are floating-point numbers, 8 or 16 bits are needed")
-    if is_deep(image.mode):
-        levels = deep_levels(image)
+    if exceeds_8_bits(image.mode):
+        levels = levels_16_bit(image)
         if 0 < levels.max() <= 255:
             raise ValueError(f"its 16 bits hold levels up to {levels.max()} only, which is black; save it with 8 bits")
         return np.repeat(((levels + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
@@ -88,15 +85,15 @@ def rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.array(image.convert("RGB"))
 
 
-def as_levels(images: Tensor, names: Iterable[str] | None = None) -> Tensor:
-    """Images in memory with levels from 0 (black) to 1 (white), which is what models take.
+def to_unit_range(images: Tensor, names: Iterable[str] | None = None) -> Tensor:
+    """Return images in memory with levels from 0 (black) to 1 (white), as models take them.
 
     Args:
-        images: Shape (batch, channels, height, width). Levels of 8 or 16 bits without a sign are scaled.
-        names: Of the images, for the message.
+        images: Shape (batch, channels, height, width). Levels in uint8 or uint16 are scaled.
+        names: Names of the images, for the message.
 
     Raises:
-        InputError: The levels are not between 0 and 1, or so low that they were scaled by something else.
+        InputError: The levels are not in [0, 1], or so low that they must have been scaled twice.
     """
     if images.dtype in _DIVISORS:
         return images.to(torch.float32) / _DIVISORS[images.dtype]
@@ -108,8 +105,8 @@ def as_levels(images: Tensor, names: Iterable[str] | None = None) -> Tensor:
     rows = images.detach().flatten(1)
     low, high = (each.float() for each in torch.aminmax(rows, dim=1))
     beyond = (low < -_OVERSHOOT) | (high > 1 + _OVERSHOOT)
-    # What is no number is told of elsewhere, with its reason.
-    wrong = (beyond | ((high > 0) & (high < _LEAST))) & torch.isfinite(low) & torch.isfinite(high)
+    # The models themselves refuse NaN and infinite levels.
+    wrong = (beyond | ((high > 0) & (high < _LEAST_WHITE))) & torch.isfinite(low) & torch.isfinite(high)
     if wrong.any():
         row = int(wrong.int().argmax())
         name = list(names)[row] if names is not None else f"Image {row + 1} of a batch"

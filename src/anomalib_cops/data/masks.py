@@ -1,4 +1,4 @@
-"""Mask files: which pixels are anomalous, and a sentence where a mask does not say it."""
+"""Masks: read which pixels are anomalous, and refuse a mask whose levels do not tell."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,66 +8,67 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from anomalib_cops.data.decoding import Opened, deep_levels, is_deep, opened, turned
+from anomalib_cops.data.decoding import DecodedImage, exceeds_8_bits, levels_16_bit, open_image, turn_upright
 from anomalib_cops.errors import InputError
 
-# Users' masks are often saved with loss.
 MASK_ABOVE = 127
-# The levels of masks that are anomalous: these, or every one but 0; None if the kind of data set decides.
-MaskValues = tuple[int, ...] | Literal["nonzero"] | None
+"""Default grey level above which a pixel is anomalous; users often save masks with lossy compression."""
 
-_DEEPEST = 65535
+MaskValues = tuple[int, ...] | Literal["nonzero"] | None
+"""Levels of a mask that are anomalous: those listed, or all but 0; None leaves the decision to a threshold."""
+
+_MAX_LEVEL = 65535
 _NAMED_AT_MOST = 8
 
 
 def read_mask(path: str | Path, above: int = MASK_ABOVE, values: MaskValues = None) -> npt.NDArray[np.bool_]:
-    """Reads a mask file, shape (height, width), the right way up.
+    """Read a mask file, shape (height, width), the right way up.
 
-    A mask without any anomalous pixel is returned as it is.
+    A mask may have no anomalous pixel.
 
     Args:
         path: The file.
-        above: A pixel is anomalous where its brightest channel is above this, in [0, 254]; it is of 255, or of 65535
-            where a mask has levels above 255.
-        values: The levels that are anomalous, or "nonzero" for all but 0, whatever ``above`` says. The level of a
-            pixel is that of its brightest channel, its index in a palette, or its alpha where all else is the same.
+        above: A pixel is anomalous if the level of its brightest channel is above this, in [0, 254] on the scale to
+            255; for a mask with levels above 255 it is scaled to 65535.
+        values: The levels that are anomalous, or "nonzero" for all but 0; then ``above`` is ignored. The level of a
+            pixel is that of its brightest channel, its index in a palette, or its alpha if all colours are the same.
 
     Raises:
-        InputError: As :func:`~anomalib_cops.data.images.read_image`; or without ``values`` the levels do not say what
-            is anomalous: there are some, but none above the limit; or whole regions lie on either side of it; or only
-            palette or alpha tell pixels apart.
+        InputError: As :func:`~anomalib_cops.data.images.read_image`; or, without ``values``, the levels do not tell
+            which pixels are anomalous: there are levels above 0, but none above the threshold; or whole regions lie
+            above 0 on either side of it; or only palette or alpha tell pixels apart.
     """
-    with opened(path) as file:
+    with open_image(path) as file:
         return anomalous_pixels(file, path, above, values)
 
 
-def checked_values(given: Any) -> MaskValues:
-    """What a user says of the levels of masks, checked; nothing and an empty text are None.
+def parse_mask_values(given: Any) -> MaskValues:
+    """Parse the ``mask_values`` of a user; None and an empty text give None.
 
     Raises:
-        InputError: It is neither a list of levels nor "nonzero".
+        InputError: The value is neither a level or a list of levels, nor "nonzero".
     """
     if given is None or given == "":
         return None
     if given in ("nonzero", ["nonzero"]):
         return "nonzero"
     several = list(given) if isinstance(given, (list, tuple)) else [given]
-    if not several or not all(type(each) is int and 0 <= each <= _DEEPEST for each in several):
+    if not several or not all(type(each) is int and 0 <= each <= _MAX_LEVEL for each in several):
         raise InputError(
             f"mask_values={given} is not understood; give the levels of masks that are anomalous as a list of numbers "
-            f"from 0 to {_DEEPEST}, or 'nonzero' for all but 0."
+            f"from 0 to {_MAX_LEVEL}, or 'nonzero' for all but 0."
         )
     return tuple(sorted(set(several)))
 
 
-def anomalous_pixels(file: Opened, path: str | Path, above: int, values: MaskValues) -> npt.NDArray[np.bool_]:
-    """As ``read_mask``, of a file that has been opened.
+def anomalous_pixels(file: DecodedImage, path: str | Path, above: int, values: MaskValues) -> npt.NDArray[np.bool_]:
+    """Return the anomalous pixels of a decoded mask, as :func:`read_mask` does.
 
     Raises:
-        InputError: The levels do not say what is anomalous.
-        ValueError: They are not of 8 or 16 bits.
+        InputError: The levels do not tell which pixels are anomalous.
+        ValueError: The levels cannot be read with 8 or 16 bits.
     """
-    brightness, hidden, where = _layers(file, path)
+    brightness, hidden, where = _channels(file, path)
     is_hidden = hidden is not None and brightness.min() == brightness.max() and hidden.min() < hidden.max()
     if values == "nonzero":
         return np.asarray((hidden if is_hidden else brightness) != 0, np.bool_)
@@ -76,7 +77,7 @@ def anomalous_pixels(file: Opened, path: str | Path, above: int, values: MaskVal
         return np.isin(stored, values)
     if is_hidden:
         raise _unclear(path, hidden, f"{where}, but of one brightness")
-    limit = above * (_DEEPEST // 255) if brightness.max() > 255 else above
+    limit = above * (_MAX_LEVEL // 255) if brightness.max() > 255 else above
     found = brightness > limit
     shown, where = (hidden, where) if file.image.mode == "P" else (brightness, "")
     if brightness.any() and not found.any():
@@ -86,22 +87,22 @@ def anomalous_pixels(file: Opened, path: str | Path, above: int, values: MaskVal
     return np.asarray(found, np.bool_)
 
 
-def _layers(file: Opened, path: str | Path) -> tuple[Any, Any, str]:
-    """Levels of the brightest channel, what else tells pixels apart (palette or alpha, if there are), and its name."""
+def _channels(file: DecodedImage, path: str | Path) -> tuple[Any, Any, str]:
+    """Return the levels of the brightest channel, those of a palette or alpha channel if there is one, and its name."""
     image = file.image
     if image.mode == "F":
         raise ValueError("its levels are floating-point numbers, 8 or 16 bits are needed")
-    if is_deep(image.mode):
-        return deep_levels(image), None, ""
-    if file.is_cut:
+    if exceeds_8_bits(image.mode):
+        return levels_16_bit(image), None, ""
+    if file.is_truncated:
         pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise ValueError("its colours of 16 bits cannot be read, save it with 8 bits")
-        pixels = np.asarray(turned(np.atleast_3d(pixels), file.orientation), np.uint16)
+        pixels = np.asarray(turn_upright(np.atleast_3d(pixels), file.orientation), np.uint16)
         return pixels[..., :3].max(axis=2), pixels[..., 3] if pixels.shape[2] > 3 else None, " in its alpha channel"
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L")), None, ""
-    # By way of RGBA, as Pillow warns of palettes with transparent entries.
+    # Pillow warns of palettes with transparent entries unless they are converted to RGBA.
     colours = np.asarray(image.convert("RGBA"))
     if image.mode == "P":
         return colours[..., :3].max(axis=2), np.asarray(image), " in its palette"
@@ -109,7 +110,7 @@ def _layers(file: Opened, path: str | Path) -> tuple[Any, Any, str]:
 
 
 def _has_regions(levels: npt.NDArray[Any], low: int, high: int) -> bool:
-    """Whether a square of three pixels has one level between these; grey edges and loss leave none."""
+    """Tell whether a square of 3 x 3 pixels has one level in (low, high]; grey edges and compression leave no such."""
     between = (levels > low) & (levels <= high)
     if not between.any():
         return False

@@ -1,4 +1,4 @@
-"""Where the picture of an image goes: no two images share a place."""
+"""File names of result pictures: derived from the paths of the images, so that no two pictures share one."""
 
 import os
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def common_folder(paths: Iterable[str]) -> str | None:
-    """The innermost folder that all files are in; none without files, or where they are on several drives."""
+    """Return the innermost folder that contains all files; None without files, or if they are on several drives."""
     folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
     try:
         return os.path.commonpath(folders) if folders else None
@@ -15,10 +15,15 @@ def common_folder(paths: Iterable[str]) -> str | None:
         return None
 
 
-def below(folder: str | None, image_path: str) -> Path:
-    """The path of a picture as PNG: that of its image below a folder that the image is in; all of it without one.
+def picture_path(folder: str | None, image_path: str) -> Path:
+    """Return the relative path of the PNG picture of an image.
 
-    ``x.png`` stays ``x.png``, and ``x.jpg`` becomes ``x.jpg.png``, as both may be in one folder.
+    ``x.png`` stays ``x.png``, but ``x.jpg`` becomes ``x.jpg.png``, because a folder may contain both.
+
+    Args:
+        folder: Folder whose path is removed from that of the image; if the image is not in it, or if it is None, the
+            whole path is kept.
+        image_path: File of the image.
     """
     path = PurePath(os.path.abspath(image_path))
     if folder is not None and path.is_relative_to(folder):
@@ -29,7 +34,7 @@ def below(folder: str | None, image_path: str) -> Path:
 
 
 def listed_images(loaders: object) -> list[str]:
-    """The files that loaders read, as far as their data sets tell: ``image_filenames``, or ``samples`` as a table."""
+    """Return the files of the data sets behind loaders, if these list them in ``samples`` or ``image_filenames``."""
     paths: list[str] = []
     for loader in loaders if isinstance(loaders, (list, tuple)) else [loaders]:
         dataset = getattr(loader, "dataset", None)

@@ -1,6 +1,5 @@
-"""Who trains and who is tested: shares data sets out, and keeps the two sides apart."""
+"""Splits of a transfer: tables of its images, the part held out for validation, and checks of source and target."""
 
-import logging
 import os
 from collections.abc import Sequence
 
@@ -8,109 +7,43 @@ import pandas as pd
 import torch
 from pandas import DataFrame
 
+from anomalib_cops.data.category_assignment import Selection, same_data
 from anomalib_cops.data.masks import MaskValues
-from anomalib_cops.data.sets.find import LabelledSet, choose
-from anomalib_cops.data.sets.samples import with_values
-from anomalib_cops.data.sets.synthetic_set import is_drawn
+from anomalib_cops.data.sets.samples import with_mask_values
+from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.errors import InputError
 
-logger = logging.getLogger(__name__)
 
-# A data set and those of its categories that count.
-Part = tuple[LabelledSet, tuple[str, ...]]
-
-
-def share_out(
-    sources: Sequence[LabelledSet],
-    targets: Sequence[LabelledSet],
-    source_categories: list[str] | None,
-    target_categories: list[str] | None,
-) -> tuple[list[Part], list[Part]]:
-    """Says which categories of which set are trained on and tested on.
-
-    Warns where categories of one name are on both sides in different sets.
-
-    Raises:
-        InputError: The same category of the same set is on both sides, or one side has nothing.
-    """
-    for side, sets, named in (("source", sources, source_categories), ("target", targets, target_categories)):
-        if not sets:
-            raise InputError(f"{side} is an empty list; name at least one data set.")
-        if named is not None and not named:
-            raise InputError(f"{side}_categories is an empty list; name at least one, or leave it out for all.")
-        names = [each.name for each in sets]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice:
-            raise InputError(f"two {side}s are named {twice}; give each data set once, and folders of different names.")
-    training, testing = (
-        choose(wanted, sets) if wanted else [each.categories for each in sets]
-        for wanted, sets in ((source_categories, sources), (target_categories, targets))
-    )
-    for one, source in enumerate(sources):
-        for other, target in enumerate(targets):
-            if source.identity != target.identity:
-                _warn_of_overlap((source, training[one]), (target, testing[other]))
-                continue
-            if source.name == "synthetic":
-                training[one], testing[other] = _divided(
-                    source, training[one], testing[other], bool(source_categories), bool(target_categories)
-                )
-            if shared := sorted(set(training[one]) & set(testing[other])):
-                raise InputError(_same_data(f"the categories {', '.join(shared)} of {source.name}"))
-    for sets, categories in ((sources, training), (targets, testing)):
-        for each, share in zip(sets, categories, strict=True):
-            if not share:
-                raise InputError(
-                    f"no category of {each.name} is left for one of the two sides; name fewer for the other."
-                )
-    return list(zip(sources, training, strict=True)), list(zip(targets, testing, strict=True))
-
-
-def _divided(
-    world: LabelledSet, training: tuple[str, ...], testing: tuple[str, ...], trained_named: bool, tested_named: bool
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The synthetic world on both sides: what is not named goes to the other side, or every second to each."""
-    if not trained_named and not tested_named:
-        return world.categories[::2], world.categories[1::2]
-    if not trained_named:
-        return tuple(category for category in training if category not in testing), testing
-    if not tested_named:
-        return training, tuple(category for category in testing if category not in training)
-    return training, testing
-
-
-def _warn_of_overlap(source: Part, target: Part) -> None:
-    if "synthetic" in (source[0].name, target[0].name):
-        return  # What is drawn shares no more than the name.
-    for category in sorted(set(source[1]) & set(target[1])):
-        logger.warning(
-            f"'{category}' is trained on in {source[0].name} and tested on in {target[0].name}: figures are not those "
-            "of a category never seen."
-        )
-
-
-def list_images(parts: Sequence[Part], values: MaskValues) -> DataFrame:
-    """All images of a side.
+def list_images(selections: Sequence[Selection], values: MaskValues) -> DataFrame:
+    """List all images of some data sets and categories as one table of samples.
 
     Args:
-        parts: What there is.
-        values: The levels of masks that are anomalous, for sets that do not say it themselves.
+        selections: The data sets and their categories.
+        values: Anomalous levels of masks, for data sets that do not define them.
 
     Raises:
         InputError: A category is incomplete.
     """
     tables = []
-    for each, categories in parts:
+    for each, categories in selections:
         listed = [each.samples(category) for category in categories]
-        tables += listed if each.has_mask_rule or values is None else [with_values(one, values) for one in listed]
+        tables += listed if each.has_mask_rule or values is None else [with_mask_values(one, values) for one in listed]
     return pd.concat(tables, ignore_index=True)
 
 
-def held_out(samples: DataFrame, fraction: float, seed: int) -> pd.Series:
-    """Marks the validation part: of each category and label the fraction, at least one image of two or more.
+def mark_validation(samples: DataFrame, fraction: float, seed: int) -> pd.Series:
+    """Mark the samples to hold out for validation.
+
+    Args:
+        samples: Table of samples of the source.
+        fraction: Share to hold out of each category and label; at least one image, but never the only one.
+        seed: Seed of the choice.
+
+    Returns:
+        True for each sample to hold out, with the index of ``samples``.
 
     Raises:
-        InputError: There are too few images, or the fraction is not between 0 and 1.
+        InputError: There are too few images, or the fraction is not in (0, 1).
     """
     if not 0 < fraction < 1:
         raise InputError(f"val_fraction={fraction} is not between 0 and 1; give the share to hold out.")
@@ -132,28 +65,38 @@ def held_out(samples: DataFrame, fraction: float, seed: int) -> pd.Series:
     return chosen
 
 
-def refuse_shared_images(source: DataFrame, target: DataFrame) -> None:
-    """Sees to it that no file is on both sides, by whatever path.
+def refuse_missing_masks(source: DataFrame) -> None:
+    """Refuse a source with categories that have no masks.
 
     Raises:
-        InputError: Some are, or a file is not there.
+        InputError: A category has no masks; the message names it.
     """
-    known = {_identity(path) for path in source["image_path"]}
-    shared = [path for path in target["image_path"] if _identity(path) in known]
+    if not source["masked"].all():
+        without = source[~source["masked"]].iloc[0]
+        raise InputError(
+            f"the source {without['set']} has no masks for {without['category']}, and training needs them; "
+            "add a mask folder, choose other categories, or use it as a target."
+        )
+
+
+def refuse_shared_images(source: DataFrame, target: DataFrame) -> None:
+    """Refuse files that source and target share, by whatever path.
+
+    Raises:
+        InputError: There are shared files, or a file does not exist.
+    """
+    files = {_file_identity(path) for path in source["image_path"]}
+    shared = [path for path in target["image_path"] if _file_identity(path) in files]
     if shared:
-        raise InputError(_same_data(f"{len(shared)} images ({shared[0]} is one)"))
+        raise InputError(same_data(f"{len(shared)} images ({shared[0]} is one)"))
 
 
-def _identity(path: str) -> str | tuple[int, int]:
-    """Equal for two paths to one file, by links or otherwise."""
-    if is_drawn(path):
+def _file_identity(path: str) -> str | tuple[int, int]:
+    """Return what is equal for two paths to one file, by links or otherwise."""
+    if is_address(path):
         return path
     try:
         status = os.stat(path)
     except OSError as error:
         raise InputError(f"{path} cannot be used ({error.strerror}); remove or replace it.") from None
     return status.st_dev, status.st_ino
-
-
-def _same_data(what: str) -> str:
-    return f"{what} would be both trained on and tested on, which is not zero-shot; choose another source or target."

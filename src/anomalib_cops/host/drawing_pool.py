@@ -1,4 +1,4 @@
-"""Threads that draw while the model goes on: Pillow leaves the interpreter to others where it spends its time."""
+"""Threads that draw pictures while the model goes on; Pillow releases the interpreter lock in its slow functions."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _THREADS_AT_MOST = 8
 
 
 class DrawingPool:
-    """Draws in a few threads, and never falls more than a few pictures behind, so that memory is bounded."""
+    """Pool of a few threads with a short queue, so that waiting pictures take bounded memory."""
 
     def __init__(self) -> None:
         self._threads = min(_THREADS_AT_MOST, processors())
@@ -19,13 +19,13 @@ class DrawingPool:
         self._waiting: deque[Future[None]] = deque()
 
     def submit(self, draw: Callable[..., None], *arguments: Any) -> None:
-        """Take a picture on, after waiting for the oldest one where too many wait; raises what went wrong with that."""
+        """Queue a picture; if the queue is full, wait for the oldest one first, and raise its error if it failed."""
         while len(self._waiting) >= 2 * self._threads:
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(draw, *arguments))
 
     def finish(self) -> None:
-        """Wait for all pictures; raises what went wrong with one of them."""
+        """Wait for all pictures, and raise the error of the first that failed."""
         try:
             while self._waiting:
                 self._waiting.popleft().result()
@@ -33,5 +33,5 @@ class DrawingPool:
             self.abandon()
 
     def abandon(self) -> None:
-        """Finish the pictures that were begun, and no others."""
+        """Finish the pictures that were started, and drop the others."""
         self._pool.shutdown(cancel_futures=True)

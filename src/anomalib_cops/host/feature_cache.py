@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torchvision.transforms.v2 import Resize
 
-from anomalib_cops.data.sets.synthetic_set import is_drawn
+from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, ImageTokens
 from anomalib_cops.errors import InputError
 
@@ -133,7 +133,7 @@ class FeatureCache:
     def _key(self, path: str) -> bytes:
         """Of an image: another one for another encoder, another file, or a file that was written to."""
         content: tuple[Any, ...] = (str(path),)
-        if not is_drawn(str(path)):
+        if not is_address(str(path)):
             status = os.stat(path)
             content = (os.path.realpath(path), status.st_mtime_ns, status.st_size)
         return hashlib.sha256(self._identity + repr(content).encode()).digest()

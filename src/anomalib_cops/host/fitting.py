@@ -10,7 +10,7 @@ from anomalib.utils.path import create_versioned_dir
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from anomalib_cops.data.seen import Seen, refuse_seen, training_sources
+from anomalib_cops.data.train_test_overlap import DataRecord, refuse_overlap, training_sources
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.checkpoint_io import CheckedCheckpointIO
 from anomalib_cops.host.post_processing import TransferPostProcessor
@@ -116,7 +116,7 @@ class FittingMixin(TrainedPartMixin):
         datamodule = getattr(self.trainer, "datamodule", None)
         name = type(self).__name__
         if stage in ("fit", "test"):
-            refuse_seen(self.trained_on or [], datamodule, f"The model {name}")
+            refuse_overlap(self.trained_on or [], datamodule, f"The model {name}")
         train_data = getattr(datamodule, "train_data", None)
         if stage != "fit" or getattr(train_data, "has_anomalous", True):
             return
@@ -202,7 +202,7 @@ def given_to_engine() -> dict[str, Any]:
     return {}
 
 
-def merged(before: list[Seen] | None, now: list[Seen]) -> list[Seen]:
+def merged(before: list[DataRecord] | None, now: list[DataRecord]) -> list[DataRecord]:
     """Data sets of an earlier training and of this one, each once."""
     return [*(each for each in before or [] if each not in now), *now]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from anomalib_cops.data.images import as_levels, check_images
+from anomalib_cops.data.images import check_images, to_unit_range
 from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD
 from anomalib_cops.host.graph_resize import GraphResize
 from anomalib_cops.host.rereading import datasets
@@ -115,7 +115,7 @@ class ClipPreProcessor(PreProcessor):
         Raises:
             InputError: levels are not between 0 and 1; a graph cannot look at them.
         """
-        levels = batch if tracing() else as_levels(batch)
+        levels = batch if tracing() else to_unit_range(batch)
         return super().forward(levels)
 
     def checkpoint_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a prediction leaves behind: a folder of its own with scores and pictures, and a line that says where."""
+"""Report of a prediction: a new folder with scores and pictures, and a line that says where they are."""
 
 import logging
 from itertools import chain, count
@@ -17,15 +17,17 @@ logger = logging.getLogger(__name__)
 
 
 class PredictionReport(Callback):
-    """Writes ``scores.csv``, gives the pictures a folder beside it, and says at the end where everything is.
+    """Callback that writes ``scores.csv``, gives the pictures a folder beside it, and says at the end where they are.
 
-    Every prediction has a new folder, so that none mixes with another. Memory does not grow with the number of images:
-    the command line, which throws predictions away, does not collect them, and others find the large ones on the disk.
+    Every prediction gets a new folder, so that predictions do not mix. Memory does not grow with the number of images:
+    the command line, which does not use the returned predictions, does not collect them, and for other callers the
+    large ones are kept on disk.
 
-    It comes after the post-processor and the visualizer, as it reads what the one made and moves what the other shows.
+    The callback has to come after the post-processor, whose labels it writes, and after the visualizer, because it
+    moves the tensors that the visualizer draws.
 
     Args:
-        visualizer: The model's visualizer.
+        visualizer: Visualizer of the model.
     """
 
     def __init__(self, visualizer: Callback | None) -> None:
@@ -36,9 +38,9 @@ class PredictionReport(Callback):
         self._returned: ReturnedPredictions | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make the folder, and warn once where the labels stand for nothing."""
+        """Make the folder, and warn if the threshold of the labels is not calibrated."""
         made = new_folder(Path(trainer.default_root_dir)) if trainer.is_global_zero else None
-        folder = Path(trainer.strategy.broadcast(made))  # type: ignore[arg-type] # all have the first one's now
+        folder = Path(trainer.strategy.broadcast(made))  # type: ignore[arg-type] # all processes use that of the first
         self._table = ScoreTable(folder, trainer.global_rank)
         if self._visualizer is not None and self._visualizer.output_dir is None:
             self._chose_pictures = True
@@ -64,14 +66,14 @@ class PredictionReport(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write the scores of a batch, and free the memory of what the pictures already show."""
+        """Write the scores of a batch, and move its large tensors to the disk."""
         assert self._table is not None
         self._table.add(outputs, self._threshold)
         if self._returned is not None:
             self._returned.keep(outputs)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Complete the table and say where it is."""
+        """Complete the table and print where it is."""
         assert self._table is not None
         table = self._table
         pictures = None if self._visualizer is None else self._visualizer.output_dir
@@ -83,12 +85,12 @@ class PredictionReport(Callback):
             print(f"Scores of {images} image{'s' * (images != 1)} in {table.path}, {shown}")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Say where the scores are that there were time for."""
+        """Say where the scores so far are."""
         if self._table is not None:
             logger.warning("Prediction stopped early; the scores so far are in %s.", self._close())
 
     def _close(self) -> Path | None:
-        """End everything but the table's name; the path of what was written of it."""
+        """Close all files, and return the path of the unfinished table."""
         part = self._table.close() if self._table is not None else None
         self._table = None
         if self._returned is not None:
@@ -101,7 +103,7 @@ class PredictionReport(Callback):
 
 
 def new_folder(root: Path) -> Path:
-    """Make the first of ``predictions``, ``predictions-2``, … that is not there yet; other runs are left alone."""
+    """Make the first of the folders ``predictions``, ``predictions-2``, … that does not exist, and return it."""
     for name in chain(["predictions"], (f"predictions-{number}" for number in count(2))):
         try:
             (root / name).mkdir(parents=True)
@@ -112,7 +114,7 @@ def new_folder(root: Path) -> Path:
 
 
 def _discards_predictions(trainer: Trainer) -> bool:
-    """Whether this is ``anomalib predict``: only its configuration, which a callback saves, has such a setting."""
+    """Tell whether ``anomalib predict`` runs: only its configuration, which a callback saves, has this setting."""
     return any(
         isinstance(each, SaveConfigCallback) and "return_predictions" in each.config
         for each in trainer.callbacks  # type: ignore[attr-defined]

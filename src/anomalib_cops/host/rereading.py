@@ -1,4 +1,4 @@
-"""Images that anomalib's own reader gets wrong, read again: 16 bits, which it clips to white, and turned pictures."""
+"""Images that anomalib's own reader misreads are read again: it clips 16 bits to white and ignores EXIF orientation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,66 +13,65 @@ from torchvision.transforms.v2.functional import to_dtype, to_image
 from torchvision.tv_tensors import Mask
 
 from anomalib_cops.data.dataset import LabelledImages
-from anomalib_cops.data.decoding import is_deep, peek
-from anomalib_cops.data.images import as_levels, read_image
-from anomalib_cops.data.pairs import read_pair
-from anomalib_cops.data.sets.synthetic_set import is_drawn
+from anomalib_cops.data.decoding import exceeds_8_bits, read_header
+from anomalib_cops.data.image_and_mask import read_image_and_mask
+from anomalib_cops.data.images import read_image, to_unit_range
+from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.errors import InputError
 
-# anomalib's ways from a file to an item: its reader, then the data set's own transform.
+# In these, anomalib reads a file and applies the transform of the data set, and nothing else.
 _BY_ANOMALIB = (AnomalibDataset.__getitem__, PredictDataset.__getitem__)
-# Of a 16-bit picture that was clipped, and of one that was not, how much is white.
+# Least share of white pixels in a clipped 16-bit image, and greatest share in an image that is white by itself.
 _CLIPPED, _NATURAL = 0.99, 0.5
 
 
 class Rereader(Callback):
-    """Sees to it that every batch shows what its files show, whoever read them, before anything is done with it.
+    """Callback that corrects misread images of a batch before the model sees them.
 
-    Where anomalib read an image, it is read again and goes through the data set's own transforms; a mask goes with it.
-    How a data set of a user's own reads is not known: an image that became white by it is refused. Images that are no
-    files have to have levels in [0, 1].
+    If anomalib's reader misread an image, read it again, with its mask, and apply the data set's own transforms. How a
+    user's own data set reads is not known, so an image that it has clipped to white is refused. Images in memory must
+    have levels in [0, 1].
     """
 
     def __init__(self) -> None:
-        self._known: tuple[int, ...] = ()
+        self._data_sets: list[Any] = []
         self._owners: dict[str, Any] = {}
         self._is_ours = True
         self._misread: dict[str, bool] = {}
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Looks at a batch of a training."""
-        self._mend(batch, trainer.train_dataloader)
+        """Correct a training batch."""
+        self._correct(batch, trainer.train_dataloader)
 
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Looks at a batch of a validation."""
-        self._mend(batch, trainer.val_dataloaders)
+        """Correct a validation batch."""
+        self._correct(batch, trainer.val_dataloaders)
 
     def on_test_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Looks at a batch of a test."""
-        self._mend(batch, trainer.test_dataloaders)
+        """Correct a test batch."""
+        self._correct(batch, trainer.test_dataloaders)
 
     def on_predict_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Looks at a batch of images that nothing is known about."""
-        self._mend(batch, trainer.predict_dataloaders)
+        """Correct a batch to predict."""
+        self._correct(batch, trainer.predict_dataloaders)
 
-    def _mend(self, batch: Any, loaders: Any) -> None:
-        """Puts right what was read wrong.
+    def _correct(self, batch: Any, loaders: Any) -> None:
+        """Correct the misread images of a batch in place.
 
         Raises:
-            InputError: Levels that are not between 0 and 1; a file or its mask that cannot be used; or an image that
-                was clipped to white.
+            InputError: Levels are not in [0, 1], a file or its mask cannot be used, or an image was clipped to white.
         """
         paths = [str(path) for path in batch.image_path or []]
-        batch.image = as_levels(batch.image, paths or None)
-        self._look_at(loaders)
+        batch.image = to_unit_range(batch.image, paths or None)
+        self._find_owners(loaders)
         for row, path in enumerate(paths):
-            if self._is_ours or is_drawn(path) or not self._is_misread(path):
+            if self._is_ours or is_address(path) or not self._is_misread(path):
                 continue
             owner = self._owners.get(path)
             if owner is not None:
@@ -80,12 +79,12 @@ class Rereader(Callback):
             else:
                 _refuse_white(batch.image[row], path)
 
-    def _look_at(self, loaders: Any) -> None:
-        """Which data set each path is from, where anomalib reads it."""
+    def _find_owners(self, loaders: Any) -> None:
+        """Note which data set each path is from, if anomalib reads it."""
         found = list(datasets(loaders))
-        if self._known == tuple(map(id, found)):
+        if list(map(id, self._data_sets)) == list(map(id, found)):
             return
-        self._known = tuple(map(id, found))
+        self._data_sets = found
         self._is_ours = bool(found) and all(isinstance(each, LabelledImages) for each in found)
         self._owners = {
             str(path): each for each in found if type(each).__getitem__ in _BY_ANOMALIB for path in _paths(each)
@@ -94,15 +93,15 @@ class Rereader(Callback):
     def _is_misread(self, path: str) -> bool:
         if path not in self._misread:
             try:
-                mode, orientation = peek(path)
-            except InputError:  # a name that somebody gave to a picture in memory, or a file that only he can read
+                mode, orientation = read_header(path)
+            except InputError:  # the path may be just a name, or a file that only its data set can read
                 mode, orientation = "", 1
-            self._misread[path] = is_deep(mode) or mode == "F" or orientation != 1
+            self._misread[path] = exceeds_8_bits(mode) or mode == "F" or orientation != 1
         return self._misread[path]
 
 
 def datasets(loaders: Any) -> Iterator[Any]:
-    """The data sets behind loaders, through torch's subsets and concatenations."""
+    """Yield the data sets behind loaders, also those inside torch's ``Subset`` and ``ConcatDataset``."""
     for each in loaders if isinstance(loaders, (list, tuple)) else [loaders]:
         pending = [getattr(each, "dataset", None)]
         while pending:
@@ -120,10 +119,10 @@ def _paths(dataset: Any) -> list[Any]:
 
 
 def _read_again(batch: Any, row: int, path: str, owner: Any) -> None:
-    """As anomalib's data sets make an item of a file, but for the reader."""
+    """Read an image and its mask as anomalib's data sets do, but with our reader, and put them into the batch."""
     is_anomalous = batch.gt_label is not None and bool(batch.gt_label[row])
     if batch.gt_mask is not None and is_anomalous:
-        levels, anomalous = read_pair(path, str(batch.mask_path[row]), above=0)
+        levels, anomalous = read_image_and_mask(path, str(batch.mask_path[row]), above=0)
         mask = Mask(torch.from_numpy(anomalous.astype(np.uint8)))
     else:
         levels = read_image(path)
@@ -142,7 +141,7 @@ def _read_again(batch: Any, row: int, path: str, owner: Any) -> None:
 def _replace(batch: Any, field: str, row: int, new: Tensor, path: str) -> None:
     whole = getattr(batch, field)
     if len(whole) == 1:
-        # A picture that was stored turned may be alone in its batch as it was read, of any size.
+        # An image alone in its batch may have any size, so a turned one is no problem.
         setattr(batch, field, new[None].to(whole))
         return
     if new.shape != whole[row].shape:

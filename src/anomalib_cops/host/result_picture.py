@@ -1,4 +1,4 @@
-"""One picture of a result: the image in its own shape, what was found on it, and the score in words."""
+"""Picture of one result: the image with its own aspect ratio, the predictions on it, and a line with the score."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,26 +14,26 @@ from PIL import Image, ImageDraw, ImageFont
 from torchvision.transforms.v2.functional import to_image
 
 from anomalib_cops.data.images import read_image
-from anomalib_cops.data.sets.synthetic_set import draw_address, is_drawn
+from anomalib_cops.data.synthetic.addresses import draw_address, is_address
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.label_threshold import LabelThreshold
 
-_HEAD_COLOR = (40, 40, 40)
+_HEADING_COLOR = (40, 40, 40)
 _PADDING = 6
 
 
 def result_picture(
-    item: ImageItem | NumpyImageItem, settings: ImageVisualizer, head: str | None = None
+    item: ImageItem | NumpyImageItem, settings: ImageVisualizer, heading: str | None = None
 ) -> Image.Image | None:
-    """Draws what ``ImageVisualizer`` draws of an image, at the image's own aspect ratio.
+    """Draw what ``ImageVisualizer`` draws of an image, with the image's own aspect ratio.
 
     Args:
         item: Image and predictions, on the CPU.
-        settings: What to draw. Every field is made to fit into its ``field_size`` (width, height).
-        head: A line to write above it.
+        settings: Visualizer that says what to draw. Every field is made to fit its ``field_size`` (width, height).
+        heading: Line of text above the picture.
 
     Returns:
-        The picture; none where the item has none of the fields.
+        The picture; None if the item has none of the fields.
 
     Raises:
         InputError: The image is a synthetic picture that cannot be drawn.
@@ -41,8 +41,8 @@ def result_picture(
     image = _image_of(item)
     size = _fit(image.size, settings.field_size)
     levels = np.array(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3))
-    # Given in memory, as anomalib's own reading of files clips 16 bits and knows nothing of synthetic pictures; maps
-    # are resized here, as anomalib does it after it has made three channels of them.
+    # Give the image in memory, because anomalib's own reader clips 16 bits and cannot draw synthetic pictures. Resize
+    # the maps here, because anomalib would do so after it has turned them into three channels.
     shown = replace(
         item,
         image_path=None,
@@ -59,13 +59,13 @@ def result_picture(
         overlay_fields_config=settings.overlay_fields_config,
         text_config=settings.text_config,
     )
-    if picture is None or head is None or not settings.text_config.get("enable", True):
+    if picture is None or heading is None or not settings.text_config.get("enable", True):
         return picture
-    return _with_head(picture, head, settings.text_config)
+    return _add_heading(picture, heading, settings.text_config)
 
 
 def describe(item: ImageItem, threshold: LabelThreshold | None) -> str | None:
-    """Score, threshold and label in words; nothing for an item without a score."""
+    """Return score, threshold and label in words; None for an item without a score."""
     if item.pred_score is None:
         return None
     words = f"score {float(item.pred_score):.3f}"
@@ -75,21 +75,21 @@ def describe(item: ImageItem, threshold: LabelThreshold | None) -> str | None:
 
 
 def _image_of(item: ImageItem | NumpyImageItem) -> Image.Image:
-    """The image as it lies on the disk or is drawn; where it is no file, what the model saw of it."""
+    """Return the image from its file or address; without a readable file, the image that the model saw."""
     path = item.image_path
-    if path is not None and is_drawn(path):
+    if path is not None and is_address(path):
         return Image.fromarray(draw_address(path)[0])
     if path is not None and Path(path).is_file():
         try:
             return Image.fromarray(read_image(path))
-        except InputError:  # a file of a data set with a reader of its own
+        except InputError:  # the data set may have a reader of its own for this file
             pass
     levels = np.asarray(item.image, np.float32)
     return Image.fromarray(_stretched(levels.transpose(1, 2, 0) if isinstance(item, ImageItem) else levels))
 
 
 def _stretched(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Levels in [0, 1] as bytes; those of a normalised image are stretched from the darkest to the brightest."""
+    """Convert levels in [0, 1] to bytes; stretch those of a normalised image from the darkest to the brightest."""
     low, high = min(0.0, float(image.min())), float(image.max())
     if low < 0 or high > 1:
         image = (image - low) / max(high - low, 1e-6)
@@ -98,7 +98,7 @@ def _stretched(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 
 
 def _resized(plane: Any, size: tuple[int, int], how: int) -> Any:
-    """A map or mask of shape (height, width) or (1, height, width) in another size, of the type that it had."""
+    """Resize a map or mask of shape (height, width) or (1, height, width) to (width, height); keep its type."""
     if plane is None:
         return None
     levels = np.asarray(plane).squeeze()
@@ -108,18 +108,18 @@ def _resized(plane: Any, size: tuple[int, int], how: int) -> Any:
 
 
 def _fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
-    """The largest width and height of the same ratio that fit into a box."""
+    """Return the largest width and height of the same ratio that fit into a box."""
     scale = min(box[0] / size[0], box[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _with_head(picture: Image.Image, text: str, config: dict[str, Any]) -> Image.Image:
-    """Puts a line above the picture, which is widened where the line is longer."""
+def _add_heading(picture: Image.Image, text: str, config: dict[str, Any]) -> Image.Image:
+    """Write a line above the picture, and widen the picture if the line is longer."""
     size, font = config["size"] or 20, config["font"]
     loaded = ImageFont.truetype(font, size) if font else ImageFont.load_default(size=size)
     left, top, right, bottom = loaded.getbbox(text)
     height = int(bottom) + 2 * _PADDING
-    canvas = Image.new("RGB", (max(picture.width, int(right) + 2 * _PADDING), picture.height + height), _HEAD_COLOR)
+    canvas = Image.new("RGB", (max(picture.width, int(right) + 2 * _PADDING), picture.height + height), _HEADING_COLOR)
     canvas.paste(picture, (0, height))
     ImageDraw.Draw(canvas).text((_PADDING, _PADDING), text, font=loaded, fill=config["color"])
     return canvas

@@ -1,4 +1,4 @@
-"""What ``Engine.predict`` returns, kept on the disk where it would fill the memory."""
+"""Predictions that ``Engine.predict`` returns, kept on disk if they would fill the memory."""
 
 import os
 import tempfile
@@ -11,22 +11,22 @@ from torch import Tensor
 
 from anomalib_cops.errors import InputError
 
-# Of every image there are these; the others are a few bytes.
-_LARGE = ("image", "anomaly_map", "pred_mask")
-# Not much: tensors that stay leave the memory between them in pieces, which costs several times their own size.
+# The other fields take a few bytes per image.
+_LARGE_FIELDS = ("image", "anomaly_map", "pred_mask")
 IN_MEMORY = 16 * 2**20
+"""Bytes to keep in memory. Few, because tensors that stay fragment the memory, which costs several times their size."""
 _CHUNK = 64 * 2**20
 _ALIGNED = 16
 
 
 class ReturnedPredictions:
-    """Moves images, maps and masks of predictions into files once there are many; they can be read as before.
+    """Store of predictions that moves images, maps and masks into files once there are many of them.
 
-    The tensors are views of mapped files without a name, which the system deletes with the last of them.
+    The tensors become views of memory-mapped files without a name, which the system deletes with the last view.
 
     Args:
-        folder: Where the files are.
-        in_memory: bytes that stay in memory; 16 MiB if not given.
+        folder: Folder of the files.
+        in_memory: Number of bytes to keep in memory; 16 MiB by default.
     """
 
     def __init__(self, folder: Path, in_memory: int | None = None) -> None:
@@ -37,26 +37,26 @@ class ReturnedPredictions:
         self._used = 0
 
     def keep(self, batch: Any) -> None:
-        """Replace the large tensors of a batch by equal ones on the disk, if enough of them are in memory already.
+        """Replace the large tensors of a batch by equal ones on disk, if enough are in memory already.
 
         Raises:
-            InputError: the disk is full.
+            InputError: The disk is full.
         """
-        tensors = {name: value for name in _LARGE if isinstance(value := getattr(batch, name, None), Tensor)}
+        tensors = {name: value for name in _LARGE_FIELDS if isinstance(value := getattr(batch, name, None), Tensor)}
         self._left_in_memory -= sum(tensor.nbytes for tensor in tensors.values())
         if self._left_in_memory >= 0:
             return
         for name, tensor in tensors.items():
             try:
                 setattr(batch, name, self._on_disk(tensor))
-            except (OSError, RuntimeError) as error:  # the second is torch's, of disks that cannot be mapped
+            except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk cannot be mapped
                 raise InputError(
                     f"{self._folder} cannot hold what Engine.predict returns ({error}); make room there, or "
                     "give return_predictions=False if scores.csv and the pictures are all that is needed."
                 ) from None
 
     def close(self) -> None:
-        """Write no more; what was kept stays readable."""
+        """Close the file; the tensors stay readable."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -68,7 +68,7 @@ class ReturnedPredictions:
             self._new_chunk(max(_CHUNK, levels.nbytes))
             start = 0
         self._used = start + levels.nbytes
-        # Not through the mapping: what is written there counts as this process's memory, and a full disk would kill it.
+        # Do not write through the mapping: that counts as memory of this process, and a full disk would kill it.
         os.lseek(self._file, start, os.SEEK_SET)
         view = memoryview(levels.data).cast("B")
         while view:
@@ -79,5 +79,5 @@ class ReturnedPredictions:
         self.close()
         self._file, name = tempfile.mkstemp(dir=self._folder, prefix=".returned-")
         self._chunk = torch.from_file(name, shared=True, size=size, dtype=torch.uint8)
-        with suppress(OSError):  # Windows keeps a file that is mapped
+        with suppress(OSError):  # Windows does not delete a mapped file
             os.unlink(name)

@@ -1,4 +1,4 @@
-"""``scores.csv``: what prediction says about every image, written as it comes."""
+"""``scores.csv``: score and label of every predicted image, written batch by batch."""
 
 import csv
 import os
@@ -15,16 +15,16 @@ COLUMNS = ("path", "score", "label", "threshold")
 
 
 class ScoreTable:
-    """A table with one row per image, which has its name when it is complete and ends in ``.part`` before.
+    """Table with one row per image; its file name ends in ``.part`` until it is complete.
 
-    Every process writes a part of its own; the first one puts them together.
+    Every process writes a part of its own, and the first process joins them.
 
     Args:
-        folder: Where the table is written.
+        folder: Folder of the table.
         rank: Number of this process.
 
     Attributes:
-        path: The table.
+        path: File of the complete table.
     """
 
     def __init__(self, folder: Path, rank: int = 0) -> None:
@@ -35,12 +35,12 @@ class ScoreTable:
         self._count = 0
 
     def add(self, batch: Any, threshold: LabelThreshold | None) -> None:
-        """One row per image of a batch, on the disk before the next batch is begun.
+        """Write one row per image of a batch, before the next batch begins.
 
-        ``label`` is 1 for anomalous and 0 for normal; label and threshold are empty where the model gives no labels.
+        ``label`` is 1 for anomalous and 0 for normal; label and threshold are empty if the model gives no labels.
 
         Raises:
-            InputError: The disk is full or has gone.
+            InputError: The disk is full or not available any more.
         """
         scores = batch.pred_score.flatten().float().tolist()
         labels = [""] * len(scores)
@@ -49,27 +49,27 @@ class ScoreTable:
         limit = "" if threshold is None else f"{threshold.value:.9g}"
         paths = batch.image_path or [""] * len(scores)
         try:
-            # Nine digits tell any two scores of 32 bits apart.
+            # Nine digits tell any two float32 scores apart.
             self._writer.writerows(
                 (path, f"{score:.9g}", label, limit) for path, score, label in zip(paths, scores, labels, strict=True)
             )
             self._file.flush()
             self._count += len(scores)
         except OSError as error:
-            with suppress(OSError):  # closing tries to write once more
+            with suppress(OSError):  # close() writes what is left
                 self._file.close()
             raise InputError(f"{self._file.name} cannot be written ({error.strerror}); make room there.") from None
 
     def close(self) -> Path:
-        """End this process's part; its path."""
+        """Close the part of this process, and return its path."""
         self._file.close()
         return Path(self._file.name)
 
     def complete(self, processes: int = 1) -> int:
-        """Give the table its name, after putting the parts of all processes together; returns the number of images."""
+        """Join the parts of all processes, give the table its name, and return the number of images."""
         parts = [_part(self.path, rank) for rank in range(processes)]
         if processes > 1:
-            # Images are dealt out in turn, and some twice so that all processes have equally many.
+            # Images are distributed in turn, and some are predicted twice so that all processes have equally many.
             rows = [row for part in parts for row in _rows(part)]
             rows = sorted({(row[0] or number): row for number, row in enumerate(rows)}.values())
             self._count = len(rows)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from anomalib_cops import __version__
-from anomalib_cops.data.seen import Seen
+from anomalib_cops.data.train_test_overlap import DataRecord
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.host.post_processing import TransferPostProcessor
 from anomalib_cops.host.pre_processing import ClipPreProcessor
@@ -43,7 +43,7 @@ class TrainedPartMixin(_Base):
     post_processor: Any
     request: Request
     has_trained_weights: bool
-    trained_on: list[Seen] | None
+    trained_on: list[DataRecord] | None
 
     @property
     def clip(self) -> FrozenCLIP:

@@ -1,8 +1,5 @@
-"""anomalib's result pictures: in the image's shape, with the score, and no two of them in one place."""
+"""Result pictures of anomalib with the aspect ratio of the image, the score, and a file name of their own."""
 
-import os
-import threading
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,34 +9,39 @@ from anomalib.visualization import ImageVisualizer
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from PIL.Image import Image
 
-from anomalib_cops.data.picture_names import below, common_folder, listed_images
-from anomalib_cops.data.sets.synthetic_set import address_of
+from anomalib_cops.data.picture_names import common_folder, listed_images, picture_path
+from anomalib_cops.data.synthetic.addresses import address_of
 from anomalib_cops.errors import InputError
+from anomalib_cops.files import replacing
 from anomalib_cops.host.drawing_pool import DrawingPool
 from anomalib_cops.host.label_threshold import LabelThreshold, label_threshold
 from anomalib_cops.host.result_picture import describe, result_picture
 
-# Half the time of drawing goes into compression; more of it makes files a tenth smaller and takes three times longer.
+# Compression takes half the time of drawing; a higher level makes files a tenth smaller and takes three times longer.
 _COMPRESSION = 1
 
 
 class TransferVisualizer(ImageVisualizer):
-    """Draws what ``ImageVisualizer`` draws, with these differences.
+    """Visualizer that draws what anomalib's ``ImageVisualizer`` draws, with these differences.
 
-    Pictures keep the image's aspect ratio, and say score, threshold and label. Synthetic pictures are drawn again
-    instead of being opened; 16-bit images are shown right. Pictures of a ``ZeroShotTransfer`` are named by data set,
-    category and label, others by the path of their image below the folder that all images are in; so no picture falls
-    on another. They are drawn in threads while the model goes on, and are complete when the run ends.
+    Pictures keep the aspect ratio of the image, and state score, threshold and label. Synthetic pictures are drawn
+    again instead of being opened, and 16-bit images are shown correctly. Pictures of a ``ZeroShotTransfer`` are named
+    by data set, category and label, others by the path of their image inside the folder that contains all images; so no
+    picture overwrites another. They are drawn in threads while the model goes on, and are complete when the run ends.
 
     Args:
-        fields: What is shown by itself; ``["image", "gt_mask"]`` if not given.
-        overlay_fields: What is shown on what; the map on the image and the predicted mask on the image if not given.
-        field_size: Width and height in pixels into which every field is made to fit.
+        fields: Fields to show on their own; ``["image", "gt_mask"]`` by default.
+        overlay_fields: Fields to show on top of others; by default the anomaly map on the image and the predicted mask
+            on the image.
+        field_size: Width and height in pixels that every field is made to fit.
         fields_config: Options of fields by name.
         overlay_fields_config: Options of overlaid fields by name.
         text_config: Options of texts; ``{"enable": False}`` for none.
-        output_dir: Where the pictures go; ``images`` in the run's folder if not given.
+        output_dir: Folder of the pictures; ``images`` in the folder of the run by default.
     """
+
+    # Synthetic pictures are drawn again from their address; ``ZeroShotTransfer`` asks whether it has to write files.
+    reads_files = False
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class TransferVisualizer(ImageVisualizer):
     def visualize(
         self, predictions: ImageItem | NumpyImageItem | ImageBatch | NumpyImageBatch
     ) -> Image | list[Image | None] | None:
-        """One picture of an item or a batch of one, else a list of pictures; none where there is nothing to show."""
+        """Return the picture of an item or of a batch of one, or a list of pictures; None where nothing is shown."""
         if isinstance(predictions, (ImageItem, NumpyImageItem)):
             return result_picture(predictions, self)
         pictures = [result_picture(item, self) for item in predictions]
@@ -67,7 +69,7 @@ class TransferVisualizer(ImageVisualizer):
     def on_test_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Begins one picture per image of the batch.
+        """Start to draw one picture per image of the batch.
 
         Raises:
             InputError: An earlier picture could not be written.
@@ -79,28 +81,28 @@ class TransferVisualizer(ImageVisualizer):
             self._run.begin(item, threshold)
 
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:
-        """Waits for all pictures.
+        """Wait for all pictures.
 
         Raises:
-            InputError: One could not be written.
+            InputError: A picture could not be written.
         """
         if self._run is not None:
             run, self._run = self._run, None
             run.pool.finish()
 
     def on_predict_end(self, trainer: Any, pl_module: Any) -> None:
-        """Waits for all pictures; raises as ``on_test_end``."""
+        """Wait for all pictures; raise errors as ``on_test_end`` does."""
         self.on_test_end(trainer, pl_module)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Lets go of pictures that were not begun."""
+        """Drop the pictures that were not started."""
         if self._run is not None:
             run, self._run = self._run, None
             run.pool.abandon()
 
 
 class _Run:
-    """The pictures of one test or prediction."""
+    """Pictures of one test or prediction."""
 
     def __init__(self, settings: TransferVisualizer, trainer: Any) -> None:
         self.pool = DrawingPool()
@@ -121,21 +123,17 @@ class _Run:
         if image_path is None:
             return Path(f"{next(self._numbers):06d}.png")
         name: Path | None = getattr(self._datamodule, "picture_name", lambda _: None)(image_path)
-        return name or below(self._common, address_of(image_path))
+        return name or picture_path(self._common, address_of(image_path))
 
 
 def _write(item: ImageItem, settings: TransferVisualizer, threshold: LabelThreshold | None, path: Path) -> None:
     picture = result_picture(item, settings, describe(item, threshold))
     if picture is None:
         return
-    unfinished = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(unfinished, format="png", compress_level=_COMPRESSION)
-        os.replace(unfinished, path)
+        with replacing(path) as unfinished:
+            picture.save(unfinished, format="png", compress_level=_COMPRESSION)
     except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
         raise InputError(
             f"the picture {path} cannot be written ({error.strerror or error}); make room, choose another folder with "
             "default_root_dir, or draw none with visualizer=False."

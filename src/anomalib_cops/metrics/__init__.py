@@ -1,4 +1,4 @@
-"""Figures that anomalib's metrics do not give, or not in fixed memory."""
+"""Metrics that anomalib does not have, or has but not in fixed memory."""
 
 from anomalib_cops.metrics.sampled import sampled_aupro
 

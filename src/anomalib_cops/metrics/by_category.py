@@ -1,4 +1,4 @@
-"""Figures of each category, as papers report their mean and not the figure of all images together."""
+"""Metrics of each category: papers report their mean, and not the metric of all images together."""
 
 import copy
 from collections import Counter
@@ -8,64 +8,65 @@ from typing import Any
 
 from anomalib.data import ImageBatch
 
-from anomalib_cops.data.sets.synthetic_set import address_of
+from anomalib_cops.data.synthetic.addresses import address_of
 from anomalib_cops.errors import InputError
 from anomalib_cops.metrics.streaming import PixelCounts
 
 Figures = dict[str, float | None]
-"""By the metric's name, in [0, 1]; none where the labels do not allow the figure."""
+"""Values in [0, 1] by name of the metric; None if the labels do not allow the metric."""
 
 
 class CategoryTally:
     """Metrics of every category, whose images may come in any order.
 
-    A category that is complete is computed and forgotten, and of others only the current one has its pixel counts
-    ready for more: where categories come one after another, the memory is that of one set of metrics.
+    A complete category is computed and its metrics are dropped, and of the others only the current one keeps its pixel
+    counts unpacked. So if categories come one after another, the memory is that of one set of metrics.
 
     Args:
-        metrics: of anomalib; copies of them are used.
-        places: category of every image that will come, by path.
-        early: compute a category with its last image; not where other processes have a share of it.
+        metrics: Metrics of anomalib, which are copied.
+        categories: Category of every image of the test, by path.
+        early: Compute a category after its last image; not possible if other processes have a share of its images.
     """
 
-    def __init__(self, metrics: Iterable[Any], places: Mapping[str, str], *, early: bool) -> None:
+    def __init__(self, metrics: Iterable[Any], categories: Mapping[str, str], *, early: bool) -> None:
         self._new: list[Any] = [copy.deepcopy(metric) for metric in metrics]
         for metric in self._new:
             metric.reset()
         self._fields = {field for metric in self._new for field in metric.fields}
-        self._places = places
-        self._missing = Counter(places.values())
+        self._categories = categories
+        self._missing = Counter(categories.values())
         self._early = early
         self._open: dict[str, list[Any]] = {}
         self._figures: dict[str, Figures] = {}
-        self._nothing: ImageBatch | None = None
+        self._empty_batch: ImageBatch | None = None
         self._current = ""
 
     def update(self, batch: ImageBatch) -> None:
         """Count the images of a batch in their categories."""
         rows: dict[str, list[int]] = {}
         for row, path in enumerate(batch.image_path or ()):
-            rows.setdefault(self._places[address_of(str(path))], []).append(row)
+            rows.setdefault(self._categories[address_of(str(path))], []).append(row)
         for category, chosen in rows.items():
             part = self._rows(batch, chosen)
-            for metric in self._turn_to(category):
+            for metric in self._unpacked(category):
                 metric.update(part)
             self._missing[category] -= len(chosen)
             if self._early and not self._missing[category]:
                 self._finish(category)
-        self._nothing = self._rows(batch, [])
+        self._empty_batch = self._rows(batch, [])
 
     def compute(self) -> dict[str, Figures]:
-        """Figures by category, in order of their names; in every process those of all processes."""
+        """Return the figures of each category, sorted by name; every process gets those of all processes."""
         for category in sorted(self._missing):
             if category not in self._figures:
-                for metric in self._turn_to(category):
-                    # A process without images of this category must still say of which type its scores are.
-                    metric.update(self._nothing)
+                for metric in self._unpacked(category):
+                    # Without images of this category in this process, the metrics still need the type of the scores.
+                    metric.update(self._empty_batch)
                 self._finish(category)
         return dict(sorted(self._figures.items()))
 
-    def _turn_to(self, category: str) -> list[Any]:
+    def _unpacked(self, category: str) -> list[Any]:
+        """Return the metrics of a category, and pack the pixel counts of the one before."""
         if category != self._current:
             for metric in self._open.get(self._current, ()):
                 if isinstance(metric, PixelCounts):
@@ -78,38 +79,40 @@ class CategoryTally:
         self._figures[category] = {name: None if value is None else float(value) for name, value in found.items()}
 
     def _rows(self, batch: ImageBatch, rows: Sequence[int]) -> ImageBatch:
-        """Some images of a batch, as far as metrics ask for them."""
+        """Return some rows of a batch, with the fields that the metrics need."""
         values = {field: getattr(batch, field) for field in {"image", *self._fields}}
         return ImageBatch(**{name: value[rows] for name, value in values.items() if value is not None})
 
 
 def categories_by_path(loaders: Any) -> dict[str, str]:
-    """``set/category`` of every image in the tables of samples that loaders' data sets have; nothing without these.
+    """Return the ``set/category`` of every image by path, from the tables of samples of the data sets behind loaders.
+
+    The result is empty if a data set has no table with these columns.
 
     Raises:
-        InputError: an image is in two categories.
+        InputError: An image is in two categories.
     """
-    places: dict[str, str] = {}
+    categories: dict[str, str] = {}
     for loader in loaders if isinstance(loaders, (list, tuple)) else [loaders]:
         samples: Any = getattr(getattr(loader, "dataset", None), "samples", None)
         if not {"image_path", "set", "category"} <= set(getattr(samples, "columns", ())):
             return {}
-        for path, *place in samples[["image_path", "set", "category"]].astype(str).itertuples(index=False):
-            category = "/".join(place)
-            if places.setdefault(path, category) != category:
-                raise InputError(f"{path} is an image of {places[path]} and of {category}; test these one by one.")
-    return places
+        names = samples["set"].astype(str) + "/" + samples["category"].astype(str)
+        for path, name in zip(samples["image_path"].astype(str), names, strict=True):
+            if categories.setdefault(path, name) != name:
+                raise InputError(f"{path} is an image of {categories[path]} and of {name}; test these one by one.")
+    return categories
 
 
 def mean_figures(categories: Mapping[str, Figures]) -> Figures:
-    """Means over the categories that have a figure.
+    """Return the means over the categories that have a figure.
 
     Args:
-        categories: figures by ``set/category``.
+        categories: Figures by ``set/category``.
 
     Returns:
-        Under ``mean_NAME`` that of all categories. With several data sets that of each is under ``mean_NAME/SET``, and
-        the mean of these under ``mean_NAME``.
+        For one data set, the mean over its categories as ``mean_NAME``. For several data sets, the mean over the
+        categories of each as ``mean_NAME/SET``, and the mean of these means as ``mean_NAME``.
     """
     sets = by_set(categories)
     means: Figures = {}
@@ -122,7 +125,7 @@ def mean_figures(categories: Mapping[str, Figures]) -> Figures:
 
 
 def by_set(categories: Mapping[str, Figures]) -> dict[str, list[Figures]]:
-    """The figures of each data set's categories."""
+    """Return the figures of the categories of each data set, by name of the data set."""
     sets: dict[str, list[Figures]] = {}
     for category, figures in categories.items():
         sets.setdefault(category.split("/")[0], []).append(figures)

@@ -1,4 +1,4 @@
-"""Per-region overlap as the papers' code samples it, where anomalib's own is defined a little differently."""
+"""Per-region overlap as the official codes sample it, which differs a little from the exact metric of anomalib."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -12,21 +12,22 @@ def sampled_aupro(
     limit: float = 0.3,
     thresholds: int = 200,
 ) -> float:
-    """Area under the per-region overlap curve as the code of AnomalyCLIP, CoPS and VCP-CLIP samples it.
+    """Compute the area under the per-region overlap curve as the codes of AnomalyCLIP, CoPS and VCP-CLIP sample it.
 
-    Evenly spaced thresholds from the smallest score up; the overlap is averaged over all regions (pixels that touch,
-    also at corners) of all masks; points with a false positive rate below ``limit`` are kept and their rates stretched
-    to [0, 1]. The exact figure, which interpolates at the limit, is ``anomalib.metrics.AUPRO``.
+    Thresholds are evenly spaced from the smallest score upwards. The overlap is averaged over all regions of all masks;
+    a region is a set of pixels that touch, also at corners. Points with a false positive rate below ``limit`` are kept,
+    and their rates stretched to [0, 1]. The exact metric, which interpolates at the limit, is
+    ``anomalib.metrics.AUPRO``.
 
     Args:
-        maps: anomaly maps of one category.
-        masks: anomalous pixels.
-        limit: of the false positive rate.
-        thresholds: how many.
+        maps: Anomaly maps of one category.
+        masks: Anomalous pixels.
+        limit: Limit of the false positive rate, in (0, 1].
+        thresholds: Number of thresholds.
 
     Returns:
-        The area, or NaN where it is not defined: constant maps, no region, no normal pixel, or no two points of
-        different rate below the limit (the official code raises an error or gives NaN).
+        The area in [0, 1]; NaN if it is not defined: the maps are constant, there is no region or no normal pixel, or
+        no two points below the limit have different rates (there the official codes raise an error or return NaN).
     """
     low, high = float(maps.min()), float(maps.max())
     labels = [ndimage.label(mask, structure=np.ones((3, 3)))[0] for mask in masks]

@@ -1,4 +1,4 @@
-"""What metrics have counted, kept out of files."""
+"""Metrics without their counts, to keep the counts of an unfinished run out of files."""
 
 import copy
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from torchmetrics import Metric
 
 
 def without_counts(modules: Mapping[str, nn.Module | None]) -> dict[str, nn.Module | None]:
-    """The same modules; those that are or hold metrics are copies whose metrics have counted nothing.
+    """Return the same modules, but with reset copies of those that are or contain metrics.
 
     Args:
-        modules: of a model, by name; they stay as they are.
+        modules: Modules of a model by name; they are not changed.
     """
     return {name: module if module is None else _without_counts(module) for name, module in modules.items()}
 
@@ -26,7 +26,7 @@ def _without_counts(module: nn.Module) -> nn.Module:
         return fresh
     if not any(isinstance(part, Metric) for part in module.modules()):
         return module
-    # Not a deep copy: Lightning gives callbacks a reference to the whole model.
+    # A shallow copy, because Lightning gives callbacks a reference to the whole model.
     holder = copy.copy(module)
     holder.__dict__["_modules"] = without_counts(module._modules)
     return holder

@@ -1,8 +1,8 @@
-"""Pixel metrics in fixed memory, however many maps they see; otherwise as anomalib's metrics of the same names.
+"""Pixel metrics that need the same memory for any number of maps; otherwise like anomalib's metrics of the same names.
 
-anomalib's keep every pixel and sort them all in the end: about 60 bytes per pixel and metric. These count pixels in
-bins of their score. A bin is a tiny step of the log odds, so scores are told apart near 0 and near 1 as well as in
-between, and the figures agree with those of all pixels to 1e-4, usually to 1e-6.
+anomalib's metrics keep all pixels and sort them at the end, which takes about 60 bytes per pixel and metric. These
+count pixels in bins of their score. A bin is a small step of the log odds, so it separates scores near 0 and near 1 as
+well as in between. The results agree with those of all pixels to 1e-4, and usually to 1e-6.
 """
 
 from abc import abstractmethod
@@ -22,21 +22,21 @@ from anomalib_cops.precision import KeepsPrecision
 
 BINS = 2**22
 LOG_ODDS = (-30.0, 17.0)
-"""Odds from 1e-13, below which all scores are the same, to those of the largest float32 below 1."""
+"""Range of the log odds: from scores of 1e-13, below which all are in one bin, to the largest float32 below 1."""
 
 ROUNDING = 1e-5
-"""By how much smoothing may leave [0, 1]."""
+"""Distance by which smoothed scores may exceed [0, 1]."""
 
 Curve = tuple[Float[Tensor, " thresholds"], Float[Tensor, " thresholds"]]
-"""Anomalous and normal pixels at or above each threshold, from the highest threshold down."""
+"""Numbers of anomalous and of normal pixels at or above each threshold, from the highest threshold down."""
 
 
 class PixelCounts(KeepsPrecision, Metric):
-    """A figure of the curve that has every bin as a threshold.
+    """Base class of metrics that are computed from a curve with every bin as a threshold.
 
-    Maps are scores in [0, 1] of shape (batch, height, width); masks of the same shape are 0 where normal. Batches may
-    differ in size. States are sums in float64, so that several processes may share a data set. There is no figure where
-    there are no anomalous or no normal pixels.
+    Maps have scores in [0, 1] and the shape (batch, height, width); masks have the same shape and are 0 where normal.
+    Batches may differ in size. The states are sums in float64, so several processes may share a data set. The value is
+    None if there are no anomalous or no normal pixels.
     """
 
     full_state_update = False
@@ -48,18 +48,18 @@ class PixelCounts(KeepsPrecision, Metric):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         for name in ("normal", "anomalous"):
-            # One zero stands for all bins until pixels are counted: what only predicts, or is saved, holds no bins.
+            # One zero stands for all bins until pixels are counted, so that a model that only predicts holds no bins.
             self.add_state(name, torch.zeros(1, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, preds: Float[Tensor, "batch height width"], target: Shaped[Tensor, "batch height width"]) -> None:
         """Count the pixels of a batch.
 
         Raises:
-            InputError: a score is NaN or not in [0, 1].
+            InputError: A score is NaN or not in [0, 1].
         """
         self._make_bins()
         one = self.normal.new_ones(1)
-        # Map by map, which needs little memory; all pixels are counted as normal, and the few anomalous ones again.
+        # Map by map, to save memory. Count all pixels as normal first, then correct the few anomalous ones.
         for scores, mask in zip(preds, target > 0, strict=True):
             bins = bin_numbers(scores)
             self.normal.scatter_add_(0, bins.flatten(), one.expand(bins.numel()))
@@ -68,12 +68,12 @@ class PixelCounts(KeepsPrecision, Metric):
             self.anomalous.scatter_add_(0, bins, self.weights(mask))
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Add up what the processes have counted; all have all bins then, also those that have seen no pixels."""
+        """Add up the counts of all processes; a process that has seen no pixels makes its bins first."""
         self._make_bins()
         super().sync(*args, **kwargs)
 
     def pack(self) -> None:
-        """Keep the counts of bins that have any, until more pixels are counted or the figure is asked for."""
+        """Store only the bins that have counts, until more pixels are counted or the value is computed."""
         self.normal, self.anomalous = (
             counts.to_sparse() if len(counts) == BINS else counts for counts in (self.normal, self.anomalous)
         )
@@ -85,26 +85,26 @@ class PixelCounts(KeepsPrecision, Metric):
         )
 
     def compute(self) -> Float[Tensor, ""] | None:
-        """The figure of all pixels so far, in [0, 1], or none."""
+        """Compute the metric of all pixels so far, in [0, 1]; None if it is not defined."""
         self._make_bins()
         reached = (self.normal + self.anomalous) > 0
-        # On the processor: on a GPU sums of sums are not the same each time, and deterministic=True forbids them.
+        # On the CPU: on a GPU, cumulative sums are not reproducible, and deterministic=True forbids them.
         true, false = (counts[reached].flip(0).cpu().cumsum(0) for counts in (self.anomalous, self.normal))
         if not reached.any() or not true[-1] or not false[-1]:
             return None
         return self.figure((true, false)).float().to(self.normal.device)
 
     def weights(self, mask: Bool[Tensor, "height width"]) -> Float[Tensor, " anomalous"]:
-        """How much each anomalous pixel counts, row by row."""
+        """Return the weight of each anomalous pixel, in row-major order."""
         return self.anomalous.new_ones(int(mask.sum()))
 
     @abstractmethod
     def figure(self, curve: Curve) -> Float[Tensor, ""]:
-        """The figure of a curve that has anomalous and normal pixels."""
+        """Compute the metric from a curve with anomalous and normal pixels."""
 
 
 class StreamingMetric(AnomalibMetric, PixelCounts):
-    """The same for batches of anomalib; those without masks change nothing."""
+    """Metric that takes batches of anomalib; batches without masks are ignored."""
 
     def update(self, batch: Batch) -> None:  # type: ignore[override] # as in the host
         """Count the pixels of a batch."""
@@ -116,16 +116,16 @@ class AUROC(StreamingMetric):
     """Area under the ROC curve."""
 
     def figure(self, curve: Curve) -> Float[Tensor, ""]:
-        """Trapezoids: a pair of equal scores counts one half."""
+        """Sum trapezoids, so that a normal and an anomalous pixel of equal score count one half."""
         true, false = curve
         return area(false / false[-1], true / true[-1])
 
 
 class AUPR(StreamingMetric):
-    """Average precision as scikit-learn defines it: the precision of every step of the recall, not interpolated."""
+    """Average precision as scikit-learn defines it: a sum over steps of the recall, without interpolation."""
 
     def figure(self, curve: Curve) -> Float[Tensor, ""]:
-        """Sum of steps."""
+        """Sum the precision times the step of the recall."""
         true, false = curve
         return (true.diff(prepend=true.new_zeros(1)) * true / (true + false)).sum() / true[-1]
 
@@ -134,7 +134,7 @@ class F1Max(StreamingMetric):
     """Largest F1 score over all thresholds."""
 
     def figure(self, curve: Curve) -> Float[Tensor, ""]:
-        """Largest value on the curve."""
+        """Return the largest F1 score on the curve."""
         true, false = curve
         return (2 * true / (true + false + true[-1])).amax()
 
@@ -142,12 +142,12 @@ class F1Max(StreamingMetric):
 class AUPRO(StreamingMetric):
     """Area under the per-region overlap curve (Bergmann et al., IJCV 2021) up to a false positive rate.
 
-    A region is a set of anomalous pixels that touch, also at corners. All regions count the same, so a pixel counts one
-    over the size of its region.
+    A region is a set of anomalous pixels that touch, also at corners. All regions have the same weight, so the weight
+    of a pixel is one over the size of its region.
 
     Args:
-        fpr_limit: where the curve is cut, by linear interpolation; in (0, 1].
-        **kwargs: as for all metrics of anomalib and torchmetrics.
+        fpr_limit: False positive rate at which the curve is cut, by linear interpolation; in (0, 1].
+        **kwargs: As for all metrics of anomalib and torchmetrics.
     """
 
     def __init__(self, fpr_limit: float = 0.3, **kwargs: Any) -> None:
@@ -155,7 +155,7 @@ class AUPRO(StreamingMetric):
         self.fpr_limit = fpr_limit
 
     def weights(self, mask: Bool[Tensor, "height width"]) -> Float[Tensor, " anomalous"]:
-        """One over the size of each pixel's region."""
+        """Return one over the size of the region of each anomalous pixel."""
         if not mask.any():
             return self.anomalous.new_empty(0)
         labels, count = ndimage.label(mask.cpu().numpy(), structure=np.ones((3, 3)))
@@ -163,7 +163,7 @@ class AUPRO(StreamingMetric):
         return 1 / torch.bincount(regions, minlength=count + 1).double()[regions]
 
     def figure(self, curve: Curve) -> Float[Tensor, ""]:
-        """Area up to the limit as a share of the limit."""
+        """Compute the area up to the limit, divided by the limit."""
         true, false = curve
         start = true.new_zeros(1)
         rate, overlap = torch.cat([start, false / false[-1]]), torch.cat([start, true / true[-1]])
@@ -175,15 +175,15 @@ class AUPRO(StreamingMetric):
 
 
 def area(x: Float[Tensor, " thresholds"], y: Float[Tensor, " thresholds"]) -> Float[Tensor, ""]:
-    """Area under a curve that begins at the origin."""
+    """Compute the area under a curve that begins at the origin."""
     return torch.trapezoid(torch.cat([y.new_zeros(1), y]), torch.cat([x.new_zeros(1), x]))
 
 
 def bin_numbers(scores: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-    """Number of each score's bin, from 0 to ``BINS - 1``; equal scores share one.
+    """Return the bin of each score, from 0 to ``BINS - 1``.
 
     Raises:
-        InputError: a score is NaN or not in [0, 1].
+        InputError: A score is NaN or not in [0, 1].
     """
     scores = scores.float()
     least, most = scores.aminmax()

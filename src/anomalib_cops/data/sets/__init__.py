@@ -1,1 +1,1 @@
-"""Sets of labelled images: which are known, where they lie on this disk, and one table row per image."""
+"""Data sets of labelled images: the catalogue, where they are on this disk, and tables with one row per image."""

@@ -1,6 +1,6 @@
-"""The data sets of the papers, and some more, each as one declaration.
+"""Catalogue of published data sets: those of the papers and some more, each as one declaration.
 
-Counts are those of the labelled (test) part: MVTec AD, VisA and the medical sets as AnomalyCLIP and CoPS use them.
+Counts are those of the labelled (test) part; AnomalyCLIP and CoPS use MVTec AD, VisA and the medical data sets so.
 """
 
 from dataclasses import replace
@@ -8,8 +8,8 @@ from dataclasses import replace
 from anomalib.data import BTech, Kolektor, MVTecAD, Visa
 from anomalib.data.datasets.image import btech, kolektor, mpdd, mvtecad, realiad, visa
 
-from anomalib_cops.data.sets.declaration import DataSet
-from anomalib_cops.data.sets.layouts import Layout, Reader, Table
+from anomalib_cops.data.sets.declaration import Declaration
+from anomalib_cops.data.sets.layouts import AnomalibLayout, PatternLayout, TableLayout
 
 NC_SA = "CC BY-NC-SA 4.0"
 UNSTATED = "not stated, used for research"
@@ -17,41 +17,41 @@ KAGGLE = "https://www.kaggle.com/datasets"
 POLYPS = "https://figshare.com/articles/figure/Polyp_DataSet_zip/21221579"
 
 
-MVTEC_LAYOUT = Layout(
+MVTEC_LAYOUT = PatternLayout(
     normal="{category}/test/good/*",
     anomalous="{category}/test/{kind}/*",
     mask="{category}/ground_truth/{kind}/{stem}_mask",
 )
-PLAIN_LAYOUT = replace(MVTEC_LAYOUT, mask="{category}/ground_truth/{kind}/{stem}")
-VISA_LAYOUT = Layout(
+SAME_NAME_LAYOUT = replace(MVTEC_LAYOUT, mask="{category}/ground_truth/{kind}/{stem}")
+VISA_LAYOUT = PatternLayout(
     normal="{category}/test/good/*", anomalous="{category}/test/bad/*", mask="{category}/ground_truth/bad/{stem}"
 )
-PARTS = Layout(normal="{kind}/Part*.jpg", anomalous="{kind}/Part*.jpg", mask="{kind}/{stem}_label.bmp")
-POLYP_LAYOUT = Layout(anomalous="images/*", mask="masks/{stem}")
+KOLEKTOR_LAYOUT = PatternLayout(normal="{kind}/Part*.jpg", anomalous="{kind}/Part*.jpg", mask="{kind}/{stem}_label.bmp")
+POLYP_LAYOUT = PatternLayout(anomalous="images/*", mask="masks/{stem}")
 
 INDUSTRIAL = (
-    DataSet(
+    Declaration(
         name="mvtec",
         title="MVTec AD",
         domain="industrial",
         folders=("MVTecAD", "mvtec", "mvtec_anomaly_detection"),
-        layouts=(Reader(mvtecad.MVTecADDataset, MVTEC_LAYOUT),),
+        layouts=(AnomalibLayout(mvtecad.MVTecADDataset, MVTEC_LAYOUT),),
         licence=NC_SA,
         home="https://www.mvtec.com/company/research/datasets/mvtec-ad",
         counts=(467, 1258),
         categories=mvtecad.CATEGORIES,
         download=MVTecAD,
     ),
-    DataSet(
+    Declaration(
         name="visa",
         title="VisA",
         domain="industrial",
         folders=("visa", "visa_pytorch", "VisA_20220922"),
         layouts=(
-            # The first is the one-class split that anomalib writes beside the archive's content.
-            Reader(visa.VisaDataset, VISA_LAYOUT, inside="visa_pytorch"),
-            Reader(visa.VisaDataset, VISA_LAYOUT),
-            Table(
+            # The first is the one-class split that anomalib writes beside the content of the archive.
+            AnomalibLayout(visa.VisaDataset, VISA_LAYOUT, inside="visa_pytorch"),
+            AnomalibLayout(visa.VisaDataset, VISA_LAYOUT),
+            TableLayout(
                 "split_csv/1cls.csv",
                 image="{image}",
                 label=("label", "anomaly"),
@@ -65,36 +65,36 @@ INDUSTRIAL = (
         categories=visa.CATEGORIES,
         download=Visa,
     ),
-    DataSet(
+    Declaration(
         name="btad",
         title="BTAD",
         domain="industrial",
         folders=("BTech", "BTAD", "BTech_Dataset_transformed"),
-        # anomalib's reader wants all masks as PNG, which its download converts; the archive has BMP as well.
-        layouts=(replace(PLAIN_LAYOUT, normal="{category}/test/ok/*"),),
+        # anomalib's reader needs all masks as PNG. Its download converts them, but the archive has BMP as well.
+        layouts=(replace(SAME_NAME_LAYOUT, normal="{category}/test/ok/*"),),
         licence=NC_SA,
         home="https://avires.dimi.uniud.it/papers/btad/btad.zip",
         counts=(451, 290),
         categories=btech.CATEGORIES,
         download=BTech,
     ),
-    DataSet(
+    Declaration(
         name="mpdd",
         title="MPDD",
         domain="industrial",
         folders=("MPDD",),
-        layouts=(Reader(mpdd.MPDDDataset, MVTEC_LAYOUT),),
+        layouts=(AnomalibLayout(mpdd.MPDDDataset, MVTEC_LAYOUT),),
         licence=NC_SA,
         home="https://github.com/stepanje/MPDD",
         counts=(176, 282),
         categories=mpdd.CATEGORIES,
     ),
-    DataSet(
+    Declaration(
         name="dtd_synthetic",
         title="DTD-Synthetic",
         domain="industrial",
         folders=("DTD-Synthetic", "DTD"),
-        layouts=(PLAIN_LAYOUT,),
+        layouts=(SAME_NAME_LAYOUT,),
         licence=UNSTATED,
         home="https://drive.google.com/drive/folders/10OyPzvI3H6llCZBxKxFlKWt1Pw1tkMK1",
         counts=(357, 947),
@@ -106,15 +106,15 @@ INDUSTRIAL = (
 )
 
 MEDICAL = (
-    DataSet(
+    Declaration(
         name="headct",
         title="HeadCT",
         domain="medical",
         folders=("HeadCT", "HeadCT_anomaly_detection"),
         layouts=(
-            Layout(normal="brain/test/good/*", anomalous="brain/test/{kind}/*"),
-            Table("labels.csv", image="head_ct/head_ct/{id:0>3}.png", label=("hemorrhage", "1")),
-            Table("labels.csv", image="head_ct/{id:0>3}.png", label=("hemorrhage", "1")),
+            PatternLayout(normal="brain/test/good/*", anomalous="brain/test/{kind}/*"),
+            TableLayout("labels.csv", image="head_ct/head_ct/{id:0>3}.png", label=("hemorrhage", "1")),
+            TableLayout("labels.csv", image="head_ct/{id:0>3}.png", label=("hemorrhage", "1")),
         ),
         licence=UNSTATED,
         home=f"{KAGGLE}/felipekitamura/head-ct-hemorrhage",
@@ -122,14 +122,14 @@ MEDICAL = (
         class_name="brain",
         has_masks=False,
     ),
-    DataSet(
+    Declaration(
         name="brainmri",
         title="BrainMRI",
         domain="medical",
         folders=("BrainMRI",),
         layouts=(
-            Layout(normal="brain_tumor_dataset/no/*", anomalous="brain_tumor_dataset/yes/*"),
-            Layout(normal="no/*", anomalous="yes/*"),
+            PatternLayout(normal="brain_tumor_dataset/no/*", anomalous="brain_tumor_dataset/yes/*"),
+            PatternLayout(normal="no/*", anomalous="yes/*"),
         ),
         licence=UNSTATED,
         home=f"{KAGGLE}/navoneel/brain-mri-images-for-brain-tumor-detection",
@@ -137,29 +137,29 @@ MEDICAL = (
         class_name="brain",
         has_masks=False,
     ),
-    DataSet(
+    Declaration(
         name="br35h",
         title="Br35H",
         domain="medical",
         folders=("Br35H", "Br35", "Br35h_anomaly_detection"),
-        layouts=(Layout(normal="no/*", anomalous="yes/*"),),
+        layouts=(PatternLayout(normal="no/*", anomalous="yes/*"),),
         licence=UNSTATED,
         home=f"{KAGGLE}/ahmedhamada0/brain-tumor-detection",
         counts=(1500, 1500),
         class_name="brain",
         has_masks=False,
     ),
-    DataSet(
+    Declaration(
         name="isic",
         title="ISIC 2016 (part 1, test)",
         domain="medical",
         folders=("ISIC", "ISBI", "ISIC2016"),
         layouts=(
-            Layout(
+            PatternLayout(
                 anomalous="ISBI2016_ISIC_Part1_Test_Data/*",
                 mask="ISBI2016_ISIC_Part1_Test_GroundTruth/{stem}_Segmentation",
             ),
-            Layout(
+            PatternLayout(
                 anomalous="skin/test/{kind}/*", mask="skin/ISBI2016_ISIC_Part1_Test_GroundTruth/{stem}_Segmentation"
             ),
         ),
@@ -169,7 +169,7 @@ MEDICAL = (
         class_name="skin",
         has_normal=False,
     ),
-    DataSet(
+    Declaration(
         name="cvc_colondb",
         title="CVC-ColonDB",
         domain="medical",
@@ -181,15 +181,15 @@ MEDICAL = (
         class_name="colon",
         has_normal=False,
     ),
-    DataSet(
+    Declaration(
         name="cvc_clinicdb",
         title="CVC-ClinicDB",
         domain="medical",
         folders=("CVC-ClinicDB", "ClinicDB"),
         layouts=(
             POLYP_LAYOUT,
-            Layout(anomalous="Original/*", mask="Ground Truth/{stem}"),
-            Layout(anomalous="PNG/Original/*", mask="PNG/Ground Truth/{stem}"),
+            PatternLayout(anomalous="Original/*", mask="Ground Truth/{stem}"),
+            PatternLayout(anomalous="PNG/Original/*", mask="PNG/Ground Truth/{stem}"),
         ),
         licence=UNSTATED,
         home=POLYPS,
@@ -197,7 +197,7 @@ MEDICAL = (
         class_name="colon",
         has_normal=False,
     ),
-    DataSet(
+    Declaration(
         name="kvasir",
         title="Kvasir-SEG",
         domain="medical",
@@ -209,7 +209,7 @@ MEDICAL = (
         class_name="colon",
         has_normal=False,
     ),
-    DataSet(
+    Declaration(
         name="endo",
         title="EndoTect 2020",
         domain="medical",
@@ -224,27 +224,27 @@ MEDICAL = (
 )
 
 FURTHER = (
-    DataSet(
+    Declaration(
         name="sdd",
         title="KolektorSDD",
         domain="industrial",
         folders=("kolektor", "KolektorSDD", "SDD", "SDD_anomaly_detection"),
-        # Whether a part is anomalous is only known from its mask; anomalib looks into them.
-        layouts=(Reader(kolektor.KolektorDataset, PARTS),),
+        # Only the mask tells whether a part is anomalous, so anomalib opens all masks.
+        layouts=(AnomalibLayout(kolektor.KolektorDataset, KOLEKTOR_LAYOUT),),
         licence=NC_SA,
         home="https://www.vicos.si/resources/kolektorsdd",
-        # With anomalib's split; AnomalyCLIP and AdaCLIP cut each picture into three.
+        # Counts of anomalib's split; AnomalyCLIP and AdaCLIP cut each image into three.
         counts=(70, 52),
         class_name="electrical commutators",
         download=Kolektor,
     ),
-    DataSet(
+    Declaration(
         name="dagm",
         title="DAGM 2007",
         domain="industrial",
         folders=("DAGM_KaggleUpload", "DAGM", "DAGM2007", "DAGM_anomaly_detection"),
         layouts=(
-            Layout(
+            PatternLayout(
                 normal="{category}/Test/*.png",
                 anomalous="{category}/Test/*.png",
                 mask="{category}/Test/Label/{stem}_label",
@@ -255,13 +255,15 @@ FURTHER = (
         counts=(6996, 1054),
         categories=tuple(f"Class{number}" for number in range(1, 11)),
     ),
-    DataSet(
+    Declaration(
         name="magnetic_tile",
         title="Magnetic Tile",
         domain="industrial",
         folders=("Magnetic-Tile", "Magnetic-Tile-Defect", "Magnetic-tile-defect-datasets."),
         layouts=(
-            Layout(normal="MT_Free/Imgs/*.jpg", anomalous="MT_{kind}/Imgs/*.jpg", mask="MT_{kind}/Imgs/{stem}.png"),
+            PatternLayout(
+                normal="MT_Free/Imgs/*.jpg", anomalous="MT_{kind}/Imgs/*.jpg", mask="MT_{kind}/Imgs/{stem}.png"
+            ),
         ),
         licence=UNSTATED,
         home="https://github.com/abin24/Magnetic-tile-defect-datasets.",
@@ -270,15 +272,15 @@ FURTHER = (
         # Its masks have grey edges.
         mask_above=127,
     ),
-    DataSet(
+    Declaration(
         name="realiad",
         title="Real-IAD (256 pixels)",
         domain="industrial",
         folders=("Real-IAD", "realiad"),
         layouts=(
-            Reader(
+            AnomalibLayout(
                 realiad.RealIADDataset,
-                Layout(
+                PatternLayout(
                     normal="realiad_256/{category}/OK/*/*.jpg",
                     anomalous="realiad_256/{category}/NG/{kind}/*/*.jpg",
                     mask="realiad_256/{category}/NG/{kind}/*/{stem}.png",

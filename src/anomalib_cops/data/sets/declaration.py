@@ -1,40 +1,40 @@
-"""What is said of a published data set; the sets themselves are in ``catalog.py``."""
+"""Declaration of a published data set; ``catalog.py`` has all of them."""
 
 from dataclasses import dataclass
 
 from anomalib.data import AnomalibDataModule
 
-from anomalib_cops.data.sets.layouts import AnyLayout
+from anomalib_cops.data.sets.layouts import Layout
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """A published data set.
+class Declaration:
+    """Declaration of a published data set.
 
     Attributes:
         name: Short name, as ``source`` and ``target`` take it.
-        title: Its proper name.
+        title: Full name.
         domain: "industrial" or "medical".
-        folders: What its folder is called; the first is where anomalib keeps it. Case, ``-``, ``_`` and spaces do not
-            matter.
-        layouts: How it may lie there, the likelier ones first; good/defect/mask and the layout of MVTec AD are always
-            understood as well.
+        folders: Names that its folder may have, in any case and with or without ``-``, ``_`` and spaces; the first is
+            that of anomalib.
+        layouts: Layouts that its folder may have, the most likely first; the folders good, defect and mask and the
+            layout of MVTec AD are always understood as well.
         licence: Its licence.
-        home: Where to get it.
-        counts: How many normal and anomalous images the labelled part has; none if not known.
-        categories: Names of its categories; empty if it shows one thing only.
-        class_name: What all images show, for sets without categories.
-        has_normal: Whether there are normal images; image metrics need both.
+        home: Address to get it from.
+        counts: Numbers of normal and anomalous images of the labelled part; None if they are not known.
+        categories: Names of its categories; empty if all images show the same.
+        class_name: What all images show, for a data set without categories.
+        has_normal: Whether there are normal images; image metrics need both kinds.
         has_masks: Whether anomalous pixels are known; pixel metrics need them.
-        mask_above: A pixel is anomalous where the brightest channel of its mask is above this.
-        download: anomalib's datamodule, where it can download the set.
+        mask_above: Grey level of a mask above which a pixel is anomalous, by its brightest channel.
+        download: anomalib's datamodule, if it can download the data set.
     """
 
     name: str
     title: str
     domain: str
     folders: tuple[str, ...]
-    layouts: tuple[AnyLayout, ...]
+    layouts: tuple[Layout, ...]
     licence: str
     home: str
     counts: tuple[int, int] | None
@@ -47,10 +47,10 @@ class DataSet:
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """Which labels its images have: 0 normal, 1 anomalous."""
+        """Labels that its images have: 0 normal, 1 anomalous."""
         return (0, 1) if self.has_normal else (1,)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What can be measured on it: of "image" and "pixel"."""
+        """Levels of metrics that its labels allow, of "image" and "pixel"."""
         return ("image",) * self.has_normal + ("pixel",) * self.has_masks

@@ -1,4 +1,4 @@
-"""What was found in large data sets is remembered: a folder that did not change is not listed again."""
+"""Index of large data sets on disk: as long as its folders do not change, a category is not listed again."""
 
 import hashlib
 import json
@@ -13,35 +13,36 @@ from pandas import DataFrame
 
 from anomalib_cops import __version__
 from anomalib_cops.data.sets.listing import Listing
+from anomalib_cops.files import replacing
 
-# A folder may change twice within one tick of the disk's clock; what is older than this has come to rest.
+# A folder may change twice within one tick of the disk's clock, so an index is kept only of folders that are older.
 _REST_NS = 2 * 10**9
-# Another one where other files are found in the same folders than before.
+# Increase this when other files are found in unchanged folders than before.
 _FORMAT = "2"
 
 
-def indexed(folder: Path, name: str, category: str, build: Callable[[Listing], DataFrame]) -> DataFrame:
-    """One category, from the index if its folders are as they were, else built and put there.
+def load_or_list(folder: Path, name: str, category: str, build: Callable[[Listing], DataFrame]) -> DataFrame:
+    """Load the samples of a category from the index; if it is missing or outdated, list them and write the index.
 
     Args:
-        folder: Of the data set.
-        name: Of the data set.
-        category: Of the data set.
-        build: Finds the images.
+        folder: Folder of the data set.
+        name: Name of the data set.
+        category: Name of the category.
+        build: Lists the samples.
     """
     path = index_path(folder, name, category)
-    known = _read(path)
-    if known is not None:
-        return known
+    samples = _read(path)
+    if samples is not None:
+        return samples
     listing = Listing()
     samples = build(listing)
-    if listing.seen and max(listing.seen.values()) < time.time_ns() - _REST_NS:
-        _write(path, {"seen": listing.seen, "samples": samples.to_dict("list")})
+    if listing.modified and max(listing.modified.values()) < time.time_ns() - _REST_NS:
+        _write(path, {"seen": listing.modified, "samples": samples.to_dict("list")})
     return samples
 
 
 def index_path(folder: Path, name: str, category: str) -> Path:
-    """Where the index of a category is kept: beside what torch.hub downloads."""
+    """Return the file that holds the index of a category, in torch.hub's cache folder."""
     key = "\n".join((__version__, _FORMAT, os.path.realpath(folder), str(folder), name, category))
     digest = hashlib.sha256(key.encode()).hexdigest()[:24]
     return Path(torch.hub.get_dir()) / "anomalib_cops" / "index" / f"{digest}.json"
@@ -57,12 +58,6 @@ def _read(path: Path) -> DataFrame | None:
 
 
 def _write(path: Path, content: dict[str, object]) -> None:
-    """Keep an index; one that cannot be kept is only made again."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    """Write an index; if that fails, the category is listed again next time."""
+    with suppress(OSError), replacing(path) as unfinished:
         unfinished.write_text(json.dumps(content), encoding="utf-8")
-        os.replace(unfinished, path)
-    except OSError:
-        with suppress(OSError):
-            unfinished.unlink()

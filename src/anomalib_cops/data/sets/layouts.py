@@ -1,4 +1,4 @@
-"""How a data set lies in its folder, as declarations that can be read, drawn as a tree, and built in miniature."""
+"""Layouts of data sets in their folders, as declarations from which images are found and pages are written."""
 
 import re
 from dataclasses import dataclass
@@ -11,81 +11,84 @@ from anomalib.data.datasets import AnomalibDataset
 from anomalib.data.utils import Split
 
 from anomalib_cops.data.sets.listing import Listing
-from anomalib_cops.data.sets.samples import ENDINGS, Row, anomalous, normal
+from anomalib_cops.data.sets.samples import MASK_ENDINGS, SampleRow, anomalous_row, normal_row
 from anomalib_cops.errors import InputError
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Images and masks by the names of folders.
+class PatternLayout:
+    """Layout in which patterns of paths describe images and masks.
 
-    Patterns have parts divided by ``/``. ``{category}`` is the category's name, ``{kind}`` any name, which becomes the
-    kind of defect, ``*`` anything; the last part of ``normal`` and ``anomalous`` says which files are images. An image
-    that both describe is normal; if both are the same, an image is anomalous if it has a mask.
+    A pattern has parts divided by ``/``. ``{category}`` stands for the name of the category, ``{kind}`` for any name,
+    which becomes the kind of defect, and ``*`` for anything; the last part of ``normal`` and ``anomalous`` describes
+    the image files. An image that both patterns describe is normal; if the patterns are equal, an image is anomalous if
+    it has a mask.
 
     Attributes:
-        anomalous: Where anomalous images are.
-        normal: Where normal ones are; empty if there are none.
-        mask: Path of an image's mask, with ``{stem}`` for the image's name without suffix; empty if there are none.
-            Without a suffix of its own it may have any, and a plain ``{stem}`` may be followed by one of ``ENDINGS``.
+        anomalous: Pattern of anomalous images.
+        normal: Pattern of normal images; empty if there are none.
+        mask: Pattern of the mask of an image, with ``{stem}`` for the name of the image without suffix; empty if there
+            are no masks. Without a suffix it stands for any suffix, and if the name is ``{stem}`` alone, the file may
+            have one of ``MASK_ENDINGS``.
     """
 
     anomalous: str
     normal: str = ""
     mask: str = ""
 
-    def read(self, folder: Path, category: str, listing: Listing) -> list[Row]:
-        """Rows of one category; empty if nothing is there."""
-        good = dict(_find(folder, _of(self.normal, category), listing)) if self.normal else {}
-        bad = dict(_find(folder, _of(self.anomalous, category), listing))
+    def read(self, folder: Path, category: str, listing: Listing) -> list[SampleRow]:
+        """Return the rows of a category; empty if nothing is there."""
+        good = dict(_find(folder, _fill(self.normal, category), listing)) if self.normal else {}
+        bad = dict(_find(folder, _fill(self.anomalous, category), listing))
         masks = {image: self._mask(folder, category, image, kind, listing) for image, kind in bad.items()}
-        decided = self.normal == self.anomalous
-        # Masks of normal images are listed where they cannot be mistaken for those of anomalous ones: some sets have
-        # empty ones, and a set's check says which are not.
-        told = "{kind}" in self.mask and not decided
+        if self.normal == self.anomalous:
+            rows = [normal_row(image) for image, mask in masks.items() if not mask]
+            rows += [anomalous_row(image, bad[image] or "anomalous", mask) for image, mask in masks.items() if mask]
+            return rows
+        # Some data sets have empty masks of normal images. They are listed, for the check of a data set, if they cannot
+        # be mistaken for masks of anomalous images.
+        listed = "{kind}" in self.mask
         rows = [
-            normal(image, self._mask(folder, category, image, image.parent.name, listing) if told else None)
+            normal_row(image, self._mask(folder, category, image, image.parent.name, listing) if listed else None)
             for image in good
-            if not (decided and masks[image])
         ]
         rows += [
-            anomalous(image, kind or "anomalous", masks[image])
-            for image, kind in bad.items()
-            if (masks[image] if decided else image not in good)
+            anomalous_row(image, kind or "anomalous", masks[image]) for image, kind in bad.items() if image not in good
         ]
         return rows
 
     def present(self, folder: Path, category: str, listing: Listing) -> bool:
-        """Whether anything of a category is there."""
+        """Tell whether anything of a category is there."""
         return bool(self.read(folder, category, listing))
 
     def _mask(self, folder: Path, category: str, image: Path, kind: str, listing: Listing) -> Path | None:
         if not self.mask:
             return None
-        *parts, name = _of(self.mask, category).replace("{kind}", kind).split("/")
+        *parts, name = _fill(self.mask, category).replace("{kind}", kind).split("/")
         place: Path | None = folder
         for part in parts:
-            place = listing.look(place).folders.get(part.casefold()) if place else None
+            place = listing.contents(place).folders.get(part.casefold()) if place else None
         if place is None:
             return None
-        inside = listing.look(place)
+        inside = listing.contents(place)
         if "." in name:
-            return inside.names.get(name.replace("{stem}", image.stem))
-        endings = ENDINGS if name == "{stem}" else ("",)
+            return inside.by_name.get(name.replace("{stem}", image.stem))
+        endings = MASK_ENDINGS if name == "{stem}" else ("",)
         stems = (name.replace("{stem}", image.stem) + ending for ending in endings)
-        return next((inside.stems[stem] for stem in stems if stem in inside.stems), None)
+        return next((inside.by_stem[stem] for stem in stems if stem in inside.by_stem), None)
 
 
 @dataclass(frozen=True)
-class Table:
-    """Images and labels in a table with a heading.
+class TableLayout:
+    """Layout in which a table with a header lists images and labels.
 
     Attributes:
-        file: The table, comma-separated.
-        image: Path of an image, with the columns' names in braces, as ``str.format`` takes them.
-        label: Column of labels, and the value that means anomalous.
-        mask: Path of its mask, like ``image``; empty if there are none.
-        where: Columns and the values they have in the rows that count; ``{category}`` is the category's name.
+        file: Path of the table, a comma-separated file.
+        image: Path of an image, with names of columns in braces, as for ``str.format``.
+        label: Name of the column of labels, and the value that means anomalous.
+        mask: Path of the mask, like ``image``; empty if there are no masks.
+        where: Names of columns and the values that they have in the rows to use; ``{category}`` stands for the name of
+            the category.
     """
 
     file: str
@@ -94,11 +97,11 @@ class Table:
     mask: str = ""
     where: tuple[tuple[str, str], ...] = ()
 
-    def read(self, folder: Path, category: str, listing: Listing) -> list[Row]:
-        """Rows of one category; empty if the table or its images are not there.
+    def read(self, folder: Path, category: str, listing: Listing) -> list[SampleRow]:
+        """Return the rows of a category; empty if the table or the folder of images is missing.
 
         Raises:
-            InputError: The table cannot be read or lacks a column, or images of it are missing.
+            InputError: The table cannot be read or lacks a column, or files that it names are missing.
         """
         path = folder / self.file
         if not path.is_file():
@@ -113,42 +116,42 @@ class Table:
             if name not in entries:
                 raise InputError(f"{path} has no column '{name}', only {', '.join(entries)}; copy it again.")
         for name, wanted in self.where:
-            entries = entries[entries[name] == _of(wanted, category)]
+            entries = entries[entries[name] == _fill(wanted, category)]
         if not len(entries) or not (folder / self.image.split("{")[0]).is_dir():
             return []
         rows = []
         for entry in entries.to_dict("records"):
             image, mask = folder / self.image.format(**entry), self.mask.format(**entry)
             if entry[column] == value:
-                rows.append(anomalous(image, "anomalous", folder / mask if mask else None))
+                rows.append(anomalous_row(image, "anomalous", folder / mask if mask else None))
             else:
-                rows.append(normal(image))
+                rows.append(normal_row(image))
         for file in (path for row in rows for path in (row.image_path, row.mask_path) if path):
-            if Path(file).name not in listing.look(Path(file).parent).names:
+            if Path(file).name not in listing.contents(Path(file).parent).by_name:
                 raise InputError(f"{path} names {file}, which does not exist; copy the data set again.")
         return rows
 
     def present(self, folder: Path, category: str, listing: Listing) -> bool:
-        """Whether anything of a category is there; raises as ``read``."""
+        """Tell whether anything of a category is there; raise errors as ``read`` does."""
         return bool(self.read(folder, category, listing))
 
 
 @dataclass(frozen=True)
-class Reader:
-    """A layout that anomalib reads.
+class AnomalibLayout:
+    """Layout that one of anomalib's data sets reads.
 
     Attributes:
         dataset: anomalib's class.
-        layout: What it reads.
-        inside: Folder below that of the data set where it begins.
+        layout: The files that it reads.
+        inside: Sub-folder of the data set's folder that the class takes as root; by default the folder itself.
     """
 
     dataset: type[AnomalibDataset]
-    layout: Layout
+    layout: PatternLayout
     inside: str = ""
 
-    def read(self, folder: Path, category: str, listing: Listing) -> list[Row]:
-        """Rows of one category; empty if nothing is there.
+    def read(self, folder: Path, category: str, listing: Listing) -> list[SampleRow]:
+        """Return the rows of a category; empty if nothing is there.
 
         Raises:
             InputError: The files are not what anomalib expects.
@@ -166,25 +169,25 @@ class Reader:
         kinds = samples.get("label", samples["label_index"].map({0: "good", 1: "anomalous"}))
         columns = (samples["image_path"], kinds, samples["label_index"], masks)
         return [
-            anomalous(Path(image), kind, Path(mask) if mask else None) if index else normal(Path(image))
+            anomalous_row(Path(image), kind, Path(mask) if mask else None) if index else normal_row(Path(image))
             for image, kind, index, mask in zip(*columns, strict=True)
         ]
 
     def present(self, folder: Path, category: str, listing: Listing) -> bool:
-        """Whether anything of a category is there."""
+        """Tell whether anything of a category is there."""
         folder = folder / self.inside
         return folder.is_dir() and bool(self.layout.read(folder, category, listing))
 
 
-AnyLayout = Layout | Table | Reader
+Layout = PatternLayout | TableLayout | AnomalibLayout
 
 
-def _of(pattern: str, category: str) -> str:
+def _fill(pattern: str, category: str) -> str:
     return pattern.replace("{category}", category)
 
 
 def _find(folder: Path, pattern: str, listing: Listing) -> list[tuple[Path, str]]:
-    """Files that a pattern describes, and what ``{kind}`` is for each."""
+    """Return the files that a pattern describes, each with its ``{kind}``."""
     *parts, files = pattern.split("/")
     places = [(folder, "")]
     for part in parts:
@@ -192,12 +195,12 @@ def _find(folder: Path, pattern: str, listing: Listing) -> list[tuple[Path, str]
         places = [
             (child, match["kind"] if wanted.groups else kind)
             for place, kind in places
-            for child in listing.look(place).folders.values()
+            for child in listing.contents(place).folders.values()
             if (match := wanted.fullmatch(child.name))
         ]
     return [
         (image, kind)
         for place, kind in places
-        for image in listing.look(place).images
+        for image in listing.contents(place).images
         if fnmatch(image.name.casefold(), files.casefold())
     ]

@@ -1,4 +1,4 @@
-"""Data sets prepared for the authors' repositories: a ``meta.json`` that lists every image."""
+"""Data sets prepared for the official repositories: a ``meta.json`` that lists every image."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 from pandas import DataFrame
 
-from anomalib_cops.data.images import SUFFIXES
-from anomalib_cops.data.sets.index import indexed
+from anomalib_cops.data.images import IMAGE_SUFFIXES
+from anomalib_cops.data.sets.index import load_or_list
 from anomalib_cops.data.sets.listing import Listing
-from anomalib_cops.data.sets.samples import Row, anomalous, complete, normal, table
+from anomalib_cops.data.sets.samples import SampleRow, anomalous_row, normal_row, require_complete, sample_table
 from anomalib_cops.errors import InputError
 
 PREFIX = "meta:"
@@ -17,13 +17,13 @@ _FORM = '{"test": {category: [{"img_path": ..., "mask_path": ..., "specie_name":
 
 
 class MetaSet:
-    """The labelled (test) part of a data set that a file lists, as AnomalyCLIP, AdaCLIP, VCP-CLIP and CoPS read it.
+    """The labelled (test) part of a data set in a file, as AnomalyCLIP, AdaCLIP, VCP-CLIP and CoPS read it.
 
     Args:
-        path: The file, or the folder in which it is called ``meta.json``. Paths in it are relative to its folder.
+        path: The file, or the folder that contains it as ``meta.json``. Paths in it are relative to its folder.
 
     Raises:
-        InputError: There is no such file, or it does not hold what it should.
+        InputError: There is no such file, or its content has another form.
     """
 
     has_mask_rule = False
@@ -45,8 +45,8 @@ class MetaSet:
         self._entries: dict[str, list[Any]] = entries
         self.categories = tuple(entries)
 
-    def listed(self, category: str, listing: Listing) -> DataFrame:
-        """What there is of a category, complete or not.
+    def find_samples(self, category: str, listing: Listing) -> DataFrame:
+        """Return the table of a category, which may be incomplete.
 
         Raises:
             InputError: An entry lacks something, or its file does not exist.
@@ -54,36 +54,37 @@ class MetaSet:
         listing.note(self.path)
         rows = [self._row(entry, category, listing) for entry in self._entries[category]]
         masked = any(row.mask_path for row in rows)
-        return table(rows, name=self.name, category=category, masked=masked, mask_above=0)
+        return sample_table(rows, name=self.name, category=category, masked=masked, mask_above=0)
 
     def samples(self, category: str) -> DataFrame:
-        """Lists one category: a row per image, as ``LabelledImages`` takes them.
+        """List a category: one row per image, as ``LabelledImages`` takes them.
 
         Raises:
             InputError: An entry cannot be used, or masks of some anomalous images are missing.
         """
-        samples = indexed(self.path, self.name, category, lambda listing: self.listed(category, listing))
-        return complete(samples, f"{self.path}, {category},", labels=(1,), expected="entries with anomaly 1")
+        samples = load_or_list(self.path, self.name, category, lambda listing: self.find_samples(category, listing))
+        return require_complete(samples, f"{self.path}, {category},", labels=(1,), expected="entries with anomaly 1")
 
-    def _row(self, entry: Any, category: str, listing: Listing) -> Row:
+    def _row(self, entry: Any, category: str, listing: Listing) -> SampleRow:
         try:
             image, mask = self._file(entry["img_path"], listing), entry.get("mask_path") or ""
-            # The authors' writers leave the folder's own path where there is no mask.
+            # The authors' scripts write the path of the folder if there is no mask.
             found = self._file(mask, listing) if mask and not (self.path.parent / mask).is_dir() else None
             if int(entry["anomaly"]):
-                return anomalous(image, str(entry.get("specie_name") or "anomalous"), found)
-            return normal(image, found)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
+                return anomalous_row(image, str(entry.get("specie_name") or "anomalous"), found)
+            return normal_row(image, found)
+        except InputError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise InputError(
                 f"an entry of {category} in {self.path} cannot be used: {entry}; expected is {_FORM}."
             ) from None
 
     def _file(self, name: str, listing: Listing) -> Path:
         path = self.path.parent / name
-        if path.is_file() and not path.name.lower().endswith(SUFFIXES):
-            raise InputError(f"{self.path} names {path}, which is no image; expected are {', '.join(SUFFIXES)} files.")
-        if not path.parent.is_dir() or path.name not in listing.look(path.parent).names:
+        if path.is_file() and not path.name.lower().endswith(IMAGE_SUFFIXES):
+            expected = ", ".join(IMAGE_SUFFIXES)
+            raise InputError(f"{self.path} names {path}, which is no image; expected are {expected} files.")
+        if not path.parent.is_dir() or path.name not in listing.contents(path.parent).by_name:
             raise InputError(f"{self.path} names {path}, which does not exist; make the list again where the data are.")
         return path

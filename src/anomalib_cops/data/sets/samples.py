@@ -1,8 +1,8 @@
-"""One category as a table: a row per image, and what has to be true of it."""
+"""Tables of samples: one row per image of a category, and checks that nothing is missing."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pandas import DataFrame
 
@@ -10,18 +10,18 @@ from anomalib_cops.data.masks import MaskValues
 from anomalib_cops.errors import InputError
 
 GOOD = "good"
-# What the name of a mask adds to that of its image.
-ENDINGS = ("", "_mask", "_label", "_gt", "_segmentation", "_Segmentation")
+MASK_ENDINGS = ("", "_mask", "_label", "_gt", "_segmentation", "_Segmentation")
+"""Endings that the name of a mask adds to that of its image."""
 
 
-class Row(NamedTuple):
-    """One image.
+class SampleRow(NamedTuple):
+    """Row of one image.
 
     Attributes:
-        image_path: The file.
+        image_path: File of the image.
         label: ``good``, or the kind of defect.
         label_index: 0 normal, 1 anomalous.
-        mask_path: Its mask; empty where there is none. That of a normal image is not read.
+        mask_path: File of the mask; empty if there is none. The mask of a normal image is only checked.
     """
 
     image_path: str
@@ -30,87 +30,97 @@ class Row(NamedTuple):
     mask_path: str = ""
 
 
-def normal(image: Path, mask: Path | None = None) -> Row:
-    """A normal image; a mask that it has nevertheless ought to be empty."""
-    return Row(str(image), GOOD, 0, str(mask or ""))
+def normal_row(image: Path, mask: Path | None = None) -> SampleRow:
+    """Make the row of a normal image; if it has a mask, that should be empty."""
+    return SampleRow(str(image), GOOD, 0, str(mask or ""))
 
 
-def anomalous(image: Path, kind: str, mask: Path | None) -> Row:
-    """An anomalous image, with or without a mask."""
-    return Row(str(image), kind, 1, str(mask or ""))
+def anomalous_row(image: Path, kind: str, mask: Path | None) -> SampleRow:
+    """Make the row of an anomalous image with a kind of defect, with or without a mask."""
+    return SampleRow(str(image), kind, 1, str(mask or ""))
 
 
-def table(rows: Iterable[Row], *, name: str, category: str, masked: bool, mask_above: int) -> DataFrame:
-    """Rows of one category as ``LabelledImages`` takes them, but for ``split``.
+def sample_table(rows: Iterable[SampleRow], *, name: str, category: str, masked: bool, mask_above: int) -> DataFrame:
+    """Make the table of a category as ``LabelledImages`` takes it, except for the column ``split``.
 
     Args:
-        rows: Its images.
-        name: The data set.
-        category: The category.
+        rows: Rows of its images.
+        name: Name of the data set.
+        category: Name of the category.
         masked: Whether anomalous pixels are known.
-        mask_above: A pixel is anomalous where the brightest channel of its mask is above this, in [0, 254].
+        mask_above: Grey level of a mask above which a pixel is anomalous, by its brightest channel, in [0, 254].
     """
-    samples = DataFrame(list(rows), columns=list(Row._fields))
+    samples = DataFrame(list(rows), columns=list(SampleRow._fields))
     samples = samples.assign(set=name, category=category, masked=masked, mask_above=mask_above)
-    return with_values(samples, None)
+    return with_mask_values(samples, None)
 
 
-def with_values(samples: DataFrame, values: MaskValues) -> DataFrame:
-    """The same rows, whose masks are read by levels that a user has named; None leaves it to ``mask_above``."""
+def with_mask_values(samples: DataFrame, values: MaskValues) -> DataFrame:
+    """Return the table with anomalous levels of masks that a user has named; None leaves ``mask_above`` in force."""
     return samples.assign(mask_values=[values] * len(samples))
 
 
-def complete(
+def mask_values_of(row: Any) -> MaskValues:
+    """Return the anomalous levels in the mask of a row; None if ``mask_above`` decides."""
+    found = row.mask_values
+    if isinstance(found, str):
+        return "nonzero"
+    return tuple(found) if isinstance(found, (tuple, list)) else None
+
+
+def require_complete(
     samples: DataFrame,
     place: Path | str,
     *,
     labels: tuple[int, ...] = (0, 1),
     expected: str,
-    masks: Callable[[], str] = str,
+    describe_masks: Callable[[], str] = str,
 ) -> DataFrame:
-    """Passes a category on if nothing is missing.
+    """Return a category unchanged if nothing is missing.
 
     Args:
-        samples: What was found.
-        place: Where.
-        labels: Which labels there have to be.
-        expected: What was looked for, for the message.
-        masks: Says which masks there are, for the message should none belong to an image; nothing by default.
+        samples: Table of the category.
+        place: Where its images were looked for, for the message.
+        labels: Labels that there have to be.
+        expected: Files that were looked for, for the message.
+        describe_masks: Describes the masks that there are, for the message if none belongs to an image; by default it
+            returns an empty text.
 
     Raises:
         InputError: Images of a label are missing, or the masks of some anomalous images; or an image has both labels.
     """
-    for kind in absent(samples, labels):
+    for kind in missing_labels(samples, labels):
         raise InputError(f"{place} has no {kind} images; expected are {expected}.")
-    missing = without_mask(samples)
+    missing = images_without_mask(samples)
     if missing:
-        there = f"; {masks()}" if not (samples["mask_path"] != "").any() and masks() else ""
+        masks = "" if (samples["mask_path"] != "").any() else describe_masks()
+        there = f"; {masks}" if masks else ""
         raise InputError(
-            f"{place} has no mask for {first_of(missing)}{there}; add what is missing, or move all masks away to use "
+            f"{place} has no mask for {abbreviate(missing)}{there}; add what is missing, or move all masks away to use "
             "image labels only."
         )
     labelled = samples.groupby("image_path")["label_index"].nunique()
     if (labelled > 1).any():
         raise InputError(
-            f"{place} has {first_of(list(labelled.index[labelled > 1]))} among the normal and the anomalous images; "
+            f"{place} has {abbreviate(list(labelled.index[labelled > 1]))} among the normal and the anomalous images; "
             "give each image once."
         )
     return samples
 
 
-def first_of(names: list[str], at_most: int = 3) -> str:
-    """The first few, and how many more there are."""
+def abbreviate(names: list[str], at_most: int = 3) -> str:
+    """Join the first names of a list, and say how many more there are."""
     more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
     return f"{', '.join(names[:at_most])}{more}"
 
 
-def absent(samples: DataFrame, labels: tuple[int, ...] = (0, 1)) -> list[str]:
-    """Of "normal" and "anomalous" those that there have to be, but of which there are no images."""
+def missing_labels(samples: DataFrame, labels: tuple[int, ...] = (0, 1)) -> list[str]:
+    """Return the required labels that no image has, as "normal" and "anomalous"."""
     kinds = ((0, "normal"), (1, "anomalous"))
     return [kind for label, kind in kinds if label in labels and not (samples["label_index"] == label).any()]
 
 
-def without_mask(samples: DataFrame) -> list[str]:
-    """Anomalous images without a mask file, of a category that has masks."""
+def images_without_mask(samples: DataFrame) -> list[str]:
+    """Return the anomalous images that have no mask file although their category has masks."""
     bare = (samples["label_index"] == 1) & (samples["mask_path"] == "") & samples["masked"]
     return list(samples.loc[bare, "image_path"])

@@ -1,4 +1,4 @@
-"""How the picture is taken: light, colour, focus and noise that are never anomalous."""
+"""Camera of the synthetic pictures: light, colour, focus and noise, none of which is ever anomalous."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from anomalib_cops.data.synthetic.canvas import Array, Rng, blur, grid, noise
 
 @dataclass(frozen=True)
 class Camera:
-    """One exposure's settings; two scenes taken by the same camera differ only where the scenes differ.
+    """Settings of one exposure: two scenes taken with the same camera differ only where the scenes differ.
 
     Attributes:
-        light: Brightness and colour factor of every pixel, (size, size, 3).
-        dust: Faint marks that every picture may have, (size, size).
-        grain: Sensor noise, (size, size, 3).
+        light: Factor of brightness and colour of every pixel, shape (size, size, 3).
+        dust: Faint marks that any picture may have, shape (size, size).
+        grain: Sensor noise, shape (size, size, 3).
         focus: Blur as a fraction of the picture side.
         monochrome: Whether the picture is grey.
     """
@@ -28,7 +28,7 @@ class Camera:
 
     @classmethod
     def random(cls, rng: Rng, size: int) -> "Camera":
-        """Draws the settings of one exposure."""
+        """Draw the settings of one exposure at random."""
         x, y = grid(size)
         slope = rng.normal(0, 0.12, 2).astype(np.float32)
         vignette = np.float32(rng.uniform(0, 0.35) if rng.random() < 0.5 else 0.0)
@@ -49,7 +49,14 @@ class Camera:
         )
 
     def take(self, image: Array) -> npt.NDArray[np.uint8]:
-        """Exposes a scene (size, size, 3) with colours in [0, 1]; returns 8-bit levels, (size, size, 3)."""
+        """Take a picture of a scene.
+
+        Args:
+            image: Colours in [0, 1], shape (size, size, 3).
+
+        Returns:
+            8-bit levels of the same shape.
+        """
         seen = blur(image, self.focus) * (self.light * (1 + self.dust)[..., None])
         if self.monochrome:
             seen = np.repeat(seen @ np.array([[0.3], [0.59], [0.11]], np.float32), 3, axis=2)

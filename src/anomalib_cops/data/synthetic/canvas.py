@@ -1,4 +1,4 @@
-"""Drawing primitives in unit coordinates: the picture spans [0, 1] x [0, 1], whatever its size in pixels."""
+"""Drawing primitives in picture coordinates: every picture spans [0, 1] x [0, 1], whatever its size in pixels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +20,14 @@ _SUBPIXEL_BITS = 8
 
 @dataclass
 class Scene:
-    """A flawless picture before the camera, and what is needed to damage it.
+    """A flawless product before the camera takes it, and what is needed to damage it.
 
     Attributes:
         image: Colours in [0, 1], shape (size, size, 3).
-        region: Where the product is, in [0, 1], shape (size, size).
-        backdrop: What shows through a hole or a broken edge, shape (3,) or (size, size, 3).
-        faults: Structural defects that only this product can have; each paints the same picture again with the fault.
+        region: Coverage of the product, in [0, 1], shape (size, size).
+        backdrop: Colours that show through a hole or a broken edge, shape (3,) or (size, size, 3).
+        faults: Structural defects that only this product can have; each function paints the scene again with the
+            fault and returns its image.
     """
 
     image: Array
@@ -42,7 +43,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where an object lies: its own coordinates (about -1 to 1) are scaled, turned and moved into the picture."""
+    """Pose of an object: its own coordinates (about -1 to 1) are scaled, turned and moved into the picture."""
 
     x: float
     y: float
@@ -51,18 +52,18 @@ class Pose:
 
     @classmethod
     def random(cls, rng: Rng, scale: tuple[float, float], turn: float = np.pi) -> "Pose":
-        """Draws a pose near the picture's centre, turned by at most ``turn`` radians either way."""
+        """Draw a pose near the centre of the picture, turned by at most ``turn`` radians either way."""
         x, y = rng.uniform(0.44, 0.56, 2)
         return cls(float(x), float(y), float(rng.uniform(*scale)), float(rng.uniform(-turn, turn)))
 
     def place(self, points: npt.ArrayLike) -> Points:
-        """Maps object coordinates (n, 2) to picture coordinates (n, 2)."""
+        """Map object coordinates (n, 2) to picture coordinates (n, 2)."""
         p = np.asarray(points, dtype=np.float64)
         c, s = np.cos(self.angle), np.sin(self.angle)
         return p @ np.array([[c, s], [-s, c]]) * self.scale + (self.x, self.y)
 
     def local(self, size: int) -> tuple[Array, Array]:
-        """Object coordinates of every pixel: two arrays (size, size)."""
+        """Return the object coordinates x and y of every pixel, each of shape (size, size)."""
         x, y = grid(size)
         c, s = np.float32(np.cos(self.angle) / self.scale), np.float32(np.sin(self.angle) / self.scale)
         dx, dy = x - np.float32(self.x), y - np.float32(self.y)
@@ -71,7 +72,7 @@ class Pose:
 
 @lru_cache(maxsize=8)
 def grid(size: int) -> tuple[Array, Array]:
-    """Picture coordinates x and y of the pixel centres, each (size, size), read-only."""
+    """Return the picture coordinates x and y of the pixel centres, each of shape (size, size) and read-only."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size
     x, y = np.meshgrid(axis, axis)
     x.setflags(write=False)
@@ -80,12 +81,12 @@ def grid(size: int) -> tuple[Array, Array]:
 
 
 def turned(size: int, angle: float, scale: float = 1.0) -> tuple[Array, Array]:
-    """Coordinates along and across a direction, multiplied by ``scale``; each (size, size)."""
+    """Return coordinates along and across a direction, multiplied by ``scale``; each has the shape (size, size)."""
     return Pose(0.5, 0.5, 1.0 / scale, angle).local(size)
 
 
 def noise(rng: Rng, size: int, cells: int | tuple[int, int], octaves: int = 1) -> Array:
-    """Smooth noise of about unit variance, (size, size).
+    """Draw smooth noise of about unit variance, shape (size, size).
 
     The random numbers depend on ``cells`` only, so a larger picture shows the same noise in more detail.
     """
@@ -103,7 +104,7 @@ def noise(rng: Rng, size: int, cells: int | tuple[int, int], octaves: int = 1) -
 
 
 def profile(rng: Rng, coordinate: Array, cells: int) -> Array:
-    """One-dimensional noise looked up along a coordinate: streaks and fibres. Same shape as ``coordinate``."""
+    """Look up one-dimensional noise along a coordinate, for streaks and fibres; the shape is that of ``coordinate``."""
     table = rng.standard_normal(cells + 1, dtype=np.float32)
     position = np.mod(coordinate, 1.0) * cells
     low = position.astype(np.int32)
@@ -112,7 +113,7 @@ def profile(rng: Rng, coordinate: Array, cells: int) -> Array:
 
 
 def fill(size: int, polygons: Sequence[Points]) -> Array:
-    """Anti-aliased coverage in [0, 1] of closed polygons in picture coordinates, (size, size)."""
+    """Return the anti-aliased coverage of closed polygons in picture coordinates, in [0, 1], shape (size, size)."""
     canvas = np.zeros((size, size), np.uint8)
     for polygon in polygons:
         fixed = np.round((polygon * size - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
@@ -121,7 +122,10 @@ def fill(size: int, polygons: Sequence[Points]) -> Array:
 
 
 def stroke(size: int, path: Points, widths: float | Array) -> Array:
-    """Coverage of a line along ``path`` (n, 2) whose width (scalar or (n,)) is in picture units, (size, size)."""
+    """Return the coverage of a line along ``path`` (n, 2), in [0, 1], shape (size, size).
+
+    Widths are in picture units: one number, or one for each point, shape (n,).
+    """
     fine = 4 if size <= 160 else 2
     canvas = np.zeros((size * fine, size * fine), np.uint8)
     points = np.round((path * size - 0.5) * fine * (1 << _SUBPIXEL_BITS)).astype(int)
@@ -133,30 +137,30 @@ def stroke(size: int, path: Points, widths: float | Array) -> Array:
 
 
 def ellipse(x: Real, y: Real, a: Real, b: Real | None = None, corners: int = 40) -> Points:
-    """Polygon (corners, 2) of an ellipse with half axes ``a`` and ``b`` (a circle without ``b``)."""
+    """Return the polygon (corners, 2) of an ellipse with half axes ``a`` and ``b``; without ``b`` it is a circle."""
     t = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     return np.stack([x + a * np.cos(t), y + (a if b is None else b) * np.sin(t)], axis=1)
 
 
 def box(left: Real, top: Real, right: Real, bottom: Real) -> Points:
-    """Polygon (4, 2) of an upright rectangle."""
+    """Return the polygon (4, 2) of an upright rectangle."""
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float64)
 
 
 def blend(image: Array, colour: Array, alpha: Array) -> Array:
-    """Lays a colour ((3,) or (size, size, 3)) over an image with coverage ``alpha`` (size, size)."""
+    """Lay a colour, (3,) or (size, size, 3), over an image with coverage ``alpha``, (size, size)."""
     paint = np.asarray(colour, np.float32)
     return np.asarray(image + alpha[..., None] * (paint - image), np.float32)
 
 
 def blur(image: Array, sigma: float) -> Array:
-    """Gaussian blur; ``sigma`` is a fraction of the picture side."""
+    """Blur with a Gaussian whose ``sigma`` is a fraction of the side of the picture."""
     pixels = sigma * image.shape[0]
     return image if pixels < 0.2 else np.asarray(cv2.GaussianBlur(image, (0, 0), pixels), np.float32)
 
 
 def relief(height: Array, light: float) -> Array:
-    """Shading of a height field (size, size) lit from angle ``light``: its slope, per picture side."""
+    """Shade a height field (size, size) lit from the angle ``light``: its slope per side of the picture."""
     side = height.shape[0]
     gx = cv2.Scharr(height, cv2.CV_32F, 1, 0, scale=side / 32)
     gy = cv2.Scharr(height, cv2.CV_32F, 0, 1, scale=side / 32)
@@ -164,18 +168,18 @@ def relief(height: Array, light: float) -> Array:
 
 
 def tint(rng: Rng, value: tuple[float, float], saturation: tuple[float, float] = (0.0, 0.6)) -> Array:
-    """A random colour (3,) with any hue, its brightness and saturation drawn from the ranges."""
+    """Draw a colour (3,) of any hue, with brightness and saturation from the given ranges."""
     hue, s, v = rng.uniform(0, 6), rng.uniform(*saturation), rng.uniform(*value)
     ramp = np.clip(np.abs(np.mod(hue + np.array([0.0, 4.0, 2.0]), 6) - 3) - 1, 0, 1)
     return np.asarray(v * (1 - s + s * ramp), np.float32)
 
 
 def warm(rng: Rng, value: tuple[float, float]) -> Array:
-    """A random brown to cream colour (3,)."""
+    """Draw a colour (3,) between brown and cream."""
     v = rng.uniform(*value)
     return np.asarray([v, v * rng.uniform(0.66, 0.85), v * rng.uniform(0.38, 0.68)], np.float32)
 
 
 def grey(rng: Rng, value: tuple[float, float]) -> Array:
-    """A random almost neutral colour (3,), as bare metal has."""
+    """Draw an almost neutral colour (3,), as of bare metal."""
     return np.asarray(rng.uniform(*value) * rng.uniform(0.96, 1.04, 3), np.float32)

@@ -1,4 +1,4 @@
-"""Damage that can happen to any product: each function paints one defect over a flawless scene."""
+"""Damage that any product can suffer: each function paints one defect over a flawless scene."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ Damage = Callable[[Rng, Scene, float], Array]
 
 
 def _spot(rng: Rng, scene: Scene, margin: float = 0.03) -> tuple[float, float]:
-    """A random place well inside the product."""
+    """Draw a place (x, y) well inside the product."""
     depth = blur(scene.region, margin)
     inside = np.flatnonzero(depth > 0.9 * float(depth.max()))
     place = int(inside[int(rng.random() * len(inside))])
@@ -34,12 +34,12 @@ def _spot(rng: Rng, scene: Scene, margin: float = 0.03) -> tuple[float, float]:
 
 
 def _extent(rng: Rng, low: float, high: float) -> float:
-    """A size drawn evenly on the logarithmic scale."""
+    """Draw a size, uniformly on the logarithmic scale."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _blob(rng: Rng, scene: Scene, x: float, y: float, radius: float, rough: float = 0.35, soft: float = 0.15) -> Array:
-    """Coverage of an irregular patch around (x, y); ``soft`` is the width of its edge relative to the radius."""
+    """Return the coverage of an irregular patch around (x, y); ``soft`` is the width of its edge in radii."""
     px, py = grid(scene.size)
     angle, slim = rng.uniform(0, np.pi), rng.uniform(0.55, 1.0)
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -52,12 +52,12 @@ def _blob(rng: Rng, scene: Scene, x: float, y: float, radius: float, rough: floa
 
 
 def _path(rng: Rng, x: Real, y: Real, length: float, steps: int, turn: float) -> Points:
-    """A random walk (steps, 2) through (x, y) whose heading changes by about ``turn`` radians a step."""
+    """Draw a random walk (steps, 2) through (x, y) whose heading changes by about ``turn`` radians a step."""
     return _walk(rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, turn, steps)), x, y, length)
 
 
 def _jagged(rng: Rng, x: Real, y: Real, length: float, steps: int) -> Points:
-    """A path (steps, 2) through (x, y) that keeps its general heading but turns sharply at every step, as cracks do."""
+    """Draw a path (steps, 2) through (x, y) that keeps its heading but turns sharply at every step, as cracks do."""
     return _walk(
         rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.12, steps)) + rng.normal(0, 0.55, steps), x, y, length
     )
@@ -70,7 +70,7 @@ def _walk(heading: Points, x: Real, y: Real, length: float) -> Points:
 
 
 def _contrasting(rng: Rng, scene: Scene, alpha: Array, least: float) -> Array:
-    """A colour that differs by at least ``least`` in some channel from what it will cover."""
+    """Draw a colour that differs by at least ``least`` in some channel from what it will cover."""
     below = (scene.image * alpha[..., None]).sum((0, 1)) / max(float(alpha.sum()), 1e-6)
     for _ in range(8):
         paint = tint(rng, (0.02, 0.95), (0.0, 0.95))
@@ -80,7 +80,7 @@ def _contrasting(rng: Rng, scene: Scene, alpha: Array, least: float) -> Array:
 
 
 def scratch(rng: Rng, scene: Scene, strength: float) -> Array:
-    """One to three thin lines scored into the surface, with a lit edge beside the groove."""
+    """Score one to three thin lines into the surface, with a lit edge beside each groove."""
     image = scene.image
     x, y = _spot(rng, scene)
     tone = rng.choice([0.12, 0.9]) if rng.random() < 0.7 else 0.5
@@ -98,7 +98,7 @@ def scratch(rng: Rng, scene: Scene, strength: float) -> Array:
 
 
 def crack(rng: Rng, scene: Scene, strength: float) -> Array:
-    """A dark jagged line that tapers and may branch."""
+    """Draw a dark jagged line that tapers and may branch."""
     x, y = _spot(rng, scene)
     trunk = _jagged(rng, x, y, _extent(rng, 0.15, 0.7), 18)
     base = _extent(rng, 0.008, 0.024)
@@ -116,7 +116,7 @@ def crack(rng: Rng, scene: Scene, strength: float) -> Array:
 
 
 def stain(rng: Rng, scene: Scene, strength: float) -> Array:
-    """Liquid soaked in or dried on: the texture stays visible, the rim is often darker."""
+    """Spill a liquid that soaks in or dries on: the texture stays visible, and the rim is often darker."""
     x, y = _spot(rng, scene)
     radius = _extent(rng, 0.05, 0.2)
     patch = _blob(rng, scene, x, y, radius, 0.5, rng.uniform(0.08, 0.5)) * scene.region
@@ -127,7 +127,7 @@ def stain(rng: Rng, scene: Scene, strength: float) -> Array:
 
 
 def hole(rng: Rng, scene: Scene, strength: float) -> Array:
-    """Material is gone: what lies behind shows, with a lit and a shaded rim."""
+    """Take material away: what lies behind shows, with a lit and a shaded rim."""
     x, y = _spot(rng, scene, 0.05)
     radius = _extent(rng, 0.025, 0.09)
     gap = _blob(rng, scene, x, y, radius, rng.uniform(0.0, 0.4), 0.1) * scene.region
@@ -138,7 +138,7 @@ def hole(rng: Rng, scene: Scene, strength: float) -> Array:
 
 
 def dent(rng: Rng, scene: Scene, strength: float) -> Array:
-    """The surface is pushed in: light and shade change, the pattern bends, colours stay."""
+    """Push the surface in: light and shade change and the pattern bends, but colours stay."""
     x, y = _spot(rng, scene, 0.06)
     radius = _extent(rng, 0.05, 0.14)
     px, py = grid(scene.size)
@@ -159,7 +159,7 @@ def dent(rng: Rng, scene: Scene, strength: float) -> Array:
 
 
 def _moved(image: Array, dx: Array, dy: Array) -> Array:
-    """Resamples an image with displacements in pixels."""
+    """Resample an image with displacements in pixels."""
     size = image.shape[0]
     columns, rows = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
     moved = cv2.remap(image, columns + dx, rows + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
@@ -167,7 +167,7 @@ def _moved(image: Array, dx: Array, dy: Array) -> Array:
 
 
 def deformation(rng: Rng, scene: Scene, strength: float) -> Array:
-    """Part of the product is pushed sideways: straight or regular lines bend."""
+    """Push a part of the product sideways: straight or regular lines bend."""
     x, y = _spot(rng, scene, 0.02)
     radius, angle = rng.uniform(0.08, 0.16), rng.uniform(0, 2 * np.pi)
     px, py = grid(scene.size)
@@ -177,7 +177,7 @@ def deformation(rng: Rng, scene: Scene, strength: float) -> Array:
 
 
 def contamination(rng: Rng, scene: Scene, strength: float) -> Array:
-    """Foreign matter lies on the product: grains, a fibre, or a dab of paint, each with a small shadow."""
+    """Put foreign matter on the product: grains, a fibre or a dab of paint, with a small shadow."""
     size, (x, y) = scene.size, _spot(rng, scene)
     kind = rng.random()
     if kind < 0.4:
@@ -205,7 +205,7 @@ def contamination(rng: Rng, scene: Scene, strength: float) -> Array:
 
 
 def discoloration(rng: Rng, scene: Scene, strength: float) -> Array:
-    """A wide area has faded, darkened or changed its hue; its border is soft."""
+    """Fade, darken or recolour a wide area with a soft border."""
     x, y = _spot(rng, scene)
     patch = _blob(rng, scene, x, y, _extent(rng, 0.1, 0.3), 0.5, rng.uniform(0.3, 0.8)) * scene.region
     way = rng.random()
@@ -220,7 +220,7 @@ def discoloration(rng: Rng, scene: Scene, strength: float) -> Array:
 
 
 def broken_edge(rng: Rng, scene: Scene, strength: float) -> Array:
-    """A piece has broken off the product's outline; the fracture face is rough and lighter."""
+    """Break a piece off the outline of the product; the fracture face is rough and lighter."""
     outline = np.flatnonzero((scene.region > 0.5) & (cv2.erode(scene.region, np.ones((3, 3), np.uint8)) < 0.5))
     place = int(outline[int(rng.random() * len(outline))])
     x, y = (place % scene.size + 0.5) / scene.size, (place // scene.size + 0.5) / scene.size

@@ -1,4 +1,4 @@
-"""Single products of a straight outline on a plain ground: connector, screw, circuit chip."""
+"""Single products with a straight outline on a plain ground: connector, screw, circuit chip."""
 
 from collections.abc import Callable
 
@@ -24,14 +24,14 @@ from anomalib_cops.data.synthetic.round_objects import digits, ground, misprinte
 
 
 def _bent(points: Points, root: float, lean: float) -> Points:
-    """Leans the part of a pin that is farther out than ``root`` sideways."""
+    """Bend the part of a pin that is farther out than ``root`` sideways."""
     out = points.copy()
     out[:, 0] += lean * np.abs(points[:, 1] - root)
     return out
 
 
 def connector(rng: Rng, size: int) -> Scene:
-    """A plug housing with a row of metal pins; a pin can be missing or bent."""
+    """Paint a plug housing with a row of metal pins; a pin can be missing or bent."""
     pose = Pose.random(rng, (0.32, 0.42), turn=0.35)
     table, light = ground(rng, size), float(rng.uniform(0, 2 * np.pi))
     count, slim = int(rng.integers(4, 9)), rng.uniform(0.32, 0.5)
@@ -68,7 +68,7 @@ def connector(rng: Rng, size: int) -> Scene:
 
 
 def screw(rng: Rng, size: int) -> Scene:
-    """A screw from the side: head, threaded shank, tip; the thread can be missing over some length."""
+    """Paint a screw from the side: head, threaded shank, tip; the thread can be missing over some length."""
     pose = Pose.random(rng, (0.38, 0.46))
     table, light = ground(rng, size), float(rng.uniform(0, 2 * np.pi))
     head, shank = rng.uniform(0.3, 0.4), rng.uniform(0.15, 0.22)
@@ -123,7 +123,7 @@ def screw(rng: Rng, size: int) -> Scene:
 
 
 def circuit_chip(rng: Rng, size: int) -> Scene:
-    """A dark package with legs on both sides, a corner mark and a printed number."""
+    """Paint a dark package with legs on both sides, a corner mark and a printed number."""
     pose = Pose.random(rng, (0.32, 0.4), turn=0.3)
     table, light = ground(rng, size), float(rng.uniform(0, 2 * np.pi))
     count, slim, reach = int(rng.integers(4, 9)), rng.uniform(0.42, 0.62), rng.uniform(0.18, 0.28)

@@ -1,4 +1,4 @@
-"""Single products of a round outline on a plain ground: cap, washer, gear, button, tablet, bean."""
+"""Single products with a round outline on a plain ground: cap, washer, gear, button, tablet, bean."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ from anomalib_cops.data.synthetic.canvas import (
 
 
 def ground(rng: Rng, size: int) -> Array:
-    """A plain table: one colour with weak mottling, (size, size, 3)."""
+    """Paint a plain table: one colour with weak mottling, shape (size, size, 3)."""
     kind = rng.random()
     if kind < 0.35:
         base = grey(rng, (0.75, 0.98))
@@ -39,7 +39,7 @@ def ground(rng: Rng, size: int) -> Array:
 
 
 def solid(table: Array, region: Array, paint: Array, light: float, *, height: float = 0.5, edge: float = 0.02) -> Array:
-    """Puts a lit body on the table: a soft shadow beside it, shaded edges. Returns (size, size, 3)."""
+    """Put a lit body on the table, with a soft shadow beside it and shaded edges; the shape is (size, size, 3)."""
     size = table.shape[0]
     offset = int(round(0.025 * size))
     shift = (int(round(offset * np.sin(light))), int(round(offset * np.cos(light))))
@@ -57,7 +57,7 @@ _LINES = {
 
 
 def digits(numbers: list[int], pose: Pose, x: Real, y: Real, height: float, weight: float) -> list[Points]:
-    """Polygons of seven-segment digits centred at object coordinates (x, y)."""
+    """Return the polygons of seven-segment digits that are centred at the object coordinates (x, y)."""
     polygons = []
     unit = height / 2
     left = x - (len(numbers) * 1.7 - 0.7) * unit / 2
@@ -74,7 +74,7 @@ def digits(numbers: list[int], pose: Pose, x: Real, y: Real, height: float, weig
 
 
 def misprinted(fault: Rng, size: int, plain: Array, polygons: list[Points], ink: Array, span: float) -> Array:
-    """Prints again: shifted and doubled, partly missing, or smeared; ``span`` is the print's height in the picture."""
+    """Print marks wrong: shifted and doubled, partly missing, or smeared; ``span`` is their height in the picture."""
     way = int(fault.integers(0, 3))
     if way == 0:
         shift = fault.choice([-1.0, 1.0], 2) * fault.uniform(0.2, 0.4, 2) * span
@@ -88,7 +88,7 @@ def misprinted(fault: Rng, size: int, plain: Array, polygons: list[Points], ink:
 
 
 def bottle_cap(rng: Rng, size: int) -> Scene:
-    """A crown cap or screw cap from above: ribbed rim, flat top with a printed star and number."""
+    """Paint a crown cap or screw cap from above: ribbed rim, flat top with a printed star and number."""
     pose = Pose.random(rng, (0.3, 0.46))
     table, light = ground(rng, size), float(rng.uniform(0, 2 * np.pi))
     t = np.linspace(0, 2 * np.pi, 168, endpoint=False)
@@ -122,7 +122,7 @@ def bottle_cap(rng: Rng, size: int) -> Scene:
 
 
 def washer(rng: Rng, size: int) -> Scene:
-    """A flat metal ring, turned on a lathe."""
+    """Paint a flat metal ring, turned on a lathe."""
     pose = Pose.random(rng, (0.28, 0.46))
     table, light = ground(rng, size), float(rng.uniform(0, 2 * np.pi))
     bore = rng.uniform(0.4, 0.62)
@@ -147,7 +147,7 @@ def washer(rng: Rng, size: int) -> Scene:
 
 
 def gear(rng: Rng, size: int) -> Scene:
-    """A spur gear with a bore and lightening holes; a tooth can be missing."""
+    """Paint a spur gear with a bore and lightening holes; a tooth can be missing."""
     pose = Pose.random(rng, (0.3, 0.4))
     table, light = ground(rng, size), float(rng.uniform(0, 2 * np.pi))
     count, depth = int(rng.integers(10, 19)), rng.uniform(0.13, 0.22)
@@ -185,7 +185,7 @@ def gear(rng: Rng, size: int) -> Scene:
 
 
 def button(rng: Rng, size: int) -> Scene:
-    """A sewing button with two or four holes; a hole can be missing."""
+    """Paint a sewing button with two or four holes; a hole can be missing."""
     pose = Pose.random(rng, (0.27, 0.45))
     table, light = ground(rng, size), float(rng.uniform(0, 2 * np.pi))
     count, ring, radius = int(rng.choice([2, 4])), rng.uniform(0.2, 0.28), rng.uniform(0.08, 0.12)
@@ -209,7 +209,7 @@ def button(rng: Rng, size: int) -> Scene:
 
 
 def tablet(rng: Rng, size: int) -> Scene:
-    """A pressed tablet, round or oblong, with a score line or a printed number."""
+    """Paint a pressed tablet, round or oblong, with a score line or a printed number."""
     pose = Pose.random(rng, (0.27, 0.45))
     table, light = ground(rng, size), float(rng.uniform(0, 2 * np.pi))
     slim = 1.0 if rng.random() < 0.5 else rng.uniform(0.5, 0.7)
@@ -242,7 +242,7 @@ def tablet(rng: Rng, size: int) -> Scene:
 
 
 def coffee_bean(rng: Rng, size: int) -> Scene:
-    """A roasted or pale bean with its crease."""
+    """Paint a roasted or pale bean with its crease."""
     pose = Pose.random(rng, (0.28, 0.4))
     table, light = ground(rng, size), float(rng.uniform(0, 2 * np.pi))
     slim, skew = rng.uniform(0.66, 0.92), rng.uniform(-0.15, 0.15)

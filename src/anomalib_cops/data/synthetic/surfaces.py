@@ -31,7 +31,7 @@ def _surface(image: Array, backdrop: Array, faults: dict[str, Fault] | None = No
 
 
 def woven_fabric(rng: Rng, size: int) -> Scene:
-    """Plain weave of two thread systems; a thread can be missing over some length."""
+    """Paint plain weave of two thread systems; a thread can be missing over some length."""
     u, v = turned(size, rng.uniform(-0.5, 0.5), rng.uniform(13, 22))
     wobble = rng.uniform(0.05, 0.2)
     u = u + wobble * noise(rng, size, 5)
@@ -63,7 +63,7 @@ def woven_fabric(rng: Rng, size: int) -> Scene:
 
 
 def brushed_metal(rng: Rng, size: int) -> Scene:
-    """Metal with fine parallel brushing and a soft reflection."""
+    """Paint metal with fine parallel brushing and a soft reflection."""
     turn = rng.choice([0.0, np.pi / 2]) + rng.uniform(-0.15, 0.15)
     u, v = turned(size, turn)
     slow = 0.5 + 0.5 * np.sin(np.float32(rng.uniform(2, 7)) * u + np.float32(rng.uniform(0, 6)))
@@ -75,7 +75,7 @@ def brushed_metal(rng: Rng, size: int) -> Scene:
 
 
 def wood(rng: Rng, size: int) -> Scene:
-    """Wood with year rings cut lengthwise and fine fibres."""
+    """Paint wood with year rings cut lengthwise and fine fibres."""
     u, v = turned(size, rng.choice([0.0, np.pi / 2]) + rng.uniform(-0.2, 0.2))
     bend = rng.uniform(0.02, 0.09) * noise(rng, size, 3)
     rings = np.mod((v + bend) * rng.uniform(5, 13) + profile(rng, v, 7) * 0.4, 1.0)
@@ -88,7 +88,7 @@ def wood(rng: Rng, size: int) -> Scene:
 
 
 def leather(rng: Rng, size: int) -> Scene:
-    """Grained leather: pebbles parted by fine creases, lit from one side."""
+    """Paint grained leather: pebbles parted by fine creases, lit from one side."""
     cells = int(rng.integers(14, 27))
     y, x = np.divmod(np.arange(cells * cells), cells)
     spots = (np.stack([x, y], 1) + rng.uniform(0.05, 0.95, (cells * cells, 2))) / cells
@@ -104,7 +104,7 @@ def leather(rng: Rng, size: int) -> Scene:
 
 
 def ceramic_tile(rng: Rng, size: int) -> Scene:
-    """Glazed tiles with grout lines; a tile can be missing or have a broken edge."""
+    """Paint glazed tiles with grout lines; a tile can be missing or have a broken edge."""
     u, v = turned(size, rng.uniform(-0.12, 0.12), rng.uniform(1.8, 3.6))
     u, v = u + np.float32(rng.uniform(0, 1)), v + np.float32(rng.uniform(0, 1))
     joint = rng.uniform(0.03, 0.07)
@@ -130,7 +130,7 @@ def ceramic_tile(rng: Rng, size: int) -> Scene:
 
 
 def carpet(rng: Rng, size: int) -> Scene:
-    """Looped pile with faint stripes of a second yarn."""
+    """Paint looped pile with faint stripes of a second yarn."""
     pile = noise(rng, size, 56) + 0.7 * noise(rng, size, 90)
     shade = 0.8 + rng.uniform(0.1, 0.2) * pile + 0.03 * noise(rng, size, 4)
     first, second = tint(rng, (0.3, 0.75)), tint(rng, (0.3, 0.75))
@@ -157,7 +157,7 @@ def _motif(kind: int) -> np.ndarray:
 
 
 def printed_paper(rng: Rng, size: int) -> Scene:
-    """A motif printed at regular distances on paper; one can be missing, shifted, turned, pale or of another colour."""
+    """Paint a motif printed at regular distances; one print can be missing, shifted, pale, smeared or recoloured."""
     paper = tint(rng, (0.75, 0.97), (0.0, 0.25)) * (1 + 0.02 * noise(rng, size, 40, 2))[..., None]
     ink = tint(rng, (0.1, 0.6), (0.2, 0.95))
     pitch, turn, kind = rng.uniform(0.16, 0.28), rng.uniform(-0.3, 0.3), int(rng.integers(0, 5))
@@ -199,7 +199,7 @@ def printed_paper(rng: Rng, size: int) -> Scene:
 
 
 def wire_mesh(rng: Rng, size: int) -> Scene:
-    """A square mesh of round wires over a plain ground; a wire can be broken."""
+    """Paint a square mesh of round wires over a plain ground; a wire can be broken."""
     u, v = turned(size, rng.uniform(-0.8, 0.8), rng.uniform(6, 11))
     u, v = u + np.float32(rng.uniform(0, 1)) + 0.05 * noise(rng, size, 4), v + np.float32(rng.uniform(0, 1))
     thick = rng.uniform(0.16, 0.3)

@@ -1,7 +1,6 @@
 """AdaCLIP as an anomalib model."""
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,7 +8,6 @@ from anomalib.data import Batch
 from anomalib.models import AnomalibModule
 from lightning.pytorch.trainer.states import TrainerFn
 
-from anomalib_cops.data.sets.synthetic_set import address_of
 from anomalib_cops.host.prompt_learning import PromptLearningMixin
 from anomalib_cops.host.rereading import datasets
 from anomalib_cops.models.ada_clip.official import KEYS
@@ -26,7 +24,7 @@ LOADERS = {
     TrainerFn.TESTING: ("test_dataloaders",),
     TrainerFn.PREDICTING: ("predict_dataloaders",),
 }
-"""Of the trainer, by what it does."""
+"""Attributes of the trainer that hold the loaders in use, by what the trainer does."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +47,8 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
         >>> model.save_weights("adaclip.safetensors")
     """
 
+    _has_warned = False
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW on the trained parameters."""
         trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -59,27 +59,32 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
         check_traceable(self.model.settings)
 
     def extra_inputs(self, batch: Batch) -> dict[str, Any]:
-        """The class name of every image, unless one was given for all."""
+        """Return the class name of every image, unless one was given for all.
+
+        The batches of ``LabelledImages`` name the category of each image. For other batches take the category of the
+        data set as a whole, or "object" if it has none.
+        """
         if self.model.settings.class_name:
             return super().extra_inputs(batch)
         assert batch.image is not None
-        paths = getattr(batch, "image_path", None) or [None] * len(batch.image)
-        return {"class_names": [self._category(path and address_of(path)) for path in paths]}
+        return {"class_names": getattr(batch, "category", None) or [self._data_set_category()] * len(batch.image)}
 
     def setup(self, stage: str) -> None:
-        """Forget what an earlier run's data said."""
+        """Prepare a run, in which a missing category is warned of once."""
         super().setup(stage)
-        self._categories: dict[str, str] = {}
         self._has_warned = False
 
-    def _category(self, path: str | None) -> str:
-        """What the data says an image shows: its data set's samples by path, else the data set, else "object"."""
-        if path is not None and path not in self._categories:
-            for samples in self._samples():
-                self._categories.update(zip(samples["image_path"], samples["category"], strict=True))
-        # anomalib's data sets of one thing only have an empty category.
-        found = self._categories.get(path or "", "").strip() or self._common_category()
-        if not found and not self._has_warned:
+    def _data_set_category(self) -> str:
+        """Return the category of the data set or datamodule in use, and "object" with a warning if there is none."""
+        fn = self.trainer.state.fn
+        # The trainer keeps the loaders and the datamodule of earlier runs, so look at those in use only.
+        loaders = [getattr(self.trainer, name, None) for name in LOADERS[fn]] if fn is not None else []
+        owners = [dataset for each in loaders for dataset in datasets(each)]
+        if fn != TrainerFn.PREDICTING:
+            owners.append(getattr(self.trainer, "datamodule", None))
+        names = [getattr(owner, "category", None) for owner in owners]
+        found = next((name for name in names if isinstance(name, str) and name.strip()), None)
+        if found is None and not self._has_warned:
             self._has_warned = True
             logger.warning(
                 "The data does not say what its images show, so AdaCLIP reads sentences about an '%s'; give "
@@ -87,27 +92,6 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
                 UNKNOWN_CLASS,
             )
         return found or UNKNOWN_CLASS
-
-    def _common_category(self) -> str | None:
-        """What anomalib's data sets are of as a whole; in a prediction the trainer may keep an earlier datamodule."""
-        whole: list[Any] = list(self._datasets())
-        if self.trainer.state.fn != TrainerFn.PREDICTING:
-            whole.append(getattr(self.trainer, "datamodule", None))
-        names = [getattr(each, "category", None) for each in whole]
-        return next((name for name in names if isinstance(name, str) and name.strip()), None)
-
-    def _samples(self) -> Iterator[Any]:
-        """Tables of the data sets of this run that have a category for every image."""
-        for dataset in self._datasets():
-            samples = getattr(dataset, "samples", None)
-            if {"image_path", "category"} <= set(getattr(samples, "columns", ())):
-                yield samples
-
-    def _datasets(self) -> Iterator[Any]:
-        """What this run reads; the trainer keeps the loaders of earlier ones."""
-        fn = self.trainer.state.fn
-        for name in LOADERS[fn] if fn is not None else ():
-            yield from datasets(getattr(self.trainer, name, None))
 
 
 # Where this import is what loaded anomalib, its hook ran too early to see the class.

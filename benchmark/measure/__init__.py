@@ -1,0 +1,1 @@
+"""Measure a trained model on one category: scores and maps, figures, and what is kept of them."""

@@ -1,0 +1,127 @@
+"""Run a model on the test images of one category, through Lightning's test loop, and collect raw scores and maps."""
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from anomalib.data import ImageBatch
+from anomalib.data.transforms.utils import extract_transforms_by_type
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+from torch.utils.data import DataLoader
+from torchvision.transforms.v2 import Resize
+
+from anomalib_cops.data import LabelledImages
+from anomalib_cops.errors import InputError
+
+from ..plan.data_settings import DataSettings
+from ..provenance import cores
+from .outputs import CategoryOutput, Predictions
+
+
+def infer(
+    model: Any, images: LabelledImages, category: str, settings: DataSettings, *, all_maps: bool, **trainer: Any
+) -> CategoryOutput:
+    """Run a model on all images of a category.
+
+    Args:
+        model: Model without a post-processor, so that scores are raw.
+        images: Images of the category, with or without masks.
+        category: Name of the category, which some models read.
+        settings: Batch size and number of workers.
+        all_maps: Keep maps also where pixels are not labelled, so that no metric needs them.
+        **trainer: Arguments of Lightning's trainer.
+
+    Raises:
+        InputError: The model gives no scores, scores or maps are not finite, or maps and masks differ in size.
+    """
+    transform = getattr(model.pre_processor, "transform", None)
+    images.augmentations = next(iter(extract_transforms_by_type(transform, Resize)), None) if transform else None
+    collector = _Collector(all_maps)
+    Trainer(**trainer, callbacks=[collector]).test(
+        model, datamodule=_CategoryData(images, category, settings), verbose=False
+    )
+    return collector.output(type(model).__name__)
+
+
+class _CategoryData(LightningDataModule):
+    """One category as a datamodule, since anomalib's models look for its name there."""
+
+    def __init__(self, images: LabelledImages, category: str, settings: DataSettings) -> None:
+        super().__init__()
+        self.images = images
+        self.category = category
+        self.settings = settings
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Load the images in order."""
+        return DataLoader(
+            self.images,
+            batch_size=self.settings.eval_batch_size,
+            num_workers=min(self.settings.num_workers, cores()),
+            collate_fn=self.images.collate_fn,
+        )
+
+    def val_dataloader(self) -> list[Any]:
+        """Load nothing: no model may look at a target before its test."""
+        return []
+
+
+class _Collector(Callback):
+    """Keep the output of a model, and the time that it takes."""
+
+    def __init__(self, all_maps: bool) -> None:
+        self._all_maps = all_maps
+        self._batches: list[tuple[np.ndarray | None, ...]] = []
+        self._paths: list[str] = []
+        self._seconds = 0.0
+        self._started = 0.0
+
+    def on_test_batch_start(self, *args: Any, **kwargs: Any) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_test_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: ImageBatch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Copy scores, labels, maps and masks to the processor, which also waits for the accelerator."""
+        result = outputs if outputs is not None else batch
+        maps = result.anomaly_map if self._all_maps or batch.gt_mask is not None else None
+        arrays = tuple(_array(each) for each in (result.pred_score, batch.gt_label, maps, batch.gt_mask))
+        self._seconds += time.perf_counter() - self._started
+        self._batches.append(arrays)
+        self._paths += list(batch.image_path or [])
+
+    def output(self, name: str) -> CategoryOutput:
+        """Join all batches.
+
+        Args:
+            name: Name of the model, for messages.
+        """
+        scores, labels, maps, masks = (
+            None if any(part is None for part in parts) else np.concatenate(parts)
+            for parts in zip(*self._batches, strict=True)
+        )
+        if scores is None or labels is None:
+            raise InputError(f"{name} gives no scores; a benchmark needs one per image.")
+        for values in (scores, maps):
+            if values is not None and not np.isfinite(values).all():
+                first = int(np.isfinite(values.reshape(len(values), -1)).all(axis=1).argmin())
+                raise InputError(f"{name} gives NaN or infinite values for {self._paths[first]}.")
+        if maps is not None and masks is not None and maps.shape != masks.shape:
+            raise InputError(f"maps of {name} have the shape {maps.shape[1:]}, masks {masks.shape[1:]}.")
+        predictions = Predictions(
+            scores=scores.reshape(-1),
+            labels=labels.reshape(-1).astype(np.int64),
+            maps=maps,
+            masks=None if masks is None else masks.astype(bool),
+        )
+        return CategoryOutput(predictions, self._paths, self._seconds)
+
+
+def _array(values: torch.Tensor | None) -> np.ndarray | None:
+    """Copy a tensor to the processor; drop the channel axis, of length one, of maps and masks."""
+    if values is None:
+        return None
+    array = values.detach().cpu().numpy()
+    return array[:, 0] if array.ndim == 4 else array

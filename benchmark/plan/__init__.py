@@ -1,0 +1,1 @@
+"""Plan a benchmark: read its matrix, list its cells, and find out what identifies each."""

@@ -1,0 +1,1 @@
+"""Keep results: one file per cell, in a folder that several runs may write to."""

@@ -1,0 +1,1 @@
+"""Report results: rank them, and write tables and a page."""

@@ -1,0 +1,39 @@
+"""Say what readers of a board have to know: what it is worth, what failed, and what its figures were made with."""
+
+from typing import Any
+
+from .board import Board
+
+TINY = "tiny"
+TINY_LABEL = (
+    "tiny backbone, synthetic and sample data: shows that the harness works, says nothing about the papers' accuracy"
+)
+
+
+def remarks(board: Board) -> list[str]:
+    """List remarks on a board in Markdown."""
+    notes = [f"*{TINY_LABEL}*"] if board.backbone == TINY else []
+    notes += [
+        f"**{target}: rows saw different images, so they cannot be compared.**"
+        for target in board.incomparable_targets()
+    ]
+    return notes + [f"failed: {failure}" for failure in board.failures()]
+
+
+def board_provenance(board: Board) -> list[tuple[str, dict[str, Any]]]:
+    """Describe what the figures of a board were made with: a sentence and the run's provenance, for each that differs.
+
+    Runs that differ only in their dates are named once.
+    """
+    runs = {_where(run): run for row in board.rows for result in row.all_results for run in result.runs}
+    seeds = sorted({seed for row in board.rows for by_seed in row.results.values() for seed in by_seed})
+    label = "seed" + "s" * (len(seeds) > 1) + " " + ", ".join(map(str, seeds))
+    return [(f"Backbone {board.backbone}, {label}; {where}.", run) for where, run in runs.items()]
+
+
+def _where(run: dict[str, Any]) -> str:
+    machine, versions = run.get("machine", {}), run.get("versions", {})
+    device = machine.get("gpu") or f"{machine.get('cores', '?')} cores ({machine.get('processor', '?')})"
+    used = ", ".join(f"{name} {versions[name]}" for name in ("torch", "anomalib", "anomalib-cops") if name in versions)
+    commit = f", commit {run['commit']}" if run.get("commit") else ""
+    return f"{device}; {used}{commit}"

@@ -1,0 +1,1 @@
+"""Measure time, arithmetic and memory beside open_clip's plain ``encode_image``."""

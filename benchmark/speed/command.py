@@ -1,0 +1,97 @@
+"""Measure time, arithmetic and memory beside open_clip's plain ``encode_image``, in one run on random weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from ..files import check_writable, write_text
+from ..provenance import provenance
+from ..quiet import quiet
+
+DEFAULT_OUTPUT = Path("results/speed")
+# "small" is the backbone for growth and training, where the size does not matter.
+FULL = {
+    "backbone": "ViT-L-14-336",
+    "small": "ViT-B-16",
+    "precisions": ("32-true", "bf16-true"),
+    "repetitions": 2,
+    "growth_repetitions": 2,
+    "training_size": 512,
+    "training_images": 16,
+    "epochs": 10,
+    "plain_epochs": 1,
+    "drift_images": 40,
+    "maps": 48,
+}
+QUICK = {
+    "backbone": "ViT-B-16",
+    "small": "tiny",
+    "precisions": ("32-true",),
+    "repetitions": 1,
+    "growth_repetitions": 1,
+    "training_size": 120,
+    "training_images": 8,
+    "epochs": 3,
+    "plain_epochs": 1,
+    "drift_images": 8,
+    "maps": 4,
+}
+
+
+def arguments() -> ArgumentParser:
+    """Return the parser of the command's arguments."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, under a minute: a check, not a figure")
+    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of speed.json and speed.png")
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, or auto")
+    return parser
+
+
+def main(options: Namespace) -> int:
+    """Measure, write the results, and print tables; see ``cli.main`` for the exit code."""
+    check_writable(options.output)
+    result = _measure(QUICK if options.quick else FULL, options)
+    write_text(options.output / "speed.json", json.dumps(result, indent=1))
+    from .picture import draw
+    from .tables import tables
+
+    draw(result, options.output / "speed.png")
+    print(tables(result))
+    print(f"\nresults are in {options.output / 'speed.json'}, a picture is in {options.output / 'speed.png'}")
+    return 0
+
+
+def _measure(sizes: dict[str, Any], options: Namespace) -> dict[str, Any]:
+    # Import torch and anomalib, which takes seconds, only after typing errors have been reported.
+    with quiet():
+        import torch
+
+        from .drift import measure_drift
+        from .growth import measure_growth
+        from .inference import measure_inference
+        from .memory import measure_memory
+        from .metrics import measure_metrics
+        from .training import measure_training
+
+    device = options.device
+    # Silence them once more, as the imports made new loggers.
+    with quiet():
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return {
+            "quick": options.quick,
+            "device": device,
+            "threads": torch.get_num_threads(),
+            "repetitions": sizes["repetitions"],
+            "provenance": provenance(),
+            "metrics": measure_metrics(sizes["maps"]),
+            "training": measure_training(
+                sizes["small"], sizes["training_size"], sizes["training_images"], sizes["epochs"], sizes["plain_epochs"]
+            ),
+            "drift": measure_drift(sizes["drift_images"]),
+            "memory": measure_memory(sizes["backbone"], sizes["precisions"]),
+            "growth": measure_growth(sizes["small"], sizes["growth_repetitions"]),
+            "inference": measure_inference(sizes["backbone"], device, sizes["repetitions"]),
+        }

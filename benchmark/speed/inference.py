@@ -1,0 +1,90 @@
+"""Measure the speed of inference: every method, stage by stage, beside open_clip's own ``encode_image``."""
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder.load import build, model_config, native_image_size
+from anomalib_cops.models.cops.settings import CoPSSettings
+from anomalib_cops.models.cops.torch_model import CoPSModel
+
+from ..own_models import own_model_names, own_model_parts
+from .stages import stages
+from .stopwatch import Task, gflop, interleaved
+from .tables import REFERENCE
+
+MANY_SAMPLES = 100
+"""Category tokens per image of a further measurement of CoPS; the published setting is 10."""
+
+
+def measure_inference(backbone: str, device: str, repetitions: int) -> dict[str, Any]:
+    """Measure seconds and arithmetic of one image, for open_clip and for every method and its stages.
+
+    Args:
+        backbone: open_clip name; its weights are random, as speed does not depend on them.
+        device: "cpu" or "cuda".
+        repetitions: Number of runs of every stage.
+    """
+    size = native_image_size(backbone)
+    images = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    torch.manual_seed(0)
+    network = build(model_config(backbone)).to(device)
+    # In half precision, as published weights are; open_clip's own call takes float32 only.
+    stored = copy.deepcopy(network).half()
+    models = {name: _model(name, stored, size, device) for name in own_model_names()}
+    many_samples = CoPSModel(FrozenCLIP(stored, size), CoPSSettings(n_samples=MANY_SAMPLES))
+    many_samples = many_samples.to(device).requires_grad_(False).eval()
+    network.visual.positional_embedding.data = models["CoPS"].clip.positions.clone()
+    with torch.inference_mode():
+        tasks: dict[str, Task] = {REFERENCE: lambda: network.encode_image(images)}
+        for name, model in models.items():
+            tasks |= {f"{name}/{stage}": task for stage, task in stages(name, model, images).items()}
+        tasks[f"CoPS/rest, R={MANY_SAMPLES}"] = stages("CoPS", many_samples, images)["rest"]
+        # These first runs warm up, too.
+        operations = {name: gflop(task) for name, task in tasks.items()}
+        seconds = interleaved(tasks, repetitions)
+        variants = _variants(models["CoPS"], images, repetitions) if device == "cuda" else {}
+    return {
+        "backbone": backbone,
+        "image_size": size,
+        "works": {name: {"seconds": seconds[name], "gflop": operations[name]} for name in tasks},
+        "variants": variants,
+    }
+
+
+def _model(name: str, network: Any, size: int, device: str) -> Any:
+    parts = own_model_parts(name)
+    clip = FrozenCLIP(network, size, position_resize=parts.position_resize, position_antialias=parts.position_antialias)
+    # The hooks that count operations cannot handle parameters with gradients.
+    model: Any = parts.build(clip, parts.settings())
+    return model.to(device).requires_grad_(False).eval()
+
+
+def _variants(model: CoPSModel, images: Tensor, repetitions: int) -> dict[str, Any]:
+    """Measure batches of 8 on a GPU in float32, under bfloat16 autocast, and compiled.
+
+    Rates are shares of what the card reaches in a large bfloat16 matrix product.
+    """
+    batch = images.expand(8, -1, -1, -1).contiguous()
+    square = torch.randn(8192, 8192, device=batch.device, dtype=torch.bfloat16)
+    product = interleaved({"product": lambda: square @ square}, 10)["product"]["least"]
+    rate = 2 * 8192**3 / product
+    operations = gflop(lambda: model(batch)) * 1e9
+    measured = {}
+    for name, precision, compiled in (
+        ("float32", None, False),
+        ("bfloat16", torch.bfloat16, False),
+        ("bfloat16, compiled", torch.bfloat16, True),
+    ):
+        run: Callable[[Tensor], Any] = torch.compile(model) if compiled else model
+        context: AbstractContextManager[Any] = torch.autocast("cuda", precision) if precision else nullcontext()
+        with context:
+            run(batch)
+            seconds = interleaved({name: lambda run=run: run(batch)}, max(repetitions, 5))[name]["median"]  # type: ignore[misc]
+        measured[name] = {"images_per_second": len(batch) / seconds, "share_of_bf16_rate": operations / seconds / rate}
+    return measured
