@@ -1,6 +1,7 @@
 """The frozen encoder against open_clip's own calls."""
 
 import copy
+import io
 from collections.abc import Iterable, Iterator
 
 import open_clip
@@ -213,3 +214,31 @@ def test_images_of_another_size_are_refused(clip: FrozenCLIP) -> None:
 def test_other_architectures_are_refused_by_name() -> None:
     with pytest.raises(InputError, match="Backbone 'rn' cannot be used"):
         FrozenCLIP(nn.Linear(2, 2), 32, name="rn")
+
+
+@pytest.mark.parametrize("way", ["deep copy", "pickle"])
+def test_towers_of_a_copy_use_its_own_parameters(clip: FrozenCLIP, images: Tensor, way: str) -> None:
+    if way == "deep copy":
+        other = copy.deepcopy(clip)
+    else:
+        torch.save(clip, buffer := io.BytesIO())
+        buffer.seek(0)
+        other = torch.load(buffer, weights_only=False)
+    assert other.image.visual is other.model.visual is not clip.model.visual
+    assert other.image.positions is other.positions is not clip.positions
+    assert torch.equal(other.image.encode(images, layers=[4]).cls, clip.image.encode(images, layers=[4]).cls)
+    assert torch.equal(other.text.encode_sentences(["a nut"]), clip.text.encode_sentences(["a nut"]))
+
+
+def test_towers_follow_a_module_that_is_moved_or_cast(clip: FrozenCLIP, images: Tensor) -> None:
+    clip.to(torch.bfloat16)
+    assert clip.image.encode(images, layers=[4]).cls.dtype == torch.bfloat16
+    assert clip.text.encode_sentences(["a nut"]).dtype == torch.bfloat16
+    clip.to("meta")
+    assert clip.image.encode(images.to("meta"), layers=[4]).cls.device.type == "meta"
+    assert clip.text.encode_sentences(["a nut"]).device.type == "meta"
+
+
+def test_towers_are_saved_under_the_names_of_the_model_alone(clip: FrozenCLIP) -> None:
+    assert list(clip.state_dict()) == [f"model.{name}" for name in clip.model.state_dict()]
+    assert [name for name, _ in clip.named_buffers() if not name.startswith("model.")] == ["positions"]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import jaxtyping
 import numpy as np
@@ -16,6 +17,7 @@ from lightning.pytorch import seed_everything
 from PIL import Image
 from torch import Tensor
 
+from anomalib_cops import CoPS
 from anomalib_cops.registry import METHODS
 from tests.models.cases import CASES, SIDE, encoder, lightning_class
 from tests.models.runs import Trained, engine, transfer
@@ -118,3 +120,13 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path, dict[str, float]]:
+    """CoPS trained with another setting than the default: the model, its checkpoint, its weight file, its figures."""
+    model = CoPS(backbone="tiny", neighbourhood=1, epochs=1, seed=0, visualizer=False)
+    run = engine(tmp_path_factory.mktemp("narrow"))
+    figures = run.train(model, datamodule=transfer())[0]
+    folder = Path(run.trainer.default_root_dir) / "weights"
+    return model, folder / "lightning" / "model.ckpt", folder / "cops.safetensors", dict(figures)

@@ -1,64 +1,20 @@
-"""Weights know what they are: encoder, settings and training sets travel with them and are compared on every road."""
+"""Weight files and checkpoints in use: loaded, resumed, tested and trained on."""
 
-import copy
-import json
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from anomalib.engine import Engine
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from anomalib_cops import AdaCLIP, AnomalyCLIP, CoPS, ZeroShotTransfer
-from anomalib_cops.data.train_test_overlap import training_sources
-from anomalib_cops.encoder.identity import weights_digest
-from anomalib_cops.encoder.load import load_clip
+from anomalib_cops import AdaCLIP, AnomalyCLIP, CoPS
 from anomalib_cops.errors import InputError
 from anomalib_cops.registry import METHODS
-from anomalib_cops.weights.format import CHECKPOINT_KEY, read_weights
-from anomalib_cops.weights.header import check_same_encoder
 from tests.models.cases import lightning_class, make
 from tests.models.runs import Trained, engine, transfer
-
-LATER = ("encoder", "trained_on", "version")
-"""What headers of the first version do not have."""
-
-
-@pytest.fixture(scope="session")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path, dict[str, float]]:
-    """CoPS trained with another setting than the default: the model, its checkpoint, its weight file, its figures."""
-    model = CoPS(backbone="tiny", neighbourhood=1, epochs=1, seed=0, visualizer=False)
-    run = engine(tmp_path_factory.mktemp("narrow"))
-    figures = run.train(model, datamodule=transfer())[0]
-    folder = Path(run.trainer.default_root_dir) / "weights"
-    return model, folder / "lightning" / "model.ckpt", folder / "cops.safetensors", dict(figures)
-
-
-def header(path: Path) -> dict[str, str]:
-    with safe_open(path, framework="pt") as opened:
-        return dict(opened.metadata())
-
-
-def with_header(path: Path, target: Path, **changes: str | None) -> str:
-    """A copy of a weight file with other entries in its header."""
-    metadata = {**header(path), **changes}
-    save_file(load_file(path), target, metadata={name: value for name, value in metadata.items() if value is not None})
-    return str(target)
-
-
-def test_a_weight_file_says_encoder_settings_sources_and_version(narrow: Any) -> None:
-    model, _, path, _ = narrow
-    file = read_weights(path, "CoPS")
-    assert file.encoder == model.clip.identity and len(file.encoder.digest) == 64
-    assert file.settings["neighbourhood"] == 1 and file.version
-    assert [(each["set"], each["categories"]) for each in file.trained_on or []] == [
-        ("synthetic", ["leather", "washer"])
-    ]
-    assert {"threshold.image", "threshold.pixel"} <= set(file.tensors)
+from tests.models.weight_files import mvtec_bottle
 
 
 def test_a_checkpoint_brings_its_settings_and_its_figures(narrow: Any, tmp_path: Path) -> None:
@@ -80,165 +36,6 @@ def test_a_checkpoint_brings_its_image_size(tmp_path: Path) -> None:
     assert batch.image.shape[-2:] == (96, 96), "the data are resized to the old size first, then to the new one"
 
 
-@pytest.mark.parametrize("road", ["weights", "ckpt_path", "load_from_checkpoint"])
-def test_what_contradicts_weights_is_told_with_both_values(narrow: Any, road: str, tmp_path: Path) -> None:
-    _, checkpoint, path, _ = narrow
-    with pytest.raises(InputError, match=r"trained with neighbourhood=1, and neighbourhood=3 was given"):
-        if road == "weights":
-            CoPS(weights=str(path), neighbourhood=3)
-        elif road == "load_from_checkpoint":
-            CoPS.load_from_checkpoint(checkpoint, neighbourhood=3)
-        else:
-            bare = CoPS(backbone="tiny", neighbourhood=3, visualizer=False)
-            engine(tmp_path).test(bare, datamodule=transfer(), ckpt_path=checkpoint)
-
-
-def test_a_preset_beside_weights_is_told(narrow: Any) -> None:
-    with pytest.raises(InputError, match=r"preset='mvtec' means neighbourhood=3, .* brings neighbourhood=1"):
-        CoPS(weights=str(narrow[2]), preset="mvtec")
-
-
-def test_a_test_may_set_what_was_not_learned(narrow: Any) -> None:
-    settings = CoPS(weights=str(narrow[2]), n_samples=3, spatial=False).model.settings
-    assert (settings.n_samples, settings.spatial, settings.neighbourhood) == (3, False, 1)
-
-
-def test_prompts_never_meet_other_clip_weights(narrow: Any, tmp_path: Path) -> None:
-    model, _, path, _ = narrow
-    other = json.dumps({**json.loads(header(path)["encoder"]), "digest": "0" * 64, "pretrained": "laion"})
-    with pytest.raises(InputError, match="trained on the CLIP weights 'laion'"):
-        CoPS(weights=with_header(path, tmp_path / "w.safetensors", encoder=other))
-    twin = load_clip("tiny")
-    assert twin.identity == model.clip.identity
-    twin.model.visual.proj.data[0, 0] += 1
-    changed = replace(twin.identity, digest=weights_digest(twin.model))
-    with pytest.raises(InputError, match="its prompts mean nothing here"):
-        check_same_encoder(read_weights(path, "CoPS"), changed)
-
-
-def test_a_model_that_was_rounded_is_still_on_the_same_encoder(tmp_path: Path) -> None:
-    model = AnomalyCLIP(backbone="tiny", visualizer=False).bfloat16()
-    assert AnomalyCLIP(weights=str(model.save_weights(tmp_path / "w.safetensors"))).has_trained_weights
-
-
-def test_half_and_full_precision_of_the_same_weights_are_one_encoder(clip: Any) -> None:
-    half, full = copy.deepcopy(clip).half(), copy.deepcopy(clip).half().float()
-    assert len({make("CoPS", stored).clip.identity.digest for stored in (half, full)}) == 1
-
-
-def test_another_activation_is_told() -> None:
-    weights = AnomalyCLIP(backbone="tiny")
-    identity = weights.clip.identity
-    file = weights.weight_file("w.safetensors")
-    with pytest.raises(InputError, match="trained with quick_gelu"):
-        check_same_encoder(file, type(identity)(**{**vars(identity), "quick_gelu": not identity.quick_gelu}))
-
-
-@pytest.mark.parametrize("backbone", ["ViT-B-16", "ViT-L-14"])
-def test_published_prompts_never_meet_another_encoder(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anomalib_cops.weights.download.fetch", lambda *_: Path("visa.pth"))
-    monkeypatch.setattr("anomalib_cops.models.assembly.read_official", lambda *_: {})
-    with pytest.raises(InputError, match=f"trained on 'ViT-L-14-336' .* backbone='{backbone}' was given"):
-        CoPS(weights="visa", backbone=backbone)
-    with pytest.raises(InputError, match="pretrained='laion2b_s32b_b82k' was given"):
-        CoPS(weights="visa", pretrained="laion2b_s32b_b82k")
-
-
-def test_files_of_the_first_version_still_load(narrow: Any, tmp_path: Path) -> None:
-    _, checkpoint, path, _ = narrow
-    old = with_header(path, tmp_path / "old.safetensors", **dict.fromkeys(LATER))
-    assert set(header(Path(old))) == {"format_version", "method", "backbone", "image_size", "settings"}
-    model = CoPS(weights=old, visualizer=False)
-    assert model.has_trained_weights and model.trained_on is None
-    content = torch.load(checkpoint, weights_only=True)
-    content[CHECKPOINT_KEY] = header(Path(old))
-    torch.save(content, tmp_path / "old.ckpt")
-    assert CoPS.load_from_checkpoint(tmp_path / "old.ckpt").model.settings.neighbourhood == 1
-
-
-@pytest.mark.parametrize(
-    ("entry", "value"),
-    [
-        ("settings", "{"),
-        ("settings", "[1]"),
-        ("settings", '{"heads": 3}'),
-        ("settings", '{"neighbourhood": 2}'),
-        ("image_size", "large"),
-        ("format_version", "1.5"),
-        ("format_version", "2"),
-        ("encoder", '{"colour": 1}'),
-        ("trained_on", "3"),
-    ],
-)
-def test_odd_headers_end_in_a_sentence(narrow: Any, tmp_path: Path, entry: str, value: str) -> None:
-    odd = with_header(narrow[2], tmp_path / "odd.safetensors", **{entry: value})
-    with pytest.raises(InputError):
-        CoPS(weights=odd)
-
-
-@pytest.mark.parametrize("kind", ["same set", "anomalib's name", "copied folder"])
-def test_a_test_on_what_was_trained_on_is_refused(narrow: Any, tmp_path: Path, kind: str) -> None:
-    model, _, path, _ = narrow
-    if kind == "same set":
-        data: Any = transfer(source_categories=["carpet"], target_categories=["leather"])
-        expected = r"trained on synthetic \(leather\)"
-    else:
-        pytest.importorskip("anomalib.data")
-        data, expected = _seen_data(kind, tmp_path)
-    seen = _seen_weights(kind, path, tmp_path)
-    with pytest.raises(InputError, match=expected):
-        engine(tmp_path / "run").test(CoPS(weights=seen, visualizer=False), datamodule=data)
-
-
-def test_other_images_of_the_same_names_and_sizes_are_not_taken_for_seen(tmp_path: Path) -> None:
-    from PIL import Image
-
-    found = []
-    for level in (10, 20):
-        for part in ("good", "defect", "mask"):
-            (tmp_path / str(level) / part).mkdir(parents=True)
-            for index in range(2):
-                shown = 255 if part == "mask" else level + index
-                Image.new("L", (8, 8), shown).save(tmp_path / str(level) / part / f"{index}.bmp")
-        data = ZeroShotTransfer(source=str(tmp_path / str(level)), num_workers=0)
-        data.setup()
-        found += training_sources(data)
-    assert found[0]["fingerprints"]["10"] != found[1]["fingerprints"]["20"]
-
-
-def _seen_weights(kind: str, path: Path, folder: Path) -> str:
-    if kind == "anomalib's name":
-        seen = [{"set": "mvtec", "categories": ["bottle"]}]
-    elif kind == "copied folder":
-        first = ZeroShotTransfer(source=str(folder / "first"), num_workers=0)
-        first.setup()
-        seen = training_sources(first)
-    else:
-        return str(path)
-    return with_header(path, folder / "seen.safetensors", trained_on=json.dumps(seen))
-
-
-def _seen_data(kind: str, folder: Path) -> tuple[Any, str]:
-    import shutil
-
-    import numpy as np
-    from anomalib.data import MVTecAD
-    from PIL import Image
-
-    parts = ("train/good", "test/good", "test/hole", "ground_truth/hole")
-    root = folder / ("MVTecAD/bottle" if kind == "anomalib's name" else "first")
-    for part in parts:
-        (root / part).mkdir(parents=True)
-        for index in range(3):
-            name = f"{index}_mask.png" if part.startswith("ground") else f"{index}.png"
-            levels = np.full((32, 32), 255 if part.startswith("ground") else 90 + index, np.uint8)
-            Image.fromarray(levels).save(root / part / name)
-    if kind == "anomalib's name":
-        return MVTecAD(root=folder / "MVTecAD", category="bottle", num_workers=0), r"trained on mvtec \(bottle\)"
-    shutil.copytree(root, folder / "second")
-    return ZeroShotTransfer(target=str(folder / "second"), num_workers=0), r"trained on second \(second\)"
-
-
 @pytest.mark.parametrize("name", METHODS)
 def test_training_with_weights_goes_on_from_them(name: str, tmp_path: Path) -> None:
     kind = lightning_class(name)
@@ -254,7 +51,7 @@ def test_training_with_weights_goes_on_from_them(name: str, tmp_path: Path) -> N
 def test_normal_images_alone_leave_weights_as_they_are(
     narrow: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data, _ = _seen_data("anomalib's name", tmp_path)
+    data = mvtec_bottle(tmp_path)
     model = CoPS(weights=str(narrow[2]), visualizer=False)
     before = model.trained_state()["context"].clone()
     with caplog.at_level(logging.WARNING):

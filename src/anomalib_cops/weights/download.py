@@ -39,13 +39,13 @@ def fetch(method: str, name: str) -> Path:
             was published.
     """
     published, path = PUBLISHED[method][name], cached_path(method, name)
-    rotten = f"{path} {difference}; " if path.is_file() and (difference := _difference(path, published)) else ""
-    if path.is_file() and not rotten:
+    damaged = f"{path} {difference}; " if path.is_file() and (difference := _difference(path, published)) else ""
+    if path.is_file() and not damaged:
         return path
     what = f"The weights '{name}' of {method}"
     by_hand = f"get the file {published.by_hand} and save it as {path}, or give its path as weights"
     if not published.fetchable:
-        reason = f"are not there: {rotten}" if rotten else "cannot be downloaded by a program: "
+        reason = f"are not there: {damaged}" if damaged else "cannot be downloaded by a program: "
         raise InputError(f"{what} {reason}{by_hand}.")
     try:
         with replacing(path) as unfinished:
@@ -53,7 +53,7 @@ def fetch(method: str, name: str) -> Path:
             if difference := _difference(unfinished, published):
                 raise OSError(f"what {published.address} gives {difference}")
     except OSError as error:
-        raise InputError(f"{what} are not there: {rotten}{error}; try again, or {by_hand}.") from None
+        raise InputError(f"{what} are not there: {damaged}{error}; try again, or {by_hand}.") from None
     return path
 
 

@@ -28,7 +28,7 @@ class StateSentences(nn.Module):
     def __init__(self, clip: FrozenCLIP, slots: int) -> None:
         super().__init__()
         ids = clip.text.tokenize(SENTENCES)
-        (end,) = set(clip.text.end_of_text(ids))  # both are equally long
+        end = clip.text.end_of_text(ids)[0]  # the same in both sentences
         embeddings = clip.text.embed(ids).detach()
         self.read_out = end + slots
         slot = torch.full_like(ids[:, :1], SLOT_ID)
