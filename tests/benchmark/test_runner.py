@@ -1,4 +1,4 @@
-"""The real work on very little: our models and anomalib's, on synthetic pictures and folders."""
+"""Train and test real models, this package's and anomalib's, on few synthetic images and folders."""
 
 import json
 
@@ -81,7 +81,7 @@ def run(folder, root, methods, targets, **options):
 
 @pytest.fixture(scope="module")
 def cops(tmp_path_factory, root):
-    """CoPS and CoPS without SAGA on everything."""
+    """Run CoPS and CoPS without SAGA on all folders."""
     folder = tmp_path_factory.mktemp("cops") / "results"
     rows = [
         MethodConfig("CoPS", "CoPS", QUICK),
