@@ -116,7 +116,7 @@ def test_what_the_weights_have_seen_is_refused_before_anything_runs(
 def test_images_that_were_seen_are_known_under_any_name(root, tmp_path, capsys):
     runner, (cell,) = cells(root, {}, Transfer("synthetic", [str(root / "parts")]))
     model = CoPS(backbone="tiny", neighbourhood=1, visualizer=False)
-    model.trained_on = described(runner.transfers.whole_tables(cell)["bolt"], None)
+    model.trained_on = described(runner.datamodules.all_samples(cell)["bolt"], None)
     path = model.save_weights(tmp_path / "seen.safetensors")
     shutil.copytree(root / "parts/bolt", tmp_path / "renamed/nut")
     text = (
