@@ -13,11 +13,12 @@ from pathlib import Path
 
 from anomalib_cops.data.describe import catalogue, layouts
 from anomalib_cops.data.sets.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICAL
+from benchmark.plan.names import TINY
 from benchmark.records.store import Store
 from benchmark.report.board import Board
 from benchmark.report.leaderboard import boards
 from benchmark.report.ranked_tables import overview
-from benchmark.report.remarks import TINY, board_provenance, remarks
+from benchmark.report.remarks import board_provenance, remarks
 from benchmark.report.render import markdown_table
 from benchmark.report.reported import load_reported
 from benchmark.report.tables import ablation, published
