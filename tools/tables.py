@@ -14,11 +14,12 @@ from pathlib import Path
 from anomalib_cops.data.describe import catalogue, layouts
 from anomalib_cops.data.sets.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICAL
 from anomalib_cops.registry import METHODS
+from benchmark.plan.names import TINY
 from benchmark.records.store import Store
 from benchmark.report.board import Board
 from benchmark.report.leaderboard import boards
 from benchmark.report.ranked_tables import overview
-from benchmark.report.remarks import TINY, board_provenance, remarks
+from benchmark.report.remarks import board_provenance, remarks
 from benchmark.report.render import markdown_table
 from benchmark.report.reported import load_reported
 from benchmark.report.tables import ablation, published
@@ -48,17 +49,17 @@ def demo_table(result: dict) -> str:
 
 
 def quick_board() -> Board:
-    """The committed run of ``quick``."""
-    (board,) = (board for board in boards(Store(ROOT / "benchmark/results").results()) if board.backbone == TINY)
-    return board
+    """Return the board of the committed run of ``quick``."""
+    by_backbone = {board.backbone: board for board in boards(Store(ROOT / "benchmark/results").results())}
+    return by_backbone[TINY]
 
 
 def benchmark_tables(board: Board, *, whole: bool) -> str:
-    """The committed run: what it says and does not say, and its tables.
+    """Print the committed run: remarks, provenance and tables.
 
     Args:
-        board: The run.
-        whole: Also pixels and the ablation.
+        board: The board of the run.
+        whole: Also print pixel metrics and the ablation.
     """
     tables = [overview(board, metric) for metric in (("I-AUROC", "P-AUROC", "AUPRO") if whole else ("I-AUROC",))]
     ablated = ablation(board, ("I-AUROC", "P-AUROC", "AUPRO"))
@@ -70,7 +71,7 @@ def benchmark_tables(board: Board, *, whole: bool) -> str:
 
 
 def published_tables() -> str:
-    """What the papers report."""
+    """Print what the papers report, a table per metric."""
     tables = [published(load_reported(), metric) for metric in ("I-AUROC", "P-AUROC", "AUPRO")]
     text = "\n\n".join(f"{table.title}:\n\n{markdown_table(table)}" for table in tables)
     return f"{text}\n\n{load_reported().legend}"

@@ -1,9 +1,11 @@
-"""Names of data sets: in settings, in tables and in paths."""
+"""Names of data sets and backbones: in settings, in tables and in paths."""
 
 import re
 from pathlib import Path
 
 SYNTHETIC = "synthetic"
+TINY = "tiny"
+"""Backbone that comes with the package, for checks; its figures say nothing about the papers' accuracy."""
 BETWEEN_SOURCES = " + "
 """Between the names of data sets that are trained on together."""
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from ..plan.names import TINY
 from .board import MEAN, Board, BoardRow
-from .remarks import TINY, TINY_LABEL, board_provenance
+from .remarks import TINY_LABEL, board_provenance
 from .reported import Reported
 from .tables import mean_over_targets
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from ..plan.names import TINY
 from .board import Board
 
-TINY = "tiny"
 TINY_LABEL = (
     "tiny backbone, synthetic and sample data: shows that the harness works, says nothing about the papers' accuracy"
 )

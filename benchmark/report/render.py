@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from ..plan.names import TINY
 from .board import Board
 from .figure_table import Entry, FigureTable
-from .remarks import TINY, TINY_LABEL, board_provenance, remarks
+from .remarks import TINY_LABEL, board_provenance, remarks
 from .reported import Reported
 from .tables import all_tables
 

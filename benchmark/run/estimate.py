@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from statistics import median
 
 from ..plan.cells import Cell
+from ..plan.names import TINY
 from ..records.store import Store
 
 Key = tuple[str, str]
 """Method and backbone."""
-TINY = "tiny"
 
 
 class Estimate:

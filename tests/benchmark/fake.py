@@ -1,4 +1,4 @@
-"""A model and data that cost nothing, and imports that cost little: for tests of everything around them.
+"""Provide a model and data that cost no time, for tests of everything around them; import nothing heavy.
 
 ``python fake.py FOLDER`` is a run that can be killed.
 """
@@ -27,13 +27,13 @@ RUN = {"commit": "none", "machine": {"cores": 1, "processor": "fake"}, "versions
 
 
 def share(*parts: object) -> float:
-    """A number in [0, 1) that looks random and is always the same."""
+    """Return a number in [0, 1) that looks random and is the same for the same parts."""
     return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:8], 16) / 2**32
 
 
 @dataclass
 class FakeRunner:
-    """Scores are numbers made of names.
+    """Derive scores from names instead of images.
 
     Attributes:
         journal: Every training and test that begins is a line of this file.
@@ -92,7 +92,7 @@ class FakeTester:
 
 
 class Silent:
-    """Progress that is kept instead of shown."""
+    """Keep events and notes instead of showing them."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []

@@ -1,4 +1,4 @@
-"""Models of anomalib that are not of this package."""
+"""Provide anomalib models that are not of this package."""
 
 import torch
 from anomalib import LearningType
@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import Resize
 
 
 class Darkness(AnomalibModule):
-    """Dark pixels are anomalous; nothing is learned. Remembers the first category that it is told, as WinCLIP does."""
+    """Take dark pixels for anomalous, without training. Keep the first category's name, as WinCLIP does."""
 
     def __init__(self, power=1.0, pre_processor=True, post_processor=True, evaluator=True, visualizer=True):
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
@@ -44,7 +44,7 @@ class Darkness(AnomalibModule):
 
 
 class Learner(Darkness):
-    """Learns one number, and shows it as its score."""
+    """Train one number; the score is the distance from it."""
 
     def __init__(self, epochs=1, pre_processor=True, post_processor=True, evaluator=True, visualizer=True):
         super().__init__(1.0, pre_processor, post_processor, evaluator, visualizer)
@@ -73,7 +73,7 @@ class Learner(Darkness):
 
 
 class Broken(Darkness):
-    """Gives NaN."""
+    """Return NaN."""
 
     def setup(self, stage):
         pass

@@ -1,4 +1,4 @@
-"""docs/benchmark.md says what the benchmark does."""
+"""Test that docs/benchmark.md agrees with the code."""
 
 import dataclasses
 import json

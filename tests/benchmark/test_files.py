@@ -1,4 +1,4 @@
-"""Files appear complete or not at all."""
+"""Test that files appear complete or not at all, and that errors are one sentence."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from tests.benchmark.fake import schedule
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 300 kB."""
+    """Mount a file system of 300 kB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", folder], capture_output=True)

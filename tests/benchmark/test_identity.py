@@ -1,4 +1,4 @@
-"""What a result is of: all that its options come to, the encoder, the version; and results of earlier versions."""
+"""Test what identifies a result: resolved options, encoder and version; and that earlier results are still read."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def prepared(options=None, model="CoPS", test_options=None, **transfer):
-    """The cell of one method."""
+    """Return the prepared cell of one method."""
     rows = [MethodConfig("Row", model, options or {}, test_options or {})]
     matrix = Matrix(rows, [Transfer("synthetic", ["synthetic"], **transfer)], backbone="tiny")
     (cell,) = ModelRunner().prepare(matrix.cells())

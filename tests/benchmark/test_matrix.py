@@ -1,4 +1,4 @@
-"""Configurations: what they become, and what is refused in words."""
+"""Test what configurations become, and that bad ones are refused in one sentence."""
 
 import dataclasses
 import inspect
@@ -25,7 +25,7 @@ GOOD = "methods: [{name: a, model: CoPS}]\ntransfers: [{source: synthetic, targe
 
 
 def refused(capsys, *arguments):
-    """The one sentence of a refused command."""
+    """Return the one sentence of a refused command."""
     assert main([str(each) for each in arguments]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: ")

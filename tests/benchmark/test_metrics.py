@@ -1,4 +1,4 @@
-"""Figures against computations of another kind: pairs of samples, all thresholds, regions by flooding."""
+"""Compare metrics with independent computations: pairs of samples, all thresholds, regions by flood filling."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SIZE = (7, 11, 15)
 
 
 def flooded(mask):
-    """Regions of pixels that touch, also at corners, as lists of places."""
+    """Return regions of pixels that touch, also at corners, as lists of positions."""
     left = {tuple(place) for place in np.argwhere(mask)}
     while left:
         region, border = [], [left.pop()]
@@ -27,7 +27,7 @@ def flooded(mask):
 
 
 def brute_force_aupro(maps, masks, limit):
-    """The curve at every threshold, then the area up to the limit, piece by piece."""
+    """Compute the curve at every threshold, then the area up to the limit, piece by piece."""
     normal = maps[~masks]
     regions = [
         np.array([image[place] for place in region])

@@ -1,6 +1,7 @@
-"""What the benchmark is to packages: named twice, depended on by nobody."""
+"""Test how the benchmark is packaged: it has two names, and the package does not depend on it."""
 
 import re
+import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -31,6 +32,34 @@ MODULES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "benchmark").rg
 @pytest.mark.parametrize("name", MODULES)
 def test_the_benchmark_names_itself_relatively(name):
     assert not re.findall(r"^\s*(?:from|import) benchmark\b", (ROOT / name).read_text(), flags=re.MULTILINE)
+
+
+PACKAGES = ("plan", "records", "measure", "run")
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [
+        *((package, PACKAGES[: place + 1]) for place, package in enumerate(PACKAGES)),
+        ("report", ("plan", "records", "report")),
+        ("speed", ("speed",)),
+    ],
+)
+def test_imports_run_one_way(package, allowed):
+    forbidden = {*PACKAGES, "report", "speed", "cli"} - {*allowed}
+    for path in (ROOT / "benchmark" / package).rglob("*.py"):
+        assert not set(re.findall(r"^\s*from \.\.(\w+)", path.read_text(), re.MULTILINE)) & forbidden, path
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [("/usr/bin/cops-benchmark", "cops-benchmark"), ("/home/me/benchmark/__main__.py", "python -m benchmark")],
+)
+def test_help_calls_the_program_as_it_was_typed(monkeypatch, capsys, typed, name):
+    monkeypatch.setattr(sys, "argv", [typed])
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert f"usage: {name} " in capsys.readouterr().out
 
 
 def test_the_package_does_not_know_the_benchmark():

@@ -1,4 +1,4 @@
-"""A real Ray of two workers, with a model that costs nothing."""
+"""Run a real Ray with two workers and a model that costs no time."""
 
 import signal
 import socket

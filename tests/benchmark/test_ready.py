@@ -1,4 +1,4 @@
-"""Weights instead of a training: recorded, never tested on what they have seen, fetched before anything runs."""
+"""Test weights that replace a training: recorded, never tested on what they have seen, fetched before anything runs."""
 
 import hashlib
 import shutil
@@ -36,7 +36,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Prompts that say that they were trained on half of the synthetic world."""
+    """Save prompts that name half of the synthetic categories as what they were trained on."""
     model = CoPS(backbone="tiny", neighbourhood=1, visualizer=False)
     model.trained_on = [{"set": "synthetic", "categories": list(CATEGORIES[::2])}]
     return model.save_weights(tmp_path_factory.mktemp("weights") / "mine.safetensors")
@@ -44,7 +44,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
-    """No server answers, and no cache holds anything."""
+    """Let no server answer, and no cache hold anything."""
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -116,7 +116,7 @@ def test_what_the_weights_have_seen_is_refused_before_anything_runs(
 def test_images_that_were_seen_are_known_under_any_name(root, tmp_path, capsys):
     runner, (cell,) = cells(root, {}, Transfer("synthetic", [str(root / "parts")]))
     model = CoPS(backbone="tiny", neighbourhood=1, visualizer=False)
-    model.trained_on = data_records(runner.transfers.whole_tables(cell)["bolt"], None)
+    model.trained_on = data_records(runner.datamodules.all_samples(cell)["bolt"], None)
     path = model.save_weights(tmp_path / "seen.safetensors")
     shutil.copytree(root / "parts/bolt", tmp_path / "renamed/nut")
     text = (

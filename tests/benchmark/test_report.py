@@ -1,4 +1,4 @@
-"""The page, in a real browser: it draws, sorts, filters, opens pictures, and asks no network for anything."""
+"""Test the page in a real browser: it draws, sorts, filters, opens pictures, and uses no network."""
 
 import base64
 import io
@@ -34,7 +34,7 @@ def case(name, quality):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Fake results with pictures, one row with a name that is made to break out."""
+    """Make fake results with pictures; the name of one row tries to end the script element."""
     place = tmp_path_factory.mktemp("report")
     rows = [*matrix().methods, MethodConfig("</script><b>Evil</b>", "VCPCLIP")]
     cells = matrix(methods=rows).cells()
@@ -66,7 +66,7 @@ def html(results):
 
 @pytest.fixture
 def opened(browser, html):
-    """The page, watched for errors and for requests."""
+    """Open the page and collect errors and requests."""
     context = browser.new_context(viewport={"width": 1200, "height": 800}, color_scheme="light")
     tab = context.new_page()
     problems, requests = [], []

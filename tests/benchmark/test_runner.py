@@ -1,4 +1,4 @@
-"""The real work on very little: our models and anomalib's, on synthetic pictures and folders."""
+"""Train and test real models, this package's and anomalib's, on few synthetic images and folders."""
 
 import json
 
@@ -81,7 +81,7 @@ def run(folder, root, methods, targets, **options):
 
 @pytest.fixture(scope="module")
 def cops(tmp_path_factory, root):
-    """CoPS and CoPS without SAGA on everything."""
+    """Run CoPS and CoPS without SAGA on all folders."""
     folder = tmp_path_factory.mktemp("cops") / "results"
     rows = [
         MethodConfig("CoPS", "CoPS", QUICK),
@@ -209,7 +209,7 @@ def test_a_target_without_anomalies_is_a_hole_with_a_reason(root, tmp_path, caps
     draw_folder(tmp_path / "odd/spotless", good=4, defects=0)
     rows = [MethodConfig("Dark", "tests.benchmark.foreign.Darkness")]
     matrix = Matrix(rows, [Transfer("synthetic", [str(tmp_path / "odd")])], data=DATA)
-    store = Store(tmp_path / "results", untouched=True)
+    store = Store(tmp_path / "results", read_only=True)
     print_plan(matrix.cells(), store, ModelRunner(), console=Console(width=200))
     assert "missing, 1 unusable" in capsys.readouterr().out
     outcome = run(tmp_path / "results", root, rows, [str(tmp_path / "odd")])

@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted, shared or partly failing, with a model that costs nothing."""
+"""Test runs that are killed, interrupted, shared or partly failing, with a model that costs no time."""
 
 import os
 import random
@@ -24,7 +24,7 @@ KILLS = 20
 
 
 def start(folder):
-    """A run in a process of its own, once its imports are done."""
+    """Start a run in a process of its own and wait until its imports are done."""
     places = [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
     process = subprocess.Popen(
@@ -190,7 +190,7 @@ def test_an_older_format_is_refused_in_words(tmp_path):
 
 
 class InterruptedRunner(FakeRunner):
-    """Gets a Ctrl-C in the middle of a category."""
+    """Send Ctrl-C in the middle of a category."""
 
     def survey(self, cell):
         return super().survey(cell)

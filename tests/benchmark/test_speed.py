@@ -1,4 +1,4 @@
-"""What ``speed`` measures with, and what it says of it; how fast anything is, no test asks."""
+"""Test how ``speed`` measures and what it prints; no test depends on how fast anything is."""
 
 import json
 import re
@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from benchmark.speed.metrics import measure_metrics
 from benchmark.speed.picture import draw
+from benchmark.speed.stages import stages
 from benchmark.speed.stopwatch import gflop, interleaved, peak_gb
-from benchmark.speed.tables import REFERENCE, summary, tables
+from benchmark.speed.tables import REFERENCE, method_stages, summary, tables
 
 RESULT = Path(__file__).parents[2] / "docs/results/speed.json"
 
@@ -43,6 +44,16 @@ def test_memory_is_what_a_work_needs_at_its_largest() -> None:
 def test_both_kinds_of_metrics_agree() -> None:
     for kinds in measure_metrics(2)["metrics"].values():
         assert kinds["streaming"]["value"] == pytest.approx(kinds["exact"]["value"], abs=1e-4)
+
+
+def test_a_method_without_stages_is_timed_as_a_whole(tmp_path: Path) -> None:
+    assert [*stages("Fifth", nn.Identity(), torch.zeros(1))] == ["whole"]
+    result = json.loads(RESULT.read_text())
+    works = result["inference"]["works"]
+    works["Fifth/whole"] = works["CoPS/vision"]
+    assert method_stages(works)["Fifth"] == ["Fifth/whole"]
+    assert re.search(r"^\| Fifth \|  \|  \|  \| \d", tables(result), flags=re.MULTILINE)
+    draw(result, tmp_path / "speed.png")
 
 
 def test_tables_and_picture_of_the_committed_result(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables: means, ranks, holes, papers; and what is refused."""
+"""Test tables: means, ranks, missing figures, the papers' figures; and what is refused."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ from tests.benchmark.fake import RUN, FakeRunner, matrix, schedule
 
 
 def result(method="CoPS", target="mvtec", seed=0, source="visa", backbone="ViT-L-14-336", **figures):
-    """A cell of one category."""
+    """Return the result of a cell with one category."""
     figures = {name.replace("_", "-"): value for name, value in figures.items()} or {"I-AUROC": 0.5}
     return Result(
         method=method,
@@ -117,7 +117,7 @@ def test_trained_on_what_is_tested_is_refused():
 
 
 def kept(tmp_path, *results):
-    """Result files as a folder has them, each of the settings and the date that it names."""
+    """Write result files with the settings and dates that are given, and read them as tables do."""
     store = Store(tmp_path)
     for number, (result, alpha, date) in enumerate(results):
         result.settings["training"] |= {"options": {"alpha": alpha}, "seed": result.seed}

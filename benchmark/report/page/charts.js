@@ -1,4 +1,4 @@
-// Small charts as SVG, `width` pixels wide: every function gets plain data and gives an element.
+// Draw small charts as SVG, `width` pixels wide. Every function takes plain data and returns an element.
 const SVG = "http://www.w3.org/2000/svg";
 
 function draw(name, attributes = {}, children = []) {
@@ -31,7 +31,7 @@ function legend(series) {
   return list;
 }
 
-// Horizontal bars in groups: groups [{name, values: {series: share}}], series [{name, color}].
+// Draw horizontal bars in groups: groups [{name, values: {series: share}}], series [{name, color}].
 function barChart(groups, series, label, width) {
   const bar = 14, gap = 14, left = 118, right = 84;
   const shown = groups.map((group) => ({ ...group, bars: series.filter((each) => group.values[each.name] != null) }));
@@ -61,7 +61,7 @@ function barChart(groups, series, label, width) {
   return svg;
 }
 
-// A polygon per series over axes [name]; series [{name, color, values: {axis: share}}]; the centre is `low`.
+// Draw a polygon per series over axes [name]; series [{name, color, values: {axis: share}}]. The centre stands for `low`.
 function radarChart(axes, series, low, label, width) {
   const radius = Math.min(140, (width - 190) / 2), centre = width / 2, height = 2 * radius + 60, middle = height / 2;
   const svg = picture(width, height, label);
@@ -90,7 +90,7 @@ function radarChart(axes, series, low, label, width) {
   return svg;
 }
 
-// Points [{name, color, x, y}]: x on a logarithmic axis, y a share.
+// Draw points [{name, color, x, y}], with x on a logarithmic axis and y a share.
 function scatterChart(points, labels, label, width) {
   const height = 330, left = 44, bottom = 44, top = 14, right = 16;
   const svg = picture(width, height, label);
@@ -127,7 +127,7 @@ function scatterChart(points, labels, label, width) {
   return svg;
 }
 
-// A box [left, top, right, bottom] for a label beside, above or below a point: the first of those that cover the least.
+// Place a label beside, above or below a point, where it covers the least; return its box [left, top, right, bottom].
 function labelSpot(x, y, length, boxes, limit) {
   const spots = [];
   for (const lift of [0, -13, 13, -26, 26]) {

@@ -1,4 +1,4 @@
-// The page: chosen values in `state`, everything drawn anew when one changes.
+// Keep what the reader has chosen in `state`, and draw everything again when it changes.
 const boards = JSON.parse(document.getElementById("data").textContent);
 const state = { board: 0, metric: "", find: "", roles: new Set(["method", "baseline"]), target: "", sort: "mean", up: false, gallery: "", category: "", why: "all", open: 0 };
 const at = (id) => document.getElementById(id);
@@ -94,7 +94,7 @@ function drawBoard() {
   at("count").textContent = `${rows.length} of ${board().rows.length} rows; ${state.metric} in percent, mean over categories. Best marked, second underlined.`;
 }
 
-// Pixels that a chart may use, so that its letters are as large as those around it.
+// Return the width in pixels that a chart may use, so that its letters are as large as those of the text.
 function room(id) {
   return Math.max(300, Math.min(736, at(id).clientWidth));
 }
@@ -150,7 +150,7 @@ function cases() {
   return inside.filter((each) => state.why === "all" || each.why.some((why) => why === state.why || why.split(" ")[0] === state.why));
 }
 
-// "best of A, B; worst of C", of the rows that are shown.
+// Return "best of A, B; worst of C" for the rows that are shown.
 function reasons(item) {
   const shown = visible().map((row) => row.method);
   const named = (word) => shown.filter((method) => item.why.includes(`${word} of ${method}`)).join(", ");
