@@ -62,12 +62,12 @@ def _ada_clip(model: Any, images: Tensor) -> dict[str, Task]:
     features = vision()
 
     def rest() -> None:
-        text = model.text_features([_CATEGORY], dynamic)
+        text = model.text.features([_CATEGORY], dynamic)
         logits = model.patch_logits(features.patches, text)
         model.image_probabilities(model.image_feature(features, logits), text)
         gaussian_smooth(model.anomaly_map(logits), model.settings.sigma)
 
-    return {"vision": vision, "text": lambda: model.text_features([_CATEGORY], dynamic), "rest": rest}
+    return {"vision": vision, "text": lambda: model.text.features([_CATEGORY], dynamic), "rest": rest}
 
 
 def _encode_then_rest(model: Any, images: Tensor, features: Any, text: Task) -> dict[str, Task]:

@@ -232,7 +232,7 @@ def test_text_that_does_not_depend_on_the_image_is_made_once_per_class_and_weigh
     assert not torch.allclose(changed, first, atol=1e-4)
     model.load_state_dict({"text_prompts.static.1": -prompts.static["1"]}, strict=False)
     torch.testing.assert_close(model(images, ["nut", "bolt", "nut"]).pred_score, first, atol=1e-4, rtol=0)
-    assert not any(each.value.requires_grad for each in model._cached_text.values())
+    assert not any(each.value.requires_grad for each in model.text._cached.values())
 
 
 def test_dynamic_text_is_made_for_every_image_in_one_run(
@@ -253,8 +253,8 @@ def test_what_prompts_cannot_change_is_shared(
     model = make("AdaCLIP", clip, **settings)
     with torch.no_grad():
         _, dynamic = model.dynamic_prompts(images)
-        shared = model.sentence_features(names, dynamic)
-    whole = model.sentence_features(names, dynamic)
+        shared = model.text.sentence_features(names, dynamic)
+    whole = model.text.sentence_features(names, dynamic)
     assert whole.requires_grad == (settings.get("depth") != 1 and settings.get("prompts") != "D")
     torch.testing.assert_close(shared, whole, atol=1e-5, rtol=1e-5)
 

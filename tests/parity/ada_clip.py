@@ -72,8 +72,8 @@ def stages(model: AdaCLIPModel, image: Tensor, name: str, injected: tuple[Tensor
     embedded = clip.image.embed(image)
     tokens = model.image_tokens(image, vision)
     features = model.project(tokens)
-    each = model.sentence_features([name], text)
-    states = model.text_features([name], text)
+    each = model.text.sentence_features([name], text)
+    states = model.text.features([name], text)
     logits = model.patch_logits(features.patches, states)
     found = {
         "ln_pre": embedded,

@@ -1,0 +1,125 @@
+"""What AdaCLIP's text tower says about class names: fixed sentences, with learned prompts in the tower."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.errors import InputError
+from anomalib_cops.models.ada_clip.prompters import Prompts
+from anomalib_cops.models.ada_clip.sentences import Tokens, ensemble, tokenize
+from anomalib_cops.models.cached_text import CachedText
+from anomalib_cops.tracing import tracing
+
+
+class ClassNameText:
+    """Text features of class names.
+
+    It is no module: encoder and prompts belong to the model that holds it, under the names of official checkpoints.
+
+    Args:
+        clip: the frozen encoder.
+        prompts: those of the text tower; None if it takes none.
+    """
+
+    def __init__(self, clip: FrozenCLIP, prompts: Prompts | None) -> None:
+        self.clip = clip
+        self.prompts = prompts
+        self._cached: dict[str, CachedText] = {}
+        self._tokens: dict[str, Tokens] = {}
+
+    def features(
+        self, class_names: Sequence[str], dynamic: Float[Tensor, "batch length dim"] | None
+    ) -> Float[Tensor, "rows states dim"]:
+        """Unit text feature of each state: one row per class name, or per image where its prompts enter the text.
+
+        Without dynamic prompts a name's features are made once; again when the static prompts have changed.
+
+        Args:
+            class_names: one for all images, or one per image.
+            dynamic: the text tower's prompts that were made from the images.
+        """
+        if dynamic is not None:
+            return ensemble(self.sentence_features(class_names, dynamic))
+        if not tracing() and not (torch.is_grad_enabled() and self._static_prompts()):
+            return torch.stack([self._text_of(name) for name in class_names])
+        different = list(dict.fromkeys(class_names))
+        features = ensemble(self.sentence_features(different, None))
+        return features[[different.index(name) for name in class_names]]
+
+    def _static_prompts(self) -> list[Tensor]:
+        """Trained tensors that the text features depend on, if no prompts are made from the images."""
+        return [] if self.prompts is None else list(self.prompts.parameters())
+
+    def _text_of(self, class_name: str) -> Float[Tensor, "states dim"]:
+        """Text features of a class name, computed once per weights."""
+        if class_name not in self._cached:
+            self._cached[class_name] = CachedText(
+                partial(self._encode_class, class_name), self._static_prompts, self.clip.model.transformer.parameters
+            )
+        return self._cached[class_name]()
+
+    def _encode_class(self, class_name: str) -> Float[Tensor, "states dim"]:
+        return ensemble(self.sentence_features([class_name], None))[0]
+
+    def sentence_features(
+        self, class_names: Sequence[str], dynamic: Float[Tensor, "batch length dim"] | None
+    ) -> Float[Tensor, "rows sentences dim"]:
+        """Text features of every sentence, not normalised; arguments as in :meth:`features`."""
+        tokens = [self.tokens(name) for name in class_names]
+        length = 1 + max(max(each.ends) for each in tokens)
+        device = self.clip.positions.device
+        ids = torch.cat([each.ids[:, :length] for each in tokens]).to(device)
+        embeddings = self.clip.text.embed(ids).unflatten(0, (len(tokens), -1))
+        ends = torch.tensor([each.ends for each in tokens], device=device)
+        if self.prompts is not None and self.prompts.blocks and not torch.is_grad_enabled():
+            return self._features_after_prompts(self.prompts, embeddings, ends, dynamic)
+        rows, count = embeddings.shape[:2]
+        if dynamic is not None:
+            rows = dynamic.shape[0]
+            dynamic = dynamic.repeat_interleave(count, dim=0)
+        deep = None if self.prompts is None else self.prompts.overwrite(dynamic)
+        features = self.clip.text.encode(
+            embeddings.expand(rows, -1, -1, -1).flatten(0, 1), ends.expand(rows, -1).flatten(), deep
+        )
+        return features.unflatten(0, (-1, count))
+
+    def _features_after_prompts(
+        self,
+        prompts: Prompts,
+        embeddings: Float[Tensor, "names sentences tokens width"],
+        ends: Int[Tensor, "names sentences"],
+        dynamic: Float[Tensor, "batch length width"] | None,
+    ) -> Float[Tensor, "rows sentences dim"]:
+        """What prompts can change, and no more, as a token depends on earlier ones only.
+
+        No prompt enters the first block, so it runs once per name. From then on the start and the prompts, which
+        overwrite the words after it, are the same in all sentences of an image.
+        """
+        rows = embeddings.shape[0] if dynamic is None else dynamic.shape[0]
+        tokens = self.clip.text.run_first_block(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2])
+        shared = 1 + prompts.length
+        start = tokens[0, :1, :shared].expand(rows, -1, -1)
+        prefix = self.clip.text.cache_prefix(start, prompts.overwrite(dynamic), first_block=1)
+        words = tokens[:, :, shared:].expand(rows, -1, -1, -1).flatten(0, 1)
+        last = (ends - shared).expand(rows, -1).flatten()
+        return self.clip.text.encode(words, last, prefix=prefix, first_block=1).unflatten(0, (rows, -1))
+
+    def tokens(self, class_name: str) -> Tokens:
+        """Token ids of the sentences about a class.
+
+        Raises:
+            InputError: prompts would overwrite the end of a sentence, or the sentence is too long.
+        """
+        if class_name not in self._tokens:
+            found = tokenize(self.clip, class_name)
+            if self.prompts is not None and self.prompts.blocks and min(found.ends) <= self.prompts.length:
+                raise InputError(
+                    f"AdaCLIP: length={self.prompts.length} prompts overwrite the end of a sentence about "
+                    f"'{class_name}'; use at most {min(found.ends) - 1}."
+                )
+            self._tokens[class_name] = found
+        return self._tokens[class_name]
