@@ -12,13 +12,14 @@ from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.encoder.load import build
 from anomalib_cops.models.anomaly_clip.official import KEYS
 from anomalib_cops.models.anomaly_clip.settings import AnomalyCLIPSettings
-from anomalib_cops.models.anomaly_clip.torch_model import AnomalyCLIPModel
+from anomalib_cops.models.anomaly_clip.torch_model import WORDS, AnomalyCLIPModel
 from tests.models.cases import CONFIG, SIDE, make
+from tests.support.prompt_tokens import template_ids
 
 
 def test_prompts_are_the_official_sentences_around_learned_words(clip: open_clip.CLIP) -> None:
     model = make("AnomalyCLIP", clip)
-    normal, anomalous = (template.token_ids[0].tolist() for template in model.templates)
+    normal, anomalous = template_ids(model.clip, 12, WORDS).tolist()
     x, thing, damaged, stop = 343, 14115, 13568, 269
     assert normal[:17] == [49406, *[x] * 12, thing, stop, 49407, 0]
     assert anomalous[:17] == [49406, *[x] * 12, damaged, thing, stop, 49407]

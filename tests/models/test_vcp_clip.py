@@ -72,7 +72,7 @@ def test_text_features_of_a_batch_are_those_of_single_images_and_states(clip: op
     together = text_of(model, images)
     for index in range(3):
         tokens = model.encode(images[index : index + 1])
-        prompts = model.prompts(model.context(tokens), padded=True)
+        prompts = model.prompts(model.context(tokens))
         for state in range(2):
             alone = model.text_features(model.read_prompts(prompts[:, state : state + 1]))
             torch.testing.assert_close(alone[0, 0], together[index, state], atol=1e-6, rtol=0)

@@ -13,11 +13,12 @@ from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.metrics import sampled_aupro
 from anomalib_cops.models.anomaly_clip.official import KEYS
 from anomalib_cops.models.anomaly_clip.settings import PRESETS, AnomalyCLIPSettings
-from anomalib_cops.models.anomaly_clip.torch_model import AnomalyCLIPModel
+from anomalib_cops.models.anomaly_clip.torch_model import WORDS, AnomalyCLIPModel
 from anomalib_cops.weights.official import from_official
 from tests.parity.compare import Comparison
 from tests.parity.fixture import Fixture
 from tests.parity.gradients import Named
+from tests.support.prompt_tokens import template_ids
 
 # Fractions of the stored array's root mean square, or absolute where values lie in [0, 1].
 FEATURES, SCORES, CONTEXT, DEEP, STEPS = 1e-4, 1e-5, 1e-4, 2e-3, 1e-3
@@ -110,7 +111,7 @@ def check_text_tower(comparison: Comparison, fixture: AnomalyCLIPFixture) -> Non
     """Prompts, the text tower block by block, text features."""
     model = fixture.model()
     prompts = model.prompts()
-    ids = torch.cat([template.token_ids for template in model.templates])
+    ids = template_ids(model.clip, model.settings.context_tokens, WORDS)
     comparison.check("out.tokenized_prompts", ids, 0)
     check_features(comparison, "out.prompts", prompts)
     for index, (x, _) in enumerate(model.clip.text.walk(prompts, model.deep)):

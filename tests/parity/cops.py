@@ -22,6 +22,7 @@ from anomalib_cops.weights.official import from_official
 from tests.parity.compare import Comparison
 from tests.parity.fixture import Fixture
 from tests.parity.gradients import Named, check_first_step, check_gradients
+from tests.support.prompt_tokens import padded, template_ids
 
 FEATURES, STAGES, LOSSES = 2e-5, 1e-5, 1e-4
 SWITCHES = {
@@ -88,7 +89,7 @@ def check_encoder(comparison: Comparison, fixture: CoPSFixture) -> None:
     """Position table, both vision paths block by block, features, token ids."""
     model = fixture.model()
     clip, images = model.clip, fixture.tensor("in.image")
-    comparison.check("in.token_ids", model.template.token_ids[0], 0)
+    comparison.check("in.token_ids", template_ids(model.clip, model.context.shape[1], ["."])[0], 0)
     comparison.check("out.pos_embed_resized", clip.positions, STAGES)
     rows = torch.from_numpy(fixture.arrays["out.dbg.vision_token_index"])
     comparison.skip("out.dbg.vision_token_index", "names the rows that are kept, an input")
@@ -131,8 +132,8 @@ def check_inference(comparison: Comparison, fixture: CoPSFixture, name: str) -> 
     comparison.check(key + "text_features_each", each, STAGES)
     comparison.check(key + "text_features", text, STAGES)
     if name == "mvtec":
-        padded = model.prompts(len(images), prototypes, categories, padded=True)
-        comparison.check(key + "prompts", padded.flatten(1, 2), STAGES)
+        whole = padded(prompts, model.template.suffix, model.clip.text.context_length)
+        comparison.check(key + "prompts", whole.flatten(1, 2), STAGES)
         check_text_blocks(comparison, model, prompts)
     check_alignment(comparison, model, images, noise, key + "batch.")
     per_image = fixture.model(**SWITCHES[name]["test"], **constants)

@@ -14,11 +14,13 @@ from anomalib_cops.host.pre_processing import ClipPreProcessor, resize_mask
 from anomalib_cops.host.prompt_learning import PromptLearningMixin
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.vcp_clip.official import KEYS
+from anomalib_cops.models.vcp_clip.prompts import SENTENCES
 from anomalib_cops.models.vcp_clip.settings import PRESETS, TEMPERATURE_RATE, VCPCLIPSettings
 from anomalib_cops.models.vcp_clip.torch_model import VCPCLIPModel
 from anomalib_cops.weights.official import from_official
 from tests.parity.compare import Comparison
 from tests.parity.fixture import Fixture
+from tests.support.prompt_tokens import padded, sentence_ids
 
 FEATURES, MAPS, GRADIENT, ROUNDING, NO_GRADIENT, AFTER_STEP = 1e-4, 2e-5, 1e-3, 1e-7, 1e-5, 1e-6
 STATES = ("normal", "abnormal")
@@ -94,11 +96,11 @@ def check_text(comparison: Comparison, fixture: VCPFixture) -> None:
     frozen, deep = model.clip.model, model.deep
     context = model.context(model.encode(fixture.images))
     comparison.check("out.class_token", context, FEATURES)
-    comparison.check("out.token_ids", model.sentences.token_ids, 0)
+    comparison.check("out.token_ids", sentence_ids(model.clip, SENTENCES), 0)
     comparison.check("out.eot_index", np.array(model.sentences.read_out), 0)
-    padded = model.prompts(context, padded=True)
-    shape = padded.shape[:2]
-    first = deep(padded.flatten(0, 1) + frozen.positional_embedding, 0)[:, : padded.shape[2]].unflatten(0, shape)
+    whole = padded(model.prompts(context), model.sentences.suffix, model.clip.text.context_length)
+    shape = whole.shape[:2]
+    first = deep(whole.flatten(0, 1) + frozen.positional_embedding, 0)[:, : whole.shape[2]].unflatten(0, shape)
     ends = model.read_prompts(model.prompts(context))
     normed = frozen.ln_final(deep.norm(ends))
     for index, state in enumerate(STATES):

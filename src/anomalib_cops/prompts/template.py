@@ -54,10 +54,8 @@ class PromptTemplate(nn.Module):
         ids = text.tokenize([" ".join(["X"] * slots) + words])
         embeddings = text.embed(ids).detach()
         self.read_out = text.end_of_text(ids)[0]
-        self.register_buffer("token_ids", ids, persistent=False)
         self.register_buffer("prefix", embeddings[0, :1].clone(), persistent=False)
         self.register_buffer("suffix", embeddings[0, 1 + slots :].clone(), persistent=False)
-        self.token_ids: Int[Tensor, "1 tokens"]
         self.prefix: Float[Tensor, "1 width"]
         self.suffix: Float[Tensor, "rest width"]
 

@@ -25,7 +25,8 @@ from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
 
-PATCH_LOSS_WEIGHT = 4.0
+EXTRA_PATCH_WEIGHT = 3.0
+"""The patch loss counts four times: once among the terms, and this often besides."""
 
 
 class CoPSModel(nn.Module):
@@ -130,8 +131,6 @@ class CoPSModel(nn.Module):
         batch: int,
         prototypes: Float[Tensor, "batch states prototypes dim"] | None,
         categories: Float[Tensor, "batch samples dim"] | None,
-        *,
-        padded: bool = False,
     ) -> Float[Tensor, "batch states samples tokens dim"]:
         """Token embeddings: start | context words | state words | category words | "." | end of text.
 
@@ -147,7 +146,7 @@ class CoPSModel(nn.Module):
             category = category + categories[:, None, :, None]
         samples = 1 if categories is None else categories.shape[1]
         slots = torch.cat([part.expand(batch, 2, samples, -1, -1) for part in (context, state, category)], dim=3)
-        return self.template(slots, padded=padded)
+        return self.template(slots)
 
     def encode_prompts(
         self, prompts: Float[Tensor, "batch states samples tokens dim"]
@@ -268,7 +267,7 @@ class CoPSModel(nn.Module):
         text = self.text_features(self.encode_prompts(self.prompts(images.shape[0], prototypes, categories)))
         terms["image"] = self.image_loss(features, text, labels)
         terms["patch"] = self.patch_loss(self.patch_probabilities(local, text), masks)
-        terms["loss"] = sum(terms.values()) + (PATCH_LOSS_WEIGHT - 1) * terms["patch"]
+        terms["loss"] = sum(terms.values()) + EXTRA_PATCH_WEIGHT * terms["patch"]
         return terms
 
     def image_loss(

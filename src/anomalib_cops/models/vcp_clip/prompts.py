@@ -1,7 +1,7 @@
 """What VCP-CLIP's text encoder is fed: two sentences with a slot, and deep prompts behind one projection."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from anomalib_cops.encoder import FrozenCLIP
@@ -9,9 +9,6 @@ from anomalib_cops.errors import InputError
 
 SENTENCES = ("a photo of a good", "a photo of a damaged")
 """Of the normal and the anomalous state; the visual context tokens follow in the place of the product's name."""
-
-SLOT_ID = 49408
-"""Behind the last word of CLIP's vocabulary; the official code writes it where the context tokens come."""
 
 
 class StateSentences(nn.Module):
@@ -31,25 +28,15 @@ class StateSentences(nn.Module):
         end = clip.text.end_of_text(ids)[0]  # the same in both sentences
         embeddings = clip.text.embed(ids).detach()
         self.read_out = end + slots
-        slot = torch.full_like(ids[:, :1], SLOT_ID)
-        self.register_buffer("token_ids", torch.cat([ids[:, :end], slot, ids[:, end:-1]], dim=1), persistent=False)
         self.register_buffer("prefix", embeddings[:, :end].clone(), persistent=False)
         self.register_buffer("suffix", embeddings[:, end : ids.shape[1] - slots].clone(), persistent=False)
-        self.token_ids: Int[Tensor, "states tokens"]
         self.prefix: Float[Tensor, "states prefix width"]
         self.suffix: Float[Tensor, "states rest width"]
 
-    def forward(
-        self, context: Float[Tensor, "batch slots width"], *, padded: bool = False
-    ) -> Float[Tensor, "batch states tokens width"]:
-        """Token embeddings of both sentences with each image's context tokens.
-
-        Args:
-            context: visual context tokens.
-            padded: go on after the end of text up to the full context, as a tokenizer would.
-        """
+    def forward(self, context: Float[Tensor, "batch slots width"]) -> Float[Tensor, "batch states tokens width"]:
+        """Return the token embeddings of both sentences with each image's context tokens, up to the end of text."""
         batch, states = context.shape[0], self.prefix.shape[0]
-        suffix = self.suffix if padded else self.suffix[:, :1]
+        suffix = self.suffix[:, :1]
         slots = context.unsqueeze(1).expand(-1, states, -1, -1)
         return torch.cat([self.prefix.expand(batch, -1, -1, -1), slots, suffix.expand(batch, -1, -1, -1)], dim=2)
 

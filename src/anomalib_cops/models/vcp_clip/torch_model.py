@@ -85,11 +85,9 @@ class VCPCLIPModel(nn.Module):
         """Visual context tokens from the global feature, which is not normalised."""
         return self.pre.context(self.clip.image.project(tokens.cls))
 
-    def prompts(
-        self, context: Float[Tensor, "batch slots dim"], *, padded: bool = False
-    ) -> Float[Tensor, "batch states tokens dim"]:
+    def prompts(self, context: Float[Tensor, "batch slots dim"]) -> Float[Tensor, "batch states tokens dim"]:
         """Token embeddings: start | "a photo of a good" or "… damaged" | context tokens | end of text."""
-        return self.sentences(context, padded=padded)
+        return self.sentences(context)
 
     def read_prompts(self, prompts: Float[Tensor, "batch states tokens dim"]) -> Float[Tensor, "batch states dim"]:
         """End-of-text tokens after the last text block; all images and both states go through it at once."""
