@@ -3,10 +3,12 @@
 Everything else, from configurations to the speed table, follows the registry through it.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from anomalib_cops.models.method import Method
 from anomalib_cops.registry import METHODS
+
+if TYPE_CHECKING:  # it imports torch, which takes seconds
+    from anomalib_cops.models.method import Method
 
 
 def own_model_names() -> tuple[str, ...]:
@@ -24,6 +26,6 @@ def own_model_class(name: str) -> Any:
     return METHODS[name].lightning_class
 
 
-def own_model_parts(name: str) -> Method:
+def own_model_parts(name: str) -> "Method":
     """Return what tells one of this package's models from another: settings, presets, and how to build it."""
     return METHODS[name].method
