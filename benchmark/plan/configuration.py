@@ -1,7 +1,5 @@
 """Find configurations and read them: YAML files that hold a matrix."""
 
-import contextlib
-import io
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -56,8 +54,7 @@ def read_matrix(name: str) -> Matrix:
         for key, kind in (("methods", MethodConfig), ("transfers", Transfer)):
             for entry in content.get(key) or []:
                 _refuse_unknown(entry, kind, f"an entry of {key}")
-        with contextlib.redirect_stderr(io.StringIO()):
-            matrix = Matrix(**vars(parser.instantiate_classes(parser.parse_object(content))))
+        matrix = Matrix(**vars(parser.instantiate_classes(parser.parse_object(content))))
     except Exception as error:  # yaml and jsonargparse raise errors of several kinds
         raise InputError(f"{path} is no benchmark: {' '.join(str(error).split())}") from None
     matrix.check()
