@@ -104,7 +104,7 @@ COMMANDS: list[Run | Elsewhere] = [
     Run(
         r"anomalib train .* --model.feature_cache ./features .* --data.source visa",
         f"{TINY} {FEW} --data.root ./datasets {ONE_EACH.format('candle', 'screw')}",
-        (*TRAINED, "features/**/*.mdb"),
+        (*TRAINED, "features/**/*.safetensors"),
         FIGURES,
     ),
     Run(r"anomalib train .* --data.target .*", f"{TINY} {FEW} --data.source_categories [leather]", TRAINED, FIGURES),

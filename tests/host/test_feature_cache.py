@@ -53,7 +53,11 @@ def open_cache(tmp_path: Path) -> Callable[..., FeatureCache]:
         encode: Encoder, identity: str = "", kind: Any = ImageFeatures, expected: Any = (), **options: Any
     ) -> FeatureCache:
         return FeatureCache(
-            CacheOptions(str(tmp_path / "features"), **{"max_gb": 0.01, **options}), encode, kind, identity, expected
+            CacheOptions(str(tmp_path / "features"), **{"cache_max_gb": 0.01, **options}),
+            encode,
+            kind,
+            identity,
+            expected,
         )
 
     return make
@@ -68,15 +72,14 @@ def test_features_are_made_once_and_come_back_in_any_order(
     open_cache: Callable[..., FeatureCache], images: Tensor, paths: list[str], precision: str, rounding: float
 ) -> None:
     encode = Encoder()
-    cache = open_cache(encode, precision=precision, kind=ImageTokens)
+    cache = open_cache(encode, cache_precision=precision, kind=ImageTokens)
     first = cache(images[:2], paths[:2])
     assert isinstance(first, ImageTokens) and first.cls.dtype == torch.float32
     torch.testing.assert_close(first.cls, Encoder()(images[:2]).cls, atol=rounding, rtol=rounding)
     turned = cache(images.flip(0), paths[::-1])
     assert encode.made == 3
     assert torch.equal(turned.cls.flip(0)[:2], first.cls)
-    cache.close()
-    again = open_cache(encode, precision=precision)(images, paths)
+    again = open_cache(encode, cache_precision=precision)(images, paths)
     assert encode.made == 3
     assert torch.equal(again.patches.flip(1), turned.patches)
 
@@ -97,9 +100,9 @@ def test_features_come_in_the_models_precision_also_under_autocast(
 
 def test_the_folder_may_be_in_the_users_home_and_empty_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
-    assert CoPS(backbone="tiny", feature_cache="~/features").cache_options == CacheOptions("/home/someone/features")
-    assert CoPS(backbone="tiny", feature_cache="").cache_options is None
-    assert AdaCLIP(backbone="tiny", feature_cache="").cache_options is None
+    assert CoPS(backbone="tiny", feature_cache="~/features").cache_options.folder == "/home/someone/features"
+    for method in (CoPS, AdaCLIP):
+        assert not method(backbone="tiny", feature_cache="").cache_options.feature_cache
 
 
 def test_a_file_that_was_written_to_is_encoded_anew(
@@ -118,9 +121,8 @@ def test_encoders_and_precisions_do_not_share_entries(
 ) -> None:
     encode = Encoder()
     for identity, precision in (("a", "float16"), ("b", "float16"), ("a", "float32")):
-        cache = open_cache(encode, identity, precision=precision)
+        cache = open_cache(encode, identity, cache_precision=precision)
         cache(images, paths)
-        cache.close()
     assert encode.made == 9
 
 
@@ -147,7 +149,7 @@ def test_killed_writers_leave_whole_entries_and_two_write_at_once(
         if child:
             return child
         try:
-            cache = open_cache(Encoder(), max_gb=0.1)
+            cache = open_cache(Encoder(), cache_max_gb=0.1)
             for number in range(400):
                 cache(pictures[number : number + 1], [str(files[number])])
                 os.write(writing, b".")
@@ -161,7 +163,7 @@ def test_killed_writers_leave_whole_entries_and_two_write_at_once(
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     encode = Encoder()
-    found = open_cache(encode, max_gb=0.1)(pictures, [str(file) for file in files])
+    found = open_cache(encode, cache_max_gb=0.1)(pictures, [str(file) for file in files])
     assert 0 < encode.made < 400
     assert torch.equal(found.cls, Encoder()(pictures).cls.half().float())
 
@@ -170,17 +172,17 @@ def test_a_cache_that_is_too_small_is_refused_before_anything_is_encoded(
     open_cache: Callable[..., FeatureCache], images: Tensor, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encode = Encoder()
-    crowd = [f"synthetic/64px-seed0/leather/good/{index:06d}.png" for index in range(5000)]
-    with pytest.raises(InputError, match="features of 5000 images need 0.0205 GB .* cache_max_gb=0.01 leaves"):
+    crowd = [f"synthetic/64px-seed0/leather/good/{index:06d}.png" for index in range(50000)]
+    with pytest.raises(InputError, match="features of 50000 images need 0.0142 GB .* cache_max_gb=0.01 leaves"):
         open_cache(encode, expected=crowd)(images, paths)
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(InputError, match="the disk has 1e-06; make room"):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(InputError, match="the disk has 1e-07; make room"):
         open_cache(encode, expected=paths)(images, paths)
 
 
 def test_a_full_cache_says_so(open_cache: Callable[..., FeatureCache], images: Tensor, paths: list[str]) -> None:
-    with pytest.raises(InputError, match="has reached cache_max_gb=1e-05"):
-        open_cache(Encoder(), max_gb=1e-5)(images, paths)
+    with pytest.raises(InputError, match="has reached cache_max_gb=1e-07"):
+        open_cache(Encoder(), cache_max_gb=1e-7)(images, paths)
 
 
 def test_features_beyond_half_precision_name_the_image(
@@ -192,7 +194,7 @@ def test_features_beyond_half_precision_name_the_image(
 
 def test_a_cache_without_room_is_refused() -> None:
     with pytest.raises(InputError, match="cache_max_gb=0.0 must be more than 0"):
-        CacheOptions("features", max_gb=0.0)
+        CacheOptions("features", cache_max_gb=0.0)
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:

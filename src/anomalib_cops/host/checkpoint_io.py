@@ -1,4 +1,4 @@
-"""Reading checkpoints: looked into before they are used, also where anomalib's Engine is told a path."""
+"""Look into checkpoints before Lightning loads them, wherever their path comes from."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +12,12 @@ from anomalib_cops.weights.header import THRESHOLDS, WeightFile
 
 
 class CheckedCheckpointIO(CheckpointIO):
-    """Another CheckpointIO, with a look at the file before it is loaded.
+    """Wrap another CheckpointIO and check each file before it is loaded.
 
     Args:
-        inner: what reads and writes.
-        prepare: called with the path; gets the model ready and returns what the file holds of it, or raises if the file
-            cannot be used.
+        inner: reads and writes the files.
+        prepare: is called with the path. It gets the model ready and returns the content of the file, or raises if the
+            file cannot be used.
     """
 
     def __init__(self, inner: CheckpointIO, prepare: Callable[[Path], WeightFile]) -> None:
@@ -25,11 +25,11 @@ class CheckedCheckpointIO(CheckpointIO):
         self.prepare = prepare
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """As the inner one does."""
+        """Pass the call on."""
         self.inner.save_checkpoint(checkpoint, path, storage_options)
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Check, then load as the inner one does; a weight file becomes a checkpoint without a training's state."""
+        """Check the file, then load it; turn a weight file into a checkpoint without the state of a training."""
         path = expanded(path)
         file = self.prepare(path)
         return (
@@ -37,16 +37,16 @@ class CheckedCheckpointIO(CheckpointIO):
         )
 
     def remove_checkpoint(self, path: Any) -> None:
-        """As the inner one does."""
+        """Pass the call on."""
         self.inner.remove_checkpoint(path)
 
     def teardown(self) -> None:
-        """As the inner one does."""
+        """Pass the call on."""
         self.inner.teardown()
 
 
 def expanded(path: Any) -> Path:
-    """The path with ``~`` for the home folder, also where anomalib has made an absolute path of it."""
+    """Replace ``~`` by the home folder, also where anomalib has put the working folder in front of it."""
     path = Path(path)
     if "~" in path.parts and not path.exists():
         path = Path(*path.parts[path.parts.index("~") :])
@@ -54,7 +54,7 @@ def expanded(path: Any) -> Path:
 
 
 def as_checkpoint(file: WeightFile) -> dict[str, Any]:
-    """What Lightning loads for a test or a prediction, from a weight file."""
+    """Turn a weight file into what Lightning loads for a test or a prediction."""
     thresholds = {f"post_processor.{THRESHOLDS[name]}": v for name, v in file.tensors.items() if name in THRESHOLDS}
     return {
         "state_dict": {**{f"{MODEL}{name}": value for name, value in file.trained.items()}, **thresholds},

@@ -1,4 +1,4 @@
-"""The figures that papers report, left out where a data set's labels do not allow them."""
+"""Compute the figures that papers report, and leave out those that a data set's labels do not allow."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,9 +20,14 @@ COLUMN = 11
 
 
 class WhereDefined(KeepsPrecision):
-    """Mixed in front of a metric of anomalib: no figure, rather than a made-up one, where the labels allow none.
+    """Make a metric of anomalib give no figure where the labels allow none; mix it in front of the metric.
 
-    Several medical sets have no normal images. Metrics of pixels are streaming ones, which do the same by themselves.
+    Several medical sets have no normal images, and anomalib's metrics would make a figure up for them. The streaming
+    metrics of pixels do this by themselves.
+
+    Attributes:
+        labels: numbers of normal and anomalous images seen, (2).
+        fields: names of the scores and the labels in a batch.
     """
 
     labels: Tensor
@@ -40,11 +45,11 @@ class WhereDefined(KeepsPrecision):
             super().update(batch)  # type: ignore[misc]
 
     def compute(self) -> Tensor | None:
-        """The figure, or none."""
+        """Return the figure, or None if only one label was seen."""
         return super().compute() if bool((self.labels > 0).all()) else None  # type: ignore[misc]
 
     def reset(self) -> None:
-        """Forget everything; F1Max does not pass this on to torchmetrics."""
+        """Forget all batches; call torchmetrics too, as F1Max does not."""
         super().reset()  # type: ignore[misc]
         Metric.reset(self)  # type: ignore[arg-type]
 
@@ -62,10 +67,10 @@ class F1Max(WhereDefined, host.F1Max):  # type: ignore[misc]
 
 
 class CategoryEvaluator(Evaluator):
-    """anomalib's evaluator, whose figures pool all test images, and beside it those of every category and their means.
+    """anomalib's evaluator, which pools all test images, with the figures of every category and their means added.
 
-    A test of one category is anomalib's. A test of several also logs the means (see ``mean_figures``) and prints a
-    table. Categories are those in the data sets' tables of samples.
+    A test of one category is left to anomalib. After a test of several, log the means (see ``mean_figures``) and print
+    a table. The data sets' tables of samples say which image belongs to which category.
 
     Attributes:
         categories: figures of the last test by ``set/category``; empty if it had one category.
@@ -77,7 +82,7 @@ class CategoryEvaluator(Evaluator):
         self._tally: CategoryTally | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: not what was counted in an unfinished test."""
+        """Leave the counts of an unfinished test out of copies and pickles."""
         return {**self.__dict__, "_tally": None}
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -96,7 +101,7 @@ class CategoryEvaluator(Evaluator):
             self._tally.update(batch)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the figures of all images, and the means over the categories."""
+        """Log the figures of all images together, and the means over categories."""
         super().on_test_epoch_end(trainer, pl_module)
         if self._tally is not None:
             self.categories, self._tally = self._tally.compute(), None
@@ -106,13 +111,13 @@ class CategoryEvaluator(Evaluator):
 
     # Lightning prints its own table after the last hook of the test.
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Print the figures of every category."""
+        """Print the table of categories."""
         if stage == "test" and self.categories and trainer.is_global_zero and trainer.test_loop.verbose:
             print(category_table(self.categories))
 
 
 def paper_evaluator() -> CategoryEvaluator:
-    """AUROC, AP and F1-max of images, and AUROC, AP and AUPRO of pixels in fixed memory, on the test data."""
+    """Return an evaluator for tests: image AUROC, AP and F1-max; pixel AUROC, AP and AUPRO in fixed memory."""
     image, pixel = ["pred_score", "gt_label"], ["anomaly_map", "gt_mask"]
     metrics: list[AnomalibMetric] = [metric(fields=image, prefix="image_") for metric in (AUROC, AUPR, F1Max)]
     metrics += [metric(fields=pixel, prefix="pixel_") for metric in (streaming.AUROC, streaming.AUPR, streaming.AUPRO)]
@@ -120,7 +125,7 @@ def paper_evaluator() -> CategoryEvaluator:
 
 
 def category_table(categories: Mapping[str, Figures]) -> str:
-    """Percent per category, and the means.
+    """Write the figures of all categories and their means as a table, in percent.
 
     Args:
         categories: figures in [0, 1] by ``set/category``.

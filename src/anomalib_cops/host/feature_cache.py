@@ -1,28 +1,33 @@
-"""Features of the frozen encoder on disk, so that training runs it once per image and not once per epoch.
+"""Keep features of the frozen encoder on disk, so that training runs it once per image and not once per epoch.
 
-The store is LMDB: an entry is there whole or not at all, whenever a process is killed, and any number of processes read
-while one writes. So runs at the same time, and the ranks of one run, share what each of them has computed.
+Each image has a file of its own, which appears complete or not at all. So simultaneous runs, and the ranks of one run,
+share their features, and a killed process leaves nothing broken.
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load, save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.transforms.v2 import Resize
 
 from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, ImageTokens
 from anomalib_cops.errors import InputError
+from anomalib_cops.files import replacing
 
 GIGABYTE = 10**9
-FORMAT = "anomalib-cops features 1"
+FORMAT = "anomalib-cops features 2"
+HEADER_BYTES = 256
+"""Of a file besides its tensors, about."""
 
 Features: TypeAlias = ImageFeatures | ImageTokens
 
@@ -64,18 +69,18 @@ class CacheOptions:
 
 
 class FeatureCache:
-    """Features by image, for one encoder and one way through it.
+    """Keep the features of images for one encoder and one way through it.
 
     Args:
-        options: where and how large.
-        encode: images → features; it is frozen.
-        kind: of the features.
-        identity: all that decides on an image's features besides its file.
-        expected: images that will be asked for; before the first is encoded there must be room for all.
-        dtype: of the features that are given out; under autocast that of the model's parameters.
+        options: folder, size and precision.
+        encode: computes the features of images (batch 3 height width); it is frozen.
+        kind: type of the features.
+        identity: everything that decides on the features of an image besides its file.
+        expected: paths of all images that will be asked for. There must be room for all before the first is encoded.
+        dtype: precision of the features returned; under autocast that of the model's parameters.
 
     Raises:
-        InputError: LMDB is not installed, or the folder cannot be used.
+        InputError: the folder cannot be used.
     """
 
     def __init__(
@@ -91,54 +96,49 @@ class FeatureCache:
         self._encode = encode
         self._kind = kind
         self._dtype = dtype
-        self._identity = f"{FORMAT} {options.cache_precision} {identity}".encode()
+        self._identity = f"{FORMAT} {options.cache_precision} {identity}"
         self._expected = list(expected)
+        self._folder = Path(options.folder)
+        self._bytes = _size_of(self._folder)
         self._has_room = False
-        self._environment = _open(options)
-
-    def close(self) -> None:
-        """Let go of the files; nothing is lost without."""
-        self._environment.close()
 
     @torch.no_grad()
     def __call__(self, images: Float[Tensor, "batch 3 height width"], paths: Sequence[str]) -> Features:
-        """Features of a batch in the model's precision: read where they are known, else computed and written.
+        """Return the features of a batch: read those that are kept, compute and keep the others.
 
-        What is written is what this call returns and later ones read, so the first epoch is like all others.
+        What is kept is what this call returns and later calls read, so the first epoch is like all others.
 
         Args:
             images: as the model takes them.
-            paths: of the image files, in the same order; or addresses of synthetic pictures.
+            paths: of the image files in the same order, or addresses of synthetic pictures.
 
         Raises:
             InputError: the cache or the disk is too small, or features do not fit the precision.
         """
-        keys = [self._key(path) for path in paths]
-        with self._environment.begin() as transaction:
-            entries = [transaction.get(key) for key in keys]
+        entries = [_read(self._file(path)) for path in paths]
         missing = [row for row, entry in enumerate(entries) if entry is None]
         if missing:
             features = self._encode(images[missing])
-            made = [save(self._entry(features, at, paths[row])) for at, row in enumerate(missing)]
-            self._write({keys[row]: entry for row, entry in zip(missing, made, strict=True)})
-            for row, entry in zip(missing, made, strict=True):
-                entries[row] = entry
-        read = [load(entry) for entry in entries]
+            for at, row in enumerate(missing):
+                entries[row] = entry = self._entry(features, at, paths[row])
+                self._write(self._file(paths[row]), entry)
         # Under autocast to bfloat16, torch does not join float16.
         with torch.autocast(images.device.type, enabled=False):
-            cls = torch.stack([entry["cls"] for entry in read])
-            patches = torch.stack([entry["patches"] for entry in read], dim=1)
+            cls = torch.stack([entry["cls"] for entry in entries if entry])
+            patches = torch.stack([entry["patches"] for entry in entries if entry], dim=1)
         return self._kind(cls.to(images.device, self._dtype), patches.to(images.device, self._dtype))
 
-    def _key(self, path: str) -> bytes:
-        """Of an image: another one for another encoder, another file, or a file that was written to."""
+    def _file(self, path: str) -> Path:
+        """Return where an image's features are: elsewhere for another encoder or file, or once the file has changed."""
         content: tuple[Any, ...] = (str(path),)
         if not is_address(str(path)):
             status = os.stat(path)
             content = (os.path.realpath(path), status.st_mtime_ns, status.st_size)
-        return hashlib.sha256(self._identity + repr(content).encode()).digest()
+        key = hashlib.sha256((self._identity + repr(content)).encode()).hexdigest()
+        return self._folder / key[:2] / f"{key}.safetensors"
 
     def _entry(self, features: Features, row: int, path: str) -> dict[str, Tensor]:
+        """Return the features of one image of a batch in the precision that they are kept in."""
         dtype = getattr(torch, self.options.cache_precision)
         entry = {"cls": features.cls[row], "patches": features.patches[:, row]}
         entry = {name: value.to("cpu", dtype).contiguous() for name, value in entry.items()}
@@ -148,39 +148,34 @@ class FeatureCache:
             )
         return entry
 
-    def _write(self, entries: Mapping[bytes, bytes]) -> None:
-        import lmdb
-
+    def _write(self, file: Path, entry: dict[str, Tensor]) -> None:
+        """Keep an entry; it appears complete or not at all."""
+        size = sum(value.nbytes for value in entry.values()) + HEADER_BYTES
         if not self._has_room:
-            self._check_room(len(next(iter(entries.values()))))
-        try:
-            with self._environment.begin(write=True) as transaction:
-                for key, entry in entries.items():
-                    transaction.put(key, entry)
-        except lmdb.MapFullError:
+            self._check_room(size)
+        if self._bytes + size > self.options.cache_max_gb * GIGABYTE:
             raise InputError(
-                f"The feature cache {self.options.folder} has reached cache_max_gb={self.options.cache_max_gb:g}; "
-                "raise it, delete the folder, or train without feature_cache."
-            ) from None
-        except (lmdb.DiskError, OSError) as error:
-            raise InputError(f"The feature cache {self.options.folder} cannot be written ({error}).") from None
+                f"The feature cache {self._folder} has reached cache_max_gb={self.options.cache_max_gb:g}; raise it, "
+                "delete the folder, or train without feature_cache."
+            )
+        try:
+            with replacing(file) as unfinished:
+                save_file(entry, unfinished)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"The feature cache {self._folder} cannot be written ({error}).") from None
+        self._bytes += size
 
     def _check_room(self, size: int) -> None:
-        """Refuse a cache or a disk that cannot hold all images before hours have gone into the first of them."""
-        page = self._environment.stat()["psize"]
-        with self._environment.begin() as transaction:
-            # An entry lies on pages of its own; the tree above them is small.
-            lacking = sum(transaction.get(self._key(path)) is None for path in self._expected)
-        need = lacking * (size // page + 1) * page
-        used = self._environment.info()["last_pgno"] * page
-        free = shutil.disk_usage(self.options.folder).free
+        """Refuse a cache or a disk that cannot hold all images, before hours go into the first of them."""
+        lacking = sum(not self._file(path).is_file() for path in self._expected)
+        need = lacking * size
         for room, owner in (
-            (self.options.cache_max_gb * GIGABYTE - used, f"cache_max_gb={self.options.cache_max_gb:g} leaves"),
-            (free, "the disk has"),
+            (self.options.cache_max_gb * GIGABYTE - self._bytes, f"cache_max_gb={self.options.cache_max_gb:g} leaves"),
+            (shutil.disk_usage(self._folder).free, "the disk has"),
         ):
             if need > room:
                 raise InputError(
-                    f"The features of {lacking} images need {need / GIGABYTE:.3g} GB in {self.options.folder}, and "
+                    f"The features of {lacking} images need {need / GIGABYTE:.3g} GB in {self._folder}, and "
                     f"{owner} {max(room, 0) / GIGABYTE:.3g}; make room, or train without feature_cache."
                 )
         self._has_room = True
@@ -223,14 +218,22 @@ def paths_of_files(loaders: Any) -> list[str]:
     return paths
 
 
-def _open(options: CacheOptions) -> Any:
+def _read(file: Path) -> dict[str, Tensor] | None:
+    """Read an entry; None if there is none, or none that can be read."""
     try:
-        import lmdb
-    except ImportError:
-        raise InputError("feature_cache needs LMDB: pip install 'anomalib-cops[cache]'.") from None
+        return load_file(file)
+    except (FileNotFoundError, SafetensorError):
+        return None
+
+
+def _size_of(folder: Path) -> int:
+    """Make the folder if it is missing, and return the bytes of all entries in it.
+
+    Raises:
+        InputError: it cannot be used.
+    """
     try:
-        os.makedirs(options.folder, exist_ok=True)
-        # Entries are read at random and once per epoch, so reading ahead would only push others out of memory.
-        return lmdb.open(options.folder, map_size=int(options.cache_max_gb * GIGABYTE), readahead=False, meminit=False)
-    except (lmdb.Error, OSError) as error:
-        raise InputError(f"The feature cache {options.folder} cannot be used ({error}).") from None
+        folder.mkdir(parents=True, exist_ok=True)
+        return sum(file.stat().st_size for file in folder.glob("*/*.safetensors"))
+    except OSError as error:
+        raise InputError(f"The feature cache {folder} cannot be used ({error}).") from None

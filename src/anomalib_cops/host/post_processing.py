@@ -1,4 +1,4 @@
-"""Scores → labels, without touching their order or looking at the target's labels."""
+"""Turn scores into labels without changing their order and without the target's labels."""
 
 from typing import Any
 
@@ -15,18 +15,18 @@ PIXEL_STRIDE = 4
 
 
 class TransferPostProcessor(KeepsPrecision, PostProcessor):
-    """Thresholds come from the held-out part of the auxiliary set, while training, and from nowhere else.
+    """Take thresholds from the held-out part of the auxiliary set during training, and from nowhere else.
 
-    anomalib's own post-processor stretches scores by the validation set's extremes and clips the rest, which ruins
-    the ranking on a target whose scores lie elsewhere; and it collects thresholds whenever a validation loop runs,
-    which for a zero-shot model is one over the target. Here scores in [0, 1] are bent so that the threshold becomes
-    0.5, strictly increasing and without clipping, so ranking metrics are those of the raw scores.
+    anomalib's own post-processor stretches scores by the extremes of the validation set and clips the rest. On a target
+    whose scores lie elsewhere that ruins the ranking. It also collects thresholds in every validation loop, which for a
+    zero-shot model runs over the target. Here a strictly increasing map of [0, 1] onto itself moves the threshold to
+    0.5. Nothing is clipped, so ranking metrics are those of the raw scores.
     """
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Collect scores for the thresholds while training; every fourth pixel, as the maps are smooth."""
+        """Collect scores for the thresholds during training; of pixels every fourth, as maps are smooth."""
         if trainer.state.fn != TrainerFn.FITTING:
             return
         self._image_threshold_metric.update(outputs)
@@ -39,7 +39,7 @@ class TransferPostProcessor(KeepsPrecision, PostProcessor):
 
     @staticmethod
     def _normalize(preds: Tensor | None, norm_min: Tensor, norm_max: Tensor, threshold: Tensor) -> Tensor | None:
-        """Bend [0, 1] so that 0, the threshold and 1 become 0, 0.5 and 1; unchanged without a threshold."""
+        """Map 0, the threshold and 1 to 0, 0.5 and 1, linearly in between; change nothing without a threshold."""
         if preds is None:
             return None
         threshold = torch.where(torch.isnan(threshold), 0.5, threshold).clamp(1e-6, 1 - 1e-6)

@@ -218,10 +218,8 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         )
 
     def on_train_end(self) -> None:
-        """Close the feature cache."""
-        if self.feature_cache is not None:
-            self.feature_cache.close()
-            self.feature_cache = None
+        """Leave the feature cache; validation and tests run the encoder."""
+        self.feature_cache = None
 
     def on_fit_end(self) -> None:
         """Leave the trained part beside anomalib's checkpoint, ready for ``weights``."""

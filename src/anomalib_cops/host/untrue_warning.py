@@ -1,4 +1,4 @@
-"""A warning of anomalib that is not true of these models."""
+"""Hide a warning of anomalib where it is not true."""
 
 import logging
 import sys
@@ -9,14 +9,14 @@ _UNTRUE = "ckpt_path is not provided. Model weights will not be loaded."
 
 
 class _UntrueOfTrainedModels(logging.Filter):
-    """Drops ``Engine.predict``'s warning about weights that are not loaded, if the model has trained ones."""
+    """Drop the warning of ``Engine.predict`` that no weights are loaded, if the model has trained ones."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.msg != _UNTRUE or not getattr(_predicting_model(), "has_trained_weights", False)
 
 
 def _predicting_model() -> Any:
-    """The model that ``Engine.predict`` is called with or has; the record does not tell, so the call is asked."""
+    """Return the model that ``Engine.predict`` uses; look it up in the call, as the log record does not name it."""
     frame = sys._getframe()
     while frame is not None:
         if frame.f_globals.get("__name__") == _ENGINE and frame.f_code.co_name == "predict":
@@ -30,5 +30,5 @@ _FILTER = _UntrueOfTrainedModels()
 
 
 def hide_untrue_warning() -> None:
-    """Let anomalib say that it loads no weights only where the model has none; calling it again changes nothing."""
+    """Install the filter; calling this again changes nothing."""
     logging.getLogger(_ENGINE).addFilter(_FILTER)
