@@ -1,4 +1,4 @@
-"""The arguments of anomalib's models, and constructors made of what dataclasses declare."""
+"""Make the constructors of the Lightning classes from the dataclasses that declare their arguments."""
 
 import inspect
 import textwrap
@@ -17,13 +17,13 @@ from anomalib_cops.models.method import Method
 
 @dataclass(frozen=True)
 class Components:
-    """anomalib's parts around the torch model.
+    """Hold the arguments that replace anomalib's components around the torch model.
 
     Attributes:
         pre_processor: True for Pillow's bicubic resizing and CLIP's normalisation.
         post_processor: True for order-preserving scores with thresholds from the auxiliary set.
         evaluator: True for image and pixel AUROC and AP, image F1-max, and AUPRO.
-        visualizer: True for anomalib's pictures, with the score, in the image's shape.
+        visualizer: True for anomalib's result pictures, with the score, in the shape of the image.
     """
 
     pre_processor: nn.Module | bool = True

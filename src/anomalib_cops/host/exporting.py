@@ -1,4 +1,4 @@
-"""Exports that are whole or not there."""
+"""Export models completely or not at all."""
 
 import os
 from collections.abc import Callable
@@ -9,24 +9,24 @@ from typing import Any
 
 from anomalib_cops.errors import InputError
 
-# The host's export stands behind it, whose signatures are not Lightning's.
+# anomalib's export follows in the order of classes; its signatures are not Lightning's.
 _Base: Any = object
 
 OPSET = 18  # torch's own; anomalib asks for 14, to which the graphs cannot be converted
 
 
 class WholeExportMixin(_Base):
-    """Exporting by anomalib, refused in words before anything is written, and never leaving half a file."""
+    """Export by anomalib; refuse what cannot be exported before anything is written, and never leave half a file."""
 
     def check_traceable(self) -> None:
-        """Refuse settings with which no graph can be made; all can, unless a method says otherwise.
+        """Refuse settings that no graph can be made of; methods override this where there are such settings.
 
         Raises:
             InputError: saying which, and what to set instead.
         """
 
     def to_torch(self, export_root: Path | str, model_file_name: str = "model") -> Path:
-        """Pickle the whole module; only what comes from people you trust should be loaded again."""
+        """Pickle the whole module. Load such a file only if you trust its source."""
         return _whole(super().to_torch, export_root, model_file_name)
 
     def to_onnx(
@@ -41,7 +41,7 @@ class WholeExportMixin(_Base):
         Args:
             export_root: where ``weights/onnx`` is made.
             model_file_name: without suffix.
-            input_size: height and width of the images that the graph takes; all sizes if not given.
+            input_size: height and width of the images that the graph takes; any size if not given.
             kwargs: of ``torch.onnx.export``; ``opset_version`` is 18 if not given.
 
         Raises:
@@ -69,7 +69,7 @@ def _need(*packages: str) -> None:
 
 
 def _whole(export: Callable[..., Path], root: Path | str, *args: Any, **kwargs: Any) -> Path:
-    """Export beside the place where the files shall be, and move them there once all are written."""
+    """Export to a temporary folder, and move the files to their place once all are written."""
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".export-", dir=root) as folder:

@@ -34,14 +34,13 @@ Features: TypeAlias = ImageFeatures | ImageTokens
 
 @dataclass(frozen=True)
 class CacheOptions:
-    """What the user decides about the cache; also arguments of all models.
+    """Hold the arguments of all models that concern the cache.
 
     Attributes:
-        feature_cache: folder where training keeps what the frozen encoder says of each image, so that the encoder runs
-            once per image. It is made if missing; runs and methods may share one; "~" is the user's home. None by
-            default.
-        cache_max_gb: size that this folder may reach, in 10^9 bytes.
-        cache_precision: of the features in it.
+        feature_cache: folder where training keeps the features of each image, so that the encoder runs once per image.
+            It is made if missing; runs and methods may share it. Not used by default.
+        cache_max_gb: largest size of this folder, in 10^9 bytes.
+        cache_precision: precision of the features in it.
 
     Raises:
         InputError: ``cache_max_gb`` is not positive, or the precision is none of the two.
@@ -182,7 +181,7 @@ class FeatureCache:
 
 
 def encoder_digest(clip: FrozenCLIP) -> str:
-    """What identifies the image tower: its weights, its positions at this image size, and its activation."""
+    """Return a digest of the image tower: its weights, its positions at this image size, and its activation."""
     visual = clip.model.visual
     digest = hashlib.sha256(repr(visual.transformer.resblocks[0].mlp).encode())
     for name, value in (*visual.state_dict().items(), ("positions", clip.positions)):
@@ -192,7 +191,7 @@ def encoder_digest(clip: FrozenCLIP) -> str:
 
 
 def paths_of_files(loaders: Any) -> list[str]:
-    """Paths of all images that loaders of anomalib's data sets will give.
+    """List the paths of all images that loaders of anomalib's data sets will read.
 
     Raises:
         InputError: the images will be augmented, or the data does not name its files.

@@ -1,4 +1,4 @@
-"""When a training may start, how long it runs, and what it leaves: where the host would go on in silence."""
+"""Start, limit and end a training, and refuse in words what anomalib would pass over in silence."""
 
 import logging
 import sys
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class FittingMixin(TrainedPartMixin):
-    """What a training, a resumed training and a test after it need besides the steps.
+    """Handle everything of a training but its steps: length, data, resuming, the test that follows.
 
     Attributes:
         epochs: length of a training for which anomalib's Engine is given none.
@@ -41,9 +41,10 @@ class FittingMixin(TrainedPartMixin):
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:
-        """No sanity check, which would validate an untrained model; and ``epochs``, unless the user gave a length.
+        """Arguments for the Trainer: no sanity check, and ``epochs`` unless the user gave a length.
 
-        anomalib's Engine asks for this at the beginning of each of its verbs.
+        A sanity check would validate an untrained model. anomalib's Engine asks for this whenever one of its methods
+        is called.
         """
         self._resumed_from = None
         arguments: dict[str, Any] = {"num_sanity_val_steps": 0}
@@ -53,9 +54,9 @@ class FittingMixin(TrainedPartMixin):
         return arguments
 
     def configure_callbacks(self) -> Any:
-        """See to a result folder of its own before the host's callbacks write into it.
+        """Make a versioned result folder before anomalib's callbacks write.
 
-        A test before the first training would make a folder called ``latest``, where a training wants to put a link.
+        A test before the first training would make a folder called ``latest``, where a training needs to put a link.
         """
         folder = Path(self.trainer.default_root_dir)
         if folder.name == "latest" and not folder.exists() and self.trainer.is_global_zero:
@@ -63,7 +64,7 @@ class FittingMixin(TrainedPartMixin):
         return super().configure_callbacks()
 
     def watch_checkpoints(self) -> None:
-        """Look into checkpoints before the trainer loads them; a second model looks for itself."""
+        """Let this model check every checkpoint before the trainer loads it, also if an earlier model did so."""
         strategy = self.trainer.strategy
         if isinstance(strategy.checkpoint_io, CheckedCheckpointIO):
             strategy.checkpoint_io.prepare = self.prepare_for
@@ -71,7 +72,7 @@ class FittingMixin(TrainedPartMixin):
             strategy.checkpoint_io = CheckedCheckpointIO(strategy.checkpoint_io, self.prepare_for)
 
     def prepare_for(self, path: Path) -> WeightFile:
-        """Become the model that a checkpoint or weight file needs.
+        """Take over the encoder and the settings that a checkpoint or weight file was made with.
 
         Raises:
             InputError: the file cannot be used, contradicts the constructor's arguments, or has nothing to go on from.
@@ -91,27 +92,30 @@ class FittingMixin(TrainedPartMixin):
         return file if isinstance(self.post_processor, TransferPostProcessor) else file.without_thresholds()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Load what was trained, save for the test that ends ``Engine.train(ckpt_path=...)``.
+        """Load the trained part, but not in the test at the end of ``Engine.train(ckpt_path=...)``.
 
-        The host loads the checkpoint that the training went on from once more, and would report its figures.
+        There anomalib loads the checkpoint that the training was resumed from, and would report its figures.
         """
         if self._keeps_its_weights(self.trainer.ckpt_path if self._trainer else None):
-            logger.info("The test uses what the training has just reached, not the checkpoint that it went on from.")
+            logger.info(
+                "The test uses the weights just trained, not the checkpoint that the training was resumed from."
+            )
             checkpoint["state_dict"] = self.state_dict()
             checkpoint.pop("callbacks", None)  # the post-processor's thresholds are among these as well
             return
         super().on_load_checkpoint(checkpoint)
 
     def _keeps_its_weights(self, path: Any) -> bool:
+        """Tell whether a test would load the checkpoint that the training before it was resumed from."""
         if self._trainer is None or self.trainer.state.fn != TrainerFn.TESTING:
             return False
         return self._resumed_from is not None and str(path or self._resumed_from) == self._resumed_from
 
     def check_data(self, stage: str) -> None:
-        """Look at a datamodule before hours are spent on it.
+        """Check a datamodule before hours are spent on it.
 
         Raises:
-            InputError: the model has seen what it is to be tested on, or has nothing to learn from.
+            InputError: the model was trained on what it is to be tested on, or has nothing to learn from.
         """
         datamodule = getattr(self.trainer, "datamodule", None)
         name = type(self).__name__
@@ -131,7 +135,7 @@ class FittingMixin(TrainedPartMixin):
         )
 
     def begin_training(self) -> None:
-        """Note where the training begins.
+        """Record where the training begins.
 
         Raises:
             InputError: the Engine has trained before, so that its Trainer would do nothing.
@@ -149,13 +153,13 @@ class FittingMixin(TrainedPartMixin):
         self._trained_in = id(trainer)
 
     def end_training(self) -> Path | None:
-        """Write what was trained beside anomalib's checkpoint.
+        """Write the trained part beside anomalib's checkpoint.
 
         Returns:
-            The weight file; none where nothing was to be trained.
+            The weight file; None if nothing was to be trained.
 
         Raises:
-            InputError: no step was made, as the checkpoint has been trained for long enough.
+            InputError: no step was made, because the checkpoint had all its epochs already.
         """
         name, trainer = type(self).__name__, self.trainer
         if trainer.max_epochs == 0 or trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -173,7 +177,7 @@ class FittingMixin(TrainedPartMixin):
         return self.save_weights(Path(trainer.default_root_dir) / "weights" / f"{name.lower()}{WEIGHT_SUFFIX}")
 
     def count_step(self, loss: Tensor, batch_idx: int) -> None:
-        """Note that a step is made, and stop a training that has diverged; no weights are written.
+        """Count a step, and stop a training that has diverged before any weights are written.
 
         Raises:
             InputError: naming epoch and batch.
@@ -188,10 +192,10 @@ class FittingMixin(TrainedPartMixin):
 
 
 def given_to_engine() -> dict[str, Any]:
-    """Arguments of the Trainer that the user gave to the Engine that asks for a model's own ones; empty without one.
+    """Return the Trainer arguments that the user gave to the Engine that is asking a model for its own; empty if none.
 
-    The Engine overwrites the user's by the model's and hands neither on, and a Trainer does not tell its default of
-    1000 epochs from 1000 that were asked for. So they are looked up where the Engine keeps them, in its frame.
+    The Engine overwrites the user's arguments by the model's and hands neither on. A Trainer cannot tell its default of
+    1000 epochs from 1000 that were asked for. So look them up in the Engine's frame.
     """
     frame = sys._getframe(1)
     while frame is not None:
@@ -203,12 +207,12 @@ def given_to_engine() -> dict[str, Any]:
 
 
 def merged(before: list[DataRecord] | None, now: list[DataRecord]) -> list[DataRecord]:
-    """Data sets of an earlier training and of this one, each once."""
+    """Join the data sets of an earlier training and of this one, each once."""
     return [*(each for each in before or [] if each not in now), *now]
 
 
 def needs_anomalies(model: str) -> str:
-    """What to say where there is nothing to learn from."""
+    """Return the sentence for data that has nothing to learn from."""
     return (
         f"{model} learns from normal and anomalous images with masks of an auxiliary data set (never the target's): "
         "train it with --data ZeroShotTransfer --data.source SET --data.target SETS, or give trained weights with "

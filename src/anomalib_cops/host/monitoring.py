@@ -1,4 +1,4 @@
-"""What is asked of a training, looked at before hours go into it: its precision, and what callbacks watch."""
+"""Check the precision of a training and what its callbacks watch, before hours go into it."""
 
 import copy
 from collections.abc import Iterable
@@ -12,14 +12,14 @@ from anomalib_cops.errors import InputError
 from anomalib_cops.host.evaluator import CategoryEvaluator
 
 COUNTERS = {"epoch", "step"}
-"""What checkpoints may also be chosen by."""
+"""Names that checkpoints may be chosen by besides metrics."""
 
 ORIGINS = {"lightning", "pytorch_lightning", "anomalib", "anomalib_cops"}
-"""Packages whose callbacks log nothing of their own."""
+"""Packages whose callbacks log no metrics of their own."""
 
 
 def loss_name(term: str) -> str:
-    """Under which a term of the loss is logged."""
+    """Return the name that a term of the loss is logged under."""
     return "train_loss" if term == "loss" else f"train_{term}_loss"
 
 
@@ -37,18 +37,19 @@ def check_precision(trainer: Trainer) -> None:
 
 
 def provide_monitored(trainer: Trainer, terms: Iterable[str], evaluator: Any) -> None:
-    """Let early stopping and checkpoints watch losses, and figures of the evaluator on the held-out part.
+    """Make the losses and the metrics that early stopping and checkpoints watch available to them.
 
-    A figure that nobody watches is not computed. What is trained does not depend on it.
+    Metrics are computed on the held-out part of the auxiliary set, and only if a callback watches them. They do not
+    influence the training.
 
     Args:
-        trainer: whose callbacks may have a ``monitor``.
-        terms: of the loss, besides their sum.
-        evaluator: the model's, or none. Of a ``CategoryEvaluator`` all test metrics may be watched, of another one the
-            metrics that it has for the validation.
+        trainer: its callbacks may have a ``monitor``.
+        terms: names of the terms of the loss, besides their sum.
+        evaluator: the model's, or None. All test metrics of a ``CategoryEvaluator`` may be watched, and the validation
+            metrics of any other.
 
     Raises:
-        InputError: a callback watches what will not be there, or takes a smaller figure for a better one.
+        InputError: a callback watches a name that will not exist, or takes a smaller metric for a better one.
     """
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     there, possible = _figures(evaluator) if trainer.limit_val_batches else ({}, {})
@@ -72,7 +73,7 @@ def provide_monitored(trainer: Trainer, terms: Iterable[str], evaluator: Any) ->
 
 
 def _figures(evaluator: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """By name, metrics that the evaluator has for the validation, and those that it could have."""
+    """Return, by name, the metrics that the evaluator has for the validation, and those that it could have."""
     there: Any = evaluator.val_metrics if isinstance(evaluator, Evaluator) else ()
     possible: Any = evaluator.test_metrics if isinstance(evaluator, CategoryEvaluator) else ()
     return {metric.name: metric for metric in there}, {metric.name: metric for metric in possible}

@@ -1,4 +1,4 @@
-"""What the Lightning modules of all prompt-learning methods share."""
+"""The part that the Lightning modules of all methods share: constructor, steps, anomalib's components."""
 
 import logging
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ Declaration = TypeVar("Declaration")
 
 
 class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc] # to_onnx is the host's
-    """Training on an auxiliary set, zero-shot use elsewhere, and files that hold only what was trained.
+    """Train on an auxiliary set, use the model zero-shot elsewhere, and save only what was trained.
 
     A method's Lightning class mixes this in front of ``AnomalibModule`` and names its method::
 
@@ -109,7 +109,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
             self.has_trained_weights = True
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied, pickled and exported: nothing of what metrics have counted."""
+        """Leave the counts of metrics out of copies, pickles and exports."""
         state: dict[str, Any] = super().__getstate__()
         return {**state, "_modules": without_counts(state["_modules"])}
 
@@ -121,42 +121,42 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
 
     @property
     def learning_type(self) -> LearningType:
-        """ONE_CLASS, the one type that anomalib's Engine trains; it would only validate a ZERO_SHOT model in ``fit``.
+        """ONE_CLASS, the only type that anomalib's Engine trains; it would only validate a ZERO_SHOT model in ``fit``.
 
-        ``has_trained_weights`` tells whether the model is zero-shot.
+        ``has_trained_weights`` tells whether the model is ready for zero-shot use.
         """
         return LearningType.ONE_CLASS
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam on the trained parameters."""
+        """Return Adam for the trained parameters."""
         trained = [p for p in self.model.parameters() if p.requires_grad]
         return torch.optim.Adam(trained, lr=self.learning_rate, betas=self.betas)
 
     def configure_post_processor(self) -> TransferPostProcessor:
-        """Order-preserving scores, thresholds from the auxiliary set."""
+        """Return a post-processor that keeps the order of scores and takes thresholds from the auxiliary set."""
         return TransferPostProcessor()
 
     @staticmethod
     def configure_pre_processor(image_size: tuple[int, int] | None = None) -> ClipPreProcessor:
-        """CLIP's input: bicubic resizing as Pillow does it, CLIP's mean and standard deviation."""
+        """Return Pillow's bicubic resizing and CLIP's normalisation; 518 pixels if no size is given."""
         return ClipPreProcessor(image_size or (518, 518))
 
     @staticmethod
     def configure_evaluator() -> Evaluator:
-        """The figures that papers report."""
+        """Return the metrics that papers report."""
         return paper_evaluator()
 
     @classmethod
     def configure_visualizer(cls) -> TransferVisualizer:
-        """Result pictures as anomalib draws them, also of images that are no files."""
+        """Return anomalib's visualizer, adapted to images of any shape and to synthetic pictures."""
         return TransferVisualizer()
 
     def configure_callbacks(self) -> Sequence[Callback]:
-        """What reads again what anomalib's readers clip, its own components, and what reports on predictions."""
+        """Return anomalib's components, between a reader of 16-bit images and a report on predictions."""
         return [Rereader(), *super().configure_callbacks(), PredictionReport(self.visualizer)]
 
     def setup(self, stage: str) -> None:
-        """Check checkpoint and data before anything runs."""
+        """Check checkpoint, data, precision and callbacks before anything runs."""
         super().setup(stage)
         self.watch_checkpoints()
         self.check_data(stage)
@@ -165,19 +165,19 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
             provide_monitored(self.trainer, self.model.loss_terms, self.evaluator)
 
     def train_dataloader(self) -> Any:
-        """Say what to train on when no data was given.
+        """Refuse to train without data, and say what to train on.
 
         Raises:
-            InputError: always; a datamodule's loader takes precedence over this one.
+            InputError: always, as a datamodule's loader takes precedence over this one.
         """
         raise InputError(needs_anomalies(type(self).__name__))
 
     def val_dataloader(self) -> Sequence[Any]:
-        """Nothing: anomalib validates zero-shot models before prediction, also when there is no data to do it on."""
+        """Return no loaders: anomalib may validate a model before a prediction, when there is no data to do it on."""
         return []
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One batch of the auxiliary set."""
+        """Compute and log the loss of one batch of the auxiliary set."""
         if batch.gt_mask is None or batch.gt_label is None:
             raise InputError(needs_anomalies(type(self).__name__))
         check_levels(batch)
@@ -192,7 +192,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         return terms["loss"]
 
     def on_fit_start(self) -> None:
-        """Begin with the seed that was given; the same in every process, as they share out what they draw."""
+        """Set the seed, if one was given; the same in every process, as they share what they draw."""
         super().on_fit_start()
         self.begin_training()
         self.clip.widen_text()
@@ -200,10 +200,10 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
             torch.manual_seed(self.seed)
 
     def on_train_start(self) -> None:
-        """Open the feature cache, if there is to be one.
+        """Open the feature cache, if one is wanted.
 
         Raises:
-            InputError: images are augmented, or do not say where they come from; or the cache cannot be used.
+            InputError: images are augmented, data does not name its files, or the cache cannot be used.
         """
         if not self.cache_options.feature_cache:
             return
@@ -222,21 +222,21 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         self.feature_cache = None
 
     def on_fit_end(self) -> None:
-        """Leave the trained part beside anomalib's checkpoint, ready for ``weights``."""
+        """Write the trained part beside anomalib's checkpoint, ready for ``weights``."""
         if path := self.end_training():
             logger.info("The trained prompts are in %s.", path)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Any:
-        """Scores and maps of held-out images; the post-processor takes its thresholds from them."""
+        """Score held-out images; the post-processor takes thresholds from them."""
         check_levels(batch)
         return batch.update(**self.model(batch.image, **self.extra_inputs(batch))._asdict())
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
-        """Scores and maps of a target's images; anomalib's own step would leave the conditions out."""
+        """Score the images of a target; anomalib's own step would leave out what the model needs besides images."""
         return self.validation_step(batch, batch_idx)
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
-        """Scores and maps of images that nothing is known about."""
+        """Score images without labels."""
         return self.validation_step(batch, batch_idx)
 
     def on_test_start(self) -> None:
@@ -261,7 +261,7 @@ def _fill(declaration: type[Declaration], arguments: dict[str, Any]) -> Declarat
 
 
 def check_levels(batch: Any) -> None:
-    """Refuse images with NaN or infinite levels, which would spoil the prompts or give scores without meaning.
+    """Refuse images with NaN or infinite levels, which would spoil the prompts or give meaningless scores.
 
     Raises:
         InputError: naming the file.

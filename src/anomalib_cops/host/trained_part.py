@@ -1,4 +1,4 @@
-"""Files that hold what was trained and nothing else: checkpoints and weight files of the Lightning modules."""
+"""Save and load the trained part of a model: checkpoints and weight files without the frozen encoder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,13 +28,13 @@ ENCODER = "model.clip."
 
 
 class TrainedPartMixin(_Base):
-    """Saving and loading a torch model's trained part with what it needs to be used again.
+    """Save and load the trained part of the torch model, with everything needed to use it again.
 
     Attributes:
         model: has a frozen ``clip`` and ``settings``.
         request: what it was made from.
-        has_trained_weights: whether it was trained or given weights.
-        trained_on: data sets that its weights were trained on; None where they do not say.
+        has_trained_weights: True if it was trained or was given weights.
+        trained_on: data sets that its weights were trained on; None if not known.
     """
 
     # Typed for what is asked of them; the host declares them as any module or nothing.
@@ -52,15 +52,15 @@ class TrainedPartMixin(_Base):
 
     @property
     def settings_data(self) -> dict[str, Any]:
-        """The model's settings as plain data, for weight files and checkpoints."""
+        """The settings as plain data, for weight files and checkpoints."""
         return plain(self.model.settings)
 
     def trained_state(self) -> dict[str, Tensor]:
-        """The parameters that are trained, by name."""
+        """Return the trained parameters by name."""
         return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the frozen encoder out and say what it was.
+        """Leave the frozen encoder out, and record which it was.
 
         Raises:
             InputError: the training has diverged; nothing is written.
@@ -72,7 +72,11 @@ class TrainedPartMixin(_Base):
         checkpoint[CHECKPOINT_KEY] = self.weight_file("checkpoint").metadata()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse checkpoints of another method or encoder, or with missing or broken tensors."""
+        """Check a checkpoint, then complete it with the frozen encoder so that it can be loaded.
+
+        Raises:
+            InputError: it is of another method or encoder, or tensors are missing or broken.
+        """
         name, source = type(self).__name__, "The checkpoint"
         identity = read_header(checkpoint.get(CHECKPOINT_KEY, {}), name, source)
         check_same_encoder(identity, self.clip.identity)
@@ -88,7 +92,7 @@ class TrainedPartMixin(_Base):
         self.has_trained_weights = True
 
     def adopt(self, file: WeightFile) -> None:
-        """Become the model that a checkpoint holds the trained part of: its encoder, its settings.
+        """Rebuild this model with the encoder and the settings of a checkpoint.
 
         Raises:
             InputError: what the constructor was given contradicts the checkpoint.
@@ -107,14 +111,12 @@ class TrainedPartMixin(_Base):
         self.record_arguments()
 
     def record_arguments(self) -> None:
-        """Let checkpoints carry the values that were used, so that they need no other file."""
+        """Record the values in use as hyperparameters, so that a checkpoint needs no other file."""
         self.hparams.update(self.settings_data, backbone=self.clip.name, image_size=self.clip.image_size, weights=None)
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Load a checkpoint after looking into it; see ``AnomalibModule.load_from_checkpoint``.
-
-        A weight file is taken as well.
+        """Check and load a checkpoint, or a weight file; see ``AnomalibModule.load_from_checkpoint``.
 
         Raises:
             InputError: missing, corrupted, with pickled code, or of another model.
@@ -128,7 +130,7 @@ class TrainedPartMixin(_Base):
         return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def weight_file(self, path: str | Path) -> WeightFile:
-        """The trained part with its identity and thresholds."""
+        """Collect the trained part, what it belongs to, and thresholds, for a file at ``path``."""
         thresholds = {
             name: getattr(self.post_processor, attribute)
             for name, attribute in THRESHOLDS.items()
@@ -146,7 +148,7 @@ class TrainedPartMixin(_Base):
         )
 
     def save_weights(self, path: str | Path) -> Path:
-        """Write the trained part (a few MB) as safetensors; give it to the constructor as ``weights``.
+        """Write the trained part (a few MB) as safetensors; the constructor takes the file as ``weights``.
 
         Args:
             path: the file, ``*.safetensors``.
@@ -160,7 +162,7 @@ class TrainedPartMixin(_Base):
         return write_weights(self.weight_file(path))
 
     def load_weights(self, file: WeightFile) -> None:
-        """Take over the content of a weight file.
+        """Load the content of a weight file.
 
         Raises:
             InputError: it belongs to another encoder, or names and shapes do not fit.
@@ -173,7 +175,7 @@ class TrainedPartMixin(_Base):
         self.has_trained_weights = True
 
     def take_thresholds(self, file: WeightFile) -> None:
-        """Label as the weight file says; thresholds that it does not have stay as they are."""
+        """Load the thresholds of a weight file; keep those that it does not have."""
         for name, attribute in THRESHOLDS.items():
             if name in file.tensors and isinstance(self.post_processor, TransferPostProcessor):
                 getattr(self.post_processor, attribute).copy_(file.tensors[name])
