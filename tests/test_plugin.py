@@ -140,13 +140,14 @@ def test_bad_input_is_one_sentence_on_the_command_line_and_other_errors_are_show
 
 
 def test_a_model_that_refuses_its_arguments_is_not_wrapped_by_the_parser():
-    def model(**arguments):
-        raise InputError("sigma=-1 must be at least 0.") if arguments else ValueError("a bug")
+    class Model:
+        def __init__(self, **arguments):
+            raise InputError("sigma=-1 must be at least 0.") if arguments else ValueError("a bug")
 
     with pytest.raises(SystemExit, match="error: sigma=-1 must be at least 0."):
-        instantiate(model, sigma=-1)
+        instantiate(Model, sigma=-1)
     with pytest.raises(ValueError, match="a bug"):
-        instantiate(model)
+        instantiate(Model)
 
 
 def test_the_command_line_is_adapted_once():

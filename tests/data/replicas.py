@@ -8,9 +8,11 @@ from string import Formatter
 
 import numpy as np
 
+from anomalib_cops.data.sets.anomalib_layout import AnomalibLayout
 from anomalib_cops.data.sets.catalog import CATALOG
-from anomalib_cops.data.sets.declaration import Declaration
-from anomalib_cops.data.sets.layouts import AnomalibLayout, Layout, PatternLayout, TableLayout
+from anomalib_cops.data.sets.declaration import Declaration, Layout
+from anomalib_cops.data.sets.pattern_layout import PatternLayout
+from anomalib_cops.data.sets.table_layout import TableLayout
 from tests.data.conftest import picture, save, spot
 
 EACH = 2

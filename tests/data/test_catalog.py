@@ -9,9 +9,8 @@ from anomalib.engine import Engine
 from anomalib_cops import CoPS
 from anomalib_cops.data import ZeroShotTransfer, discover
 from anomalib_cops.data.sets.catalog import CATALOG
-from anomalib_cops.data.sets.declaration import Declaration
+from anomalib_cops.data.sets.declaration import Declaration, Layout
 from anomalib_cops.data.sets.find import find_declaration
-from anomalib_cops.data.sets.layouts import Layout
 from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.errors import InputError
 from tests.data.conftest import MakeCategory, picture, save, spot

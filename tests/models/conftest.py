@@ -1,8 +1,10 @@
 """A small encoder, models that were trained for a moment, and pictures to use them on."""
 
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import jaxtyping
@@ -10,6 +12,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from filelock import FileLock
 from lightning.pytorch import seed_everything
 from PIL import Image
 from torch import Tensor
@@ -49,24 +52,40 @@ def train_for_a_moment(name: str, folder: Path) -> Trained:
     return Trained(name, model, run, dict(figures), before, folder)
 
 
+@cache
+def trained_method(name: str) -> Trained:
+    """A model of a method, trained for one epoch; once in a process, however often pytest makes its fixture."""
+    return train_for_a_moment(name, Path(mkdtemp(prefix="trained-")))
+
+
 @pytest.fixture(scope="session", params=sorted(METHODS))
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(request: pytest.FixtureRequest) -> Iterator[Trained]:
     """A model of every method, trained for one epoch on the embedded tiny CLIP."""
-    return train_for_a_moment(request.param, tmp_path_factory.mktemp("trained"))
+    yield trained_method(request.param)
 
 
 @pytest.fixture(scope="session")
 def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The trained model as a file of some kind ("torch", "onnx", "openvino"), made once, as that takes long."""
-    weights = trained.model.save_weights(tmp_path_factory.mktemp("weights") / "w.safetensors")
+    """The trained model as a file of some kind ("torch", "onnx", "openvino"); made once for all processes of a test
+    run, as making an ONNX file takes a minute. Each of them trains to the same bits."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exported" / trained.name
 
-    @cache
     def export(kind: str) -> Path:
+        folder = shared / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(shared / f"{kind}.lock"):
+            done = folder / "done"
+            if not done.exists():
+                done.write_text(str(make(kind, folder)))
+            return Path(done.read_text())
+
+    def make(kind: str, folder: Path) -> Path:
         settings = {} if kind == "torch" else CASES[trained.name].exportable
+        weights = trained.model.save_weights(folder / "w.safetensors")
         model = lightning_class(trained.name)(weights=str(weights), visualizer=False, **settings)
-        folder = tmp_path_factory.mktemp(kind)
         if kind == "openvino":
-            # anomalib converts an ONNX file that it makes first, and making one takes a minute.
+            # anomalib converts an ONNX file that it makes first.
             model.to_onnx = lambda *_, **__: export("onnx")
         return engine(folder).export(model, kind, export_root=folder)
 

@@ -32,13 +32,13 @@ def test_prompts_are_the_official_sentences_around_learned_words(clip: open_clip
 def counted(clip: open_clip.CLIP, monkeypatch: pytest.MonkeyPatch) -> tuple[AnomalyCLIPModel, list[int]]:
     model = make("AnomalyCLIP", clip)
     calls: list[int] = []
-    original = model.encode_prompts
+    original = model.prompts
 
-    def encode() -> Tensor:
+    def prompts() -> Tensor:
         calls.append(1)
         return original()
 
-    monkeypatch.setattr(model, "encode_prompts", encode)
+    monkeypatch.setattr(model, "prompts", prompts)
     return model, calls
 
 
@@ -66,7 +66,7 @@ def test_a_traced_graph_holds_two_vectors_and_no_text_tower(clip: open_clip.CLIP
     program = torch.export.export(model, (images,))
     used = {node.target for node in program.graph.nodes if node.op == "placeholder" and node.users}
     assert any("visual" in name for name in used)
-    assert any(name.endswith("text") for name in used)
+    assert any("text_features" in name for name in used)
     assert not [name for name in used if "deep" in name or "context" in name or "token_embedding" in name]
     assert not [name for name in used if "model_transformer" in name], "blocks of the text tower"
 
@@ -114,7 +114,7 @@ def test_the_official_file_has_thirty_two_tensors() -> None:
         ({"context_tokens": 0}, "context_tokens=0 must be at least 1"),
         ({"deep_length": 13}, "deep_length=13 must be between 0 and context_tokens"),
         ({"layers": (4, 2)}, r"layers=\(4, 2\) must be ascending"),
-        ({"local_start": -1}, "local_start=-1 must be at least 0"),
+        ({"local_start": -1}, "local_start=-1 must be at least 1"),
     ],
 )
 def test_settings_out_of_range_are_named(settings: dict[str, Any], message: str) -> None:

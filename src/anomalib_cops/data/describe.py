@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from anomalib_cops.data.sets.declaration import Declaration
-from anomalib_cops.data.sets.layouts import AnomalibLayout, Layout, TableLayout
+from anomalib_cops.data.sets.anomalib_layout import AnomalibLayout
+from anomalib_cops.data.sets.declaration import Declaration, Layout
+from anomalib_cops.data.sets.table_layout import TableLayout
 
 
 def page(declared: Declaration) -> str:

@@ -21,7 +21,7 @@ from anomalib_cops.errors import InputError
 
 # In these, anomalib reads a file and applies the transform of the data set, and nothing else.
 _BY_ANOMALIB = (AnomalibDataset.__getitem__, PredictDataset.__getitem__)
-# Least share of white pixels in a clipped 16-bit image, and greatest share in an image that is white by itself.
+# An image was clipped if more than the first share of it is white in the batch, but less than the second in its file.
 _CLIPPED, _NATURAL = 0.99, 0.5
 
 

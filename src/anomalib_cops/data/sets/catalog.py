@@ -8,8 +8,10 @@ from dataclasses import replace
 from anomalib.data import BTech, Kolektor, MVTecAD, Visa
 from anomalib.data.datasets.image import btech, kolektor, mpdd, mvtecad, realiad, visa
 
+from anomalib_cops.data.sets.anomalib_layout import AnomalibLayout
 from anomalib_cops.data.sets.declaration import Declaration
-from anomalib_cops.data.sets.layouts import AnomalibLayout, PatternLayout, TableLayout
+from anomalib_cops.data.sets.pattern_layout import PatternLayout
+from anomalib_cops.data.sets.table_layout import TableLayout
 
 NC_SA = "CC BY-NC-SA 4.0"
 UNSTATED = "not stated, used for research"

@@ -4,7 +4,12 @@ from dataclasses import dataclass
 
 from anomalib.data import AnomalibDataModule
 
-from anomalib_cops.data.sets.layouts import Layout
+from anomalib_cops.data.sets.anomalib_layout import AnomalibLayout
+from anomalib_cops.data.sets.pattern_layout import PatternLayout
+from anomalib_cops.data.sets.table_layout import TableLayout
+
+Layout = PatternLayout | TableLayout | AnomalibLayout
+"""Any layout: it tells whether a category is there, and lists its images."""
 
 
 @dataclass(frozen=True)
