@@ -28,4 +28,5 @@ def own_model_class(name: str) -> Any:
 
 def own_model_parts(name: str) -> "Method":
     """Return what tells one of this package's models from another: settings, presets, and how to build it."""
-    return METHODS[name].method
+    method: Method = METHODS[name].method
+    return method

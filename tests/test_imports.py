@@ -20,10 +20,10 @@ ABOVE = {
     "prompts": ("encoder", "models", "data", "host", "weights", "metrics", "demo", PACKAGE),
     "alignment": ("encoder", "models", "data", "host", "weights", PACKAGE),
     "losses": ("encoder", "models", "data", "host", "weights", PACKAGE),
-    "weights": ("models", "data", "host", "metrics", "demo"),
-    "data": ("models", "host", "metrics", "weights", "demo"),
-    "metrics": ("models", "host", "weights", "demo"),
-    "host": ("demo",),
+    "weights": ("models", "data", "host", "metrics", "demo", PACKAGE),
+    "data": ("models", "host", "metrics", "weights", "demo", PACKAGE),
+    "metrics": ("models", "host", "weights", "demo", PACKAGE),
+    "host": ("demo", PACKAGE),
 }
 
 

@@ -12,7 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from anomalib_cops import __version__
 from anomalib_cops.encoder import native_image_size, tiny
 from anomalib_cops.encoder.load import TINY, model_config, trained_with_quick_gelu
 from anomalib_cops.errors import InputError
@@ -21,6 +20,7 @@ from anomalib_cops.models.arguments import CommonArguments
 from anomalib_cops.models.assembly import DEFAULT_BACKBONE, DEFAULT_PRETRAINED, resolve_settings
 from anomalib_cops.models.method import DEFAULT_PRESET, plain
 from anomalib_cops.models.request import Request
+from anomalib_cops.version import __version__
 
 from ..own_models import is_own_model, own_model_parts
 from .cells import Training

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from anomalib_cops.registry import METHODS
+from anomalib_cops.version import __version__
 
 if TYPE_CHECKING:
     from anomalib_cops.data import ZeroShotTransfer
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from anomalib_cops.models.cops.lightning_model import CoPS
     from anomalib_cops.models.vcp_clip.lightning_model import VCPCLIP
 
-__version__ = "0.1.0"
+
 __all__ = ["VCPCLIP", "AdaCLIP", "AnomalyCLIP", "CoPS", "InputError", "ZeroShotTransfer", "__version__"]
 
 _MODULES = {

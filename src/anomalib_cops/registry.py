@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from anomalib_cops.models.method import Method
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -40,10 +37,9 @@ class Entry:
         return getattr(import_module(self.module), self.name)
 
     @property
-    def method(self) -> "Method":
-        """What the class is made from: settings, presets, torch model, official names."""
-        method: Method = self.lightning_class.method
-        return method
+    def method(self) -> Any:
+        """The :class:`~anomalib_cops.models.method.Method` of the class: settings, presets, torch model, keys."""
+        return self.lightning_class.method
 
 
 METHODS: dict[str, Entry] = {

@@ -104,7 +104,8 @@ CASES = {
 
 def method(name: str) -> Method:
     """The declaration that a Lightning class is put together from."""
-    return METHODS[name].method
+    found: Method = METHODS[name].method
+    return found
 
 
 def lightning_class(name: str) -> Any:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from anomalib_cops import __version__
 from anomalib_cops.data.train_test_overlap import DataRecord
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.host.post_processing import TransferPostProcessor
@@ -16,6 +15,7 @@ from anomalib_cops.models.consistency import check_learned
 from anomalib_cops.models.method import DEFAULT_PRESET, plain
 from anomalib_cops.models.request import Request
 from anomalib_cops.tensors import check_finite, check_fits
+from anomalib_cops.version import __version__
 from anomalib_cops.weights.format import CHECKPOINT_KEY, MODEL, WEIGHT_SUFFIX, read_checkpoint, write_weights
 from anomalib_cops.weights.header import THRESHOLDS, WeightFile, check_same_encoder, read_header
 

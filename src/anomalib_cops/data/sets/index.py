@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from pandas import DataFrame
 
-from anomalib_cops import __version__
 from anomalib_cops.data.sets.listing import Listing
 from anomalib_cops.files import replacing
+from anomalib_cops.version import __version__
 
 # A folder may change twice within one tick of the disk's clock, so an index is kept only of folders that are older.
 _REST_NS = 2 * 10**9
