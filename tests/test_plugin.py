@@ -204,9 +204,19 @@ GET_MODEL = "from anomalib.models import get_model; m = get_model('cops', backbo
             "1",
         ),
         (f"from anomalib_cops import ZeroShotTransfer, CoPS; {GET_MODEL}", "0"),
+        (f"import anomalib_cops.host.prompt_learning; from anomalib_cops import CoPS; {GET_MODEL}", "0"),
+        (f"import anomalib_cops.host.feature_cache; from anomalib_cops import AdaCLIP; {GET_MODEL}", "0"),
         (f"import anomalib.cli.cli; from anomalib_cops.plugin import register; register(); {GET_MODEL}", "0"),
     ],
-    ids=["anomalib first", "ours first", "data first", "no hook, ours first", "no hook, console script"],
+    ids=[
+        "anomalib first",
+        "ours first",
+        "data first",
+        "no hook, ours first",
+        "no hook, inner first",
+        "no hook, cache first",
+        "no hook, console script",
+    ],
 )
 def test_fresh_interpreters_find_the_model_in_any_import_order(code, hook):
     code += "; assert type(m).__module__.startswith('anomalib_cops'), type(m)"

@@ -8,6 +8,7 @@ from anomalib_cops.registry import METHODS
 
 DATAMODULES = {"ZeroShotTransfer": "anomalib_cops.data.transfer"}
 PACKAGE = "anomalib_cops"
+SHARED_BY_MODELS = "anomalib_cops.host.prompt_learning"
 
 
 def register() -> None:
@@ -20,11 +21,9 @@ def register() -> None:
     The start-up hook calls it when ``anomalib.models``, ``anomalib.data`` or anomalib's command line has been loaded;
     our own modules call it at their end, as one of them may be what loaded anomalib.
     """
-    models, data = sys.modules.get("anomalib.models"), sys.modules.get("anomalib.data")
-    if hasattr(data, "get_datamodule"):
-        for name, module in DATAMODULES.items():
-            _provide(data, name, module)
-    if models is not None and hasattr(models, "get_model"):
+    register_datamodules()
+    models = sys.modules.get("anomalib.models")
+    if models is not None and hasattr(models, "get_model") and _models_can_be_imported():
         for name, entry in METHODS.items():
             models.ALLOWED_MODULES.update({PACKAGE, entry.package.partition(".")[0]})
             _provide(models, name, entry.module)
@@ -33,6 +32,20 @@ def register() -> None:
         from anomalib_cops.host.command_line import adapted
 
         command_line.AnomalibCLI = adapted(command_line.AnomalibCLI)  # type: ignore[attr-defined]
+
+
+def register_datamodules() -> None:
+    """Put datamodules where anomalib looks for them, without importing any model."""
+    data = sys.modules.get("anomalib.data")
+    if hasattr(data, "get_datamodule"):
+        for name, module in DATAMODULES.items():
+            _provide(data, name, module)
+
+
+def _models_can_be_imported() -> bool:
+    """Tell whether what all models share is not just being imported; if it is, they register at their own end."""
+    shared = sys.modules.get(SHARED_BY_MODELS)
+    return shared is None or hasattr(shared, "PromptLearningMixin")
 
 
 def _provide(host: object, name: str, module: str) -> None:

@@ -28,7 +28,7 @@ from anomalib_cops.data.splits import list_images, mark_validation, refuse_missi
 from anomalib_cops.data.synthetic.addresses import address_of
 from anomalib_cops.distributed import Share, place, processors
 from anomalib_cops.errors import InputError
-from anomalib_cops.plugin import register
+from anomalib_cops.plugin import register_datamodules
 
 _DataSets = str | dict[str, Any] | list[str | dict[str, Any]]
 
@@ -291,4 +291,4 @@ def _as_list(data_sets: _DataSets) -> list[DataSetSpec]:
 
 
 # If this import is what loaded anomalib, its hook ran too early to see the class.
-register()
+register_datamodules()
