@@ -12,7 +12,6 @@ from torch import Tensor
 from anomalib_cops.encoder import EncoderIdentity, FrozenCLIP, load_clip
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.arguments import CommonArguments
-from anomalib_cops.models.base import TorchModel
 from anomalib_cops.models.consistency import check_consistent, check_published_encoder
 from anomalib_cops.models.method import DEFAULT_PRESET, Method
 from anomalib_cops.models.request import Request
@@ -52,7 +51,7 @@ class AssembledModel:
 
     Attributes:
         request: what it was made from.
-        model: with random prompts, or those of ``official``.
+        model: a :class:`~anomalib_cops.models.base.TorchModel` with random prompts.
         epochs: length of the training unless the trainer is told otherwise.
         learning_rate: of the prompts.
         file: our weight file, which is still to be loaded, if one was given.
@@ -61,7 +60,7 @@ class AssembledModel:
     """
 
     request: Request
-    model: TorchModel
+    model: Any
     epochs: int
     learning_rate: float
     file: WeightFile | None = None

@@ -1,6 +1,6 @@
 """What the torch model of a method offers to training, caching, exports and the benchmark."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from anomalib.data import InferenceBatch
 from jaxtyping import Float
@@ -9,7 +9,6 @@ from torch import Tensor
 from anomalib_cops.encoder import FrozenCLIP
 
 
-@runtime_checkable
 class TorchModel(Protocol):
     """A frozen encoder and what a method trains on top of it; an ``nn.Module``.
 
