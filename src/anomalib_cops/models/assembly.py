@@ -27,7 +27,7 @@ ADAM_BETAS = (0.5, 0.999)
 
 
 @dataclass(frozen=True)
-class GivenWeights:
+class RequestedWeights:
     """The trained prompts that a request names.
 
     Attributes:
@@ -75,46 +75,49 @@ def assemble(request: Request) -> AssembledModel:
         InputError: something cannot be used, or contradicts the weights.
     """
     method, common = request.method, request.common
-    given = read_given_weights(method, common)
-    preset = method.preset(common.preset or given.preset)
-    settings = resolve_settings(request, given.file, preset)
-    if method.check_official and given.official:
-        method.check_official(settings, given.official, given.source)
-    clip = load_encoder(request, settings, given.file)
+    requested = read_requested_weights(method, common)
+    preset = method.preset(common.preset or requested.preset)
+    settings = resolve_settings(request, requested.file, preset)
+    if method.check_official and requested.official:
+        method.check_official(settings, requested.official, requested.source)
+    clip = load_encoder(request, settings, requested.file)
     # What the user draws afterwards stays as it would have been.
     with torch.random.fork_rng(devices=[], enabled=common.seed is not None):
         if common.seed is not None:
             torch.manual_seed(common.seed)
         model: Any = method.build(clip, settings)
-    trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+    official, sets = requested.official, requested.trained_on
+    if official:
+        trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+        official = from_official(official, trained, method.keys, requested.source)
     return AssembledModel(
         request=request,
         model=model,
         epochs=preset["epochs"] if common.epochs is None else common.epochs,
         learning_rate=preset["learning_rate"] if common.learning_rate is None else common.learning_rate,
-        file=given.file,
-        official=from_official(given.official, trained, method.keys, given.source) if given.official else {},
-        trained_on=None if given.trained_on is None else [{"set": name, "categories": []} for name in given.trained_on],
+        file=requested.file,
+        official=official,
+        trained_on=None if sets is None else [{"set": name, "categories": []} for name in sets],
     )
 
 
-def read_given_weights(method: Method, common: CommonArguments) -> GivenWeights:
+def read_requested_weights(method: Method, common: CommonArguments) -> RequestedWeights:
     """Find and read the weights that ``common.weights`` names; download published ones.
 
     Raises:
         InputError: they cannot be had or read, or published ones meet another encoder than theirs.
     """
     if common.weights is None:
-        return GivenWeights()
+        return RequestedWeights()
     named = published.find(method.name, common.weights)
     if named:
         check_published_encoder(common)
     path = download.fetch(method.name, common.weights) if named else Path(common.weights).expanduser()
     if path.suffix not in SUFFIXES:
-        return GivenWeights(file=read_weights(path, method.name))
+        return RequestedWeights(file=read_weights(path, method.name))
     official = read_official(path, method.keys, method.name)
     known = named or download.recognise(method.name, path)
-    return GivenWeights(
+    return RequestedWeights(
         official=official,
         source=str(path),
         preset=named.preset if named else DEFAULT_PRESET,
