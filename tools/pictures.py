@@ -14,8 +14,8 @@ from PIL import Image
 
 import anomalib_cops
 from anomalib_cops.demo import LABEL, examples_of
+from anomalib_cops.example_grid import draw_example_grid
 from anomalib_cops.registry import METHODS
-from anomalib_cops.sheet import draw_sheet
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images"
 PAGES = {"AdaCLIP": "ada_clip", "AnomalyCLIP": "anomaly_clip", "CoPS": "cops", "VCPCLIP": "vcp_clip"}
@@ -37,7 +37,7 @@ def draw(name: str, epochs: int, folder: Path) -> Path:
         dataset = data.target_datasets[target]
         dataset.augmentations = model.pre_processor.transform.transforms[0]
         examples.append((target.removeprefix("synthetic/"), examples_of(model, dataset, each=2)))
-    path = draw_sheet(examples, folder / f"{PAGES[name]}.png", title=f"{name} after {epochs} epochs ({LABEL})")
+    path = draw_example_grid(examples, folder / f"{PAGES[name]}.png", title=f"{name} after {epochs} epochs ({LABEL})")
     Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)  # a third of the size
     return path
 
