@@ -76,12 +76,12 @@ def assemble(request: Request) -> AssembledModel:
         InputError: an argument cannot be used or contradicts the weights.
     """
     method, common = request.method, request.common
-    given = read_given_weights(method, common)
-    preset = method.preset(common.preset or given.preset)
-    settings = resolve_settings(request, given.file, preset)
-    if method.check_official and given.official:
-        method.check_official(settings, given.official, given.source)
-    clip = load_encoder(request, settings, given.file)
+    weights = read_given_weights(method, common)
+    preset = method.preset(common.preset or weights.preset)
+    settings = resolve_settings(request, weights.file, preset)
+    if method.check_official and weights.official:
+        method.check_official(settings, weights.official, weights.source)
+    clip = load_encoder(request, settings, weights.file)
     # Keep the global random state, so that the user's own random numbers do not change.
     with torch.random.fork_rng(devices=[], enabled=common.seed is not None):
         if common.seed is not None:
@@ -93,9 +93,11 @@ def assemble(request: Request) -> AssembledModel:
         model=model,
         epochs=preset["epochs"] if common.epochs is None else common.epochs,
         learning_rate=preset["learning_rate"] if common.learning_rate is None else common.learning_rate,
-        file=given.file,
-        official=from_official(given.official, trained, method.keys, given.source) if given.official else {},
-        trained_on=None if given.trained_on is None else [{"set": name, "categories": []} for name in given.trained_on],
+        file=weights.file,
+        official=from_official(weights.official, trained, method.keys, weights.source) if weights.official else {},
+        trained_on=None
+        if weights.trained_on is None
+        else [{"set": name, "categories": []} for name in weights.trained_on],
     )
 
 

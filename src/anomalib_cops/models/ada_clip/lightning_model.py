@@ -83,15 +83,15 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
         if fn != TrainerFn.PREDICTING:
             owners.append(getattr(self.trainer, "datamodule", None))
         names = [getattr(owner, "category", None) for owner in owners]
-        found = next((name for name in names if isinstance(name, str) and name.strip()), None)
-        if found is None and not self._has_warned:
+        category = next((name for name in names if isinstance(name, str) and name.strip()), None)
+        if category is None and not self._has_warned:
             self._has_warned = True
             logger.warning(
                 "The data does not say what its images show, so AdaCLIP reads sentences about an '%s'; give "
                 "class_name= to name it.",
                 UNKNOWN_CLASS,
             )
-        return found or UNKNOWN_CLASS
+        return category or UNKNOWN_CLASS
 
 
 # If this import is what loaded anomalib, the start-up hook ran too early to see the class.
