@@ -1,7 +1,7 @@
-"""Start-up hook of anomalib-cops: makes its models known when anomalib itself is imported.
+"""Start-up hook of anomalib-cops: register its models when anomalib is imported.
 
-It runs at every start of Python, so it imports nothing that is not loaded already and does nothing but put one finder
-in front of the import system. ``ANOMALIB_COPS_AUTOLOAD=0`` switches it off.
+The hook runs at every start of Python. So it imports only modules that are loaded already, and only adds one finder to
+the import system. ``ANOMALIB_COPS_AUTOLOAD=0`` switches it off.
 """
 
 import os
@@ -11,7 +11,7 @@ WATCHED = ("anomalib.models", "anomalib.data", "anomalib.cli.cli")
 
 
 class _Finder:
-    """Finds the watched packages as everybody else does, and registers our models after they have been loaded."""
+    """Find the watched modules through the other finders, and register our models after they have been loaded."""
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):  # noqa: ANN001, ANN206 (annotations would cost an import)
@@ -38,7 +38,7 @@ def _watch(spec):
 
 
 def _register():
-    """Register; whatever goes wrong, anomalib has to go on."""
+    """Register the models; warn instead of raising, so that anomalib always works."""
     try:
         from anomalib_cops.plugin import register
 
@@ -50,6 +50,6 @@ def _register():
 
 
 def install():
-    """Put the finder in place, once."""
+    """Add the finder to the import system, unless it is there already or switched off."""
     if os.environ.get("ANOMALIB_COPS_AUTOLOAD", "1") != "0" and _Finder not in sys.meta_path:
         sys.meta_path.insert(0, _Finder)

@@ -1,4 +1,4 @@
-"""Similarity, maps and smoothing against hand computation and SciPy."""
+"""Test similarity, maps and smoothing against hand computation and SciPy."""
 
 import numpy as np
 import pytest

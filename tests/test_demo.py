@@ -1,4 +1,4 @@
-"""The demo, on very little."""
+"""Test the demo on very little data."""
 
 import json
 
@@ -35,10 +35,10 @@ def test_csv_holds_the_same_figures(output):
 
 
 def test_sheet_shows_every_target(output):
-    with Image.open(output / "sheet.png") as sheet:
+    with Image.open(output / "sheet.png") as grid:
         rows = len(json.loads((output / "results.json").read_text())["targets"])
-        assert sheet.height > 80 * rows
-        assert len(sheet.convert("RGB").getcolors(sheet.width * sheet.height)) > 1000
+        assert grid.height > 80 * rows
+        assert len(grid.convert("RGB").getcolors(grid.width * grid.height)) > 1000
 
 
 def test_prompts_are_ready_to_use(output):

@@ -1,4 +1,4 @@
-"""What is imported is declared, and what is declared for developers is installed where tests run."""
+"""Test that imported packages are declared, and that those declared for developers are installed."""
 
 import ast
 import re
@@ -19,11 +19,11 @@ PARTS = {
     "tests": ("dev",),
     "tools": ("dev",),
 }
-"""Folders, and the extras without which some of their modules cannot be imported."""
+"""Folders, and the extras that their modules need to be imported."""
 
 
 def names(requirements: list[str]) -> Iterator[str]:
-    """Distributions that are required, those of the package's own extras among them."""
+    """Return the required distributions, including those of the package's own extras."""
     for requirement in requirements:
         name, extras = re.match(r"([\w-]+)(?:\[([\w,]+)\])?", requirement).groups()
         if name == PROJECT["name"]:
@@ -39,7 +39,7 @@ def declared(*extras: str) -> set[str]:
 
 
 def imported(folder: Path) -> Iterator[tuple[str, str]]:
-    """Module and file of every import from another package."""
+    """Return the module and file of every import from another package."""
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

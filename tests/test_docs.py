@@ -1,4 +1,4 @@
-"""Documentation says what the code does."""
+"""Test that the documentation matches the code."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""A method is one folder and one registry entry: anomalib, the benchmark, the speed table and the docs know it then."""
+"""Test that one folder and one registry entry make a method known to anomalib, benchmark, speed table and docs."""
 
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ from tools.method_tables import methods_table, settings_table
 
 FOLDER = {
     "settings.py": '''
-"""What can be chosen about Direction."""
+"""Declare the settings of Direction."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -106,7 +106,7 @@ class Direction(PromptLearningMixin, AnomalibModule, method=METHOD):
 
 @pytest.fixture
 def fifth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A method of somebody else's package, written and registered."""
+    """Write and register a method in another package."""
     folder = tmp_path / "fifth_method"
     folder.mkdir()
     for name, code in FOLDER.items():
@@ -164,7 +164,7 @@ def test_a_setting_without_a_meaning_is_refused() -> None:
 
     @dataclass(frozen=True)
     class Silent:
-        """Say nothing."""
+        """Undocumented settings."""
 
         sigma: float = 1.0
 

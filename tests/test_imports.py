@@ -1,4 +1,4 @@
-"""Imports run one way: whoever reads a room of the house finds what it stands on below it, never above."""
+"""Test that imports run one way: each part of the package imports only from parts below it."""
 
 import ast
 from graphlib import CycleError, TopologicalSorter
@@ -12,7 +12,7 @@ MODULES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in (SOURCE / PACKAGE).rglob("*.py")
 }
-# A room, and what nothing in it may import. The package's own __init__ is called by the package's name.
+# For each part, the parts that it must not import. The package's name stands for its own __init__.
 ABOVE = {
     "errors": ("",),
     "files": ("",),
@@ -28,14 +28,14 @@ ABOVE = {
 
 
 def imported(module: str, path: Path) -> set[str]:
-    """Modules of the package that a module imports anywhere, also inside functions and for type checking."""
+    """Return the package's modules that a module imports anywhere, also inside functions and for type checking."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} imports relatively; name the module in full."
-            # "from package import name" may name a module or something in the package.
+            # The name in "from package import name" may be a module or an attribute of the package.
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in MODULES else str(node.module) for name in names}
     return {name for name in found if name in MODULES}
@@ -44,20 +44,20 @@ def imported(module: str, path: Path) -> set[str]:
 IMPORTS = {module: imported(module, path) for module, path in MODULES.items()}
 
 
-def is_in(module: str, room: str) -> bool:
-    if room == PACKAGE:
+def is_in(module: str, part: str) -> bool:
+    if part == PACKAGE:
         return module == PACKAGE
-    return module == f"{PACKAGE}.{room}" or module.startswith(f"{PACKAGE}.{room}." if room else PACKAGE)
+    return module == f"{PACKAGE}.{part}" or module.startswith(f"{PACKAGE}.{part}." if part else PACKAGE)
 
 
-@pytest.mark.parametrize("room", ABOVE)
-def test_nothing_imports_what_stands_above_it(room: str) -> None:
+@pytest.mark.parametrize("part", ABOVE)
+def test_nothing_imports_what_stands_above_it(part: str) -> None:
     arrows = {
         f"{module} -> {target}"
         for module, targets in IMPORTS.items()
-        if is_in(module, room)
+        if is_in(module, part)
         for target in targets
-        if any(is_in(target, above) for above in ABOVE[room])
+        if any(is_in(target, above) for above in ABOVE[part])
     }
     assert not arrows
 
@@ -74,7 +74,7 @@ def test_torch_models_run_without_the_host() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    # Public names are looked up in the package when they are used, so its __init__ closes no circle.
+    # The package's __init__ imports public names lazily, so it closes no circle.
     try:
         TopologicalSorter({module: targets - {PACKAGE} for module, targets in IMPORTS.items()}).prepare()
     except CycleError as error:

@@ -1,4 +1,4 @@
-"""Losses against hand computation."""
+"""Test losses against hand computation."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Metrics as the official codes compute them."""
+"""Test metrics that follow the official codes."""
 
 import math
 
@@ -9,7 +9,7 @@ from anomalib_cops.metrics import sampled_aupro
 
 
 def by_hand(maps: np.ndarray, masks: np.ndarray, regions: list[np.ndarray], limit: float) -> float:
-    """The same from its definition, threshold by threshold."""
+    """Compute the metric from its definition, threshold by threshold."""
     low, high = maps.min(), maps.max()
     points = []
     for step in np.arange(low, high, (high - low) / 200):

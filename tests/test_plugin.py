@@ -1,4 +1,4 @@
-"""Start-up hook and registration."""
+"""Test the start-up hook and the registration with anomalib."""
 
 import importlib.util
 import os
@@ -20,7 +20,7 @@ HOOK = Path(__file__).parent.parent / "hook"
 
 @pytest.fixture
 def autoload(monkeypatch):
-    """A fresh copy of the hook; whatever it adds to the import system is taken away again."""
+    """Load a fresh copy of the hook; remove what it added to the import system afterwards."""
     spec = importlib.util.spec_from_file_location("autoload_under_test", HOOK / "anomalib_cops_autoload.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -30,7 +30,7 @@ def autoload(monkeypatch):
 
 @pytest.fixture
 def watched(autoload, monkeypatch, tmp_path):
-    """A package of our own that the hook watches instead of anomalib."""
+    """Make a package that the hook watches instead of anomalib."""
     (tmp_path / "watched_package.py").write_text("value = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(autoload, "WATCHED", ("watched_package",))

@@ -1,4 +1,4 @@
-"""Numbers that need full precision keep it, in every way that a model can be given another one."""
+"""Test that numbers which need full precision keep it, however the model's precision is changed."""
 
 import copy
 import math
@@ -80,7 +80,7 @@ def test_metrics_still_move_to_another_device() -> None:
     assert metric.normal.device.type == metric.device.type == "meta"
     image = AUROC(fields=["pred_score", "gt_label"]).to("meta", torch.bfloat16)
     assert image.labels.device.type == "meta"
-    assert image.dtype == torch.float32  # in which processes without images send their scores
+    assert image.dtype == torch.float32  # the type in which processes without images send their scores
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_metrics_still_move_to_another_device() -> None:
         lambda p, t: losses.focal_loss(p, t),
         lambda p, t: losses.dice_loss(p[:, 1], t),
         lambda p, t: losses.binary_cross_entropy(p[:, 1], t),
-        lambda p, t: losses.kl_to_standard_normal(p[:, 0, 0], 12 * t[:, 0].half()),  # exp(12) is no float16
+        lambda p, t: losses.kl_to_standard_normal(p[:, 0, 0], 12 * t[:, 0].half()),  # exp(12) exceeds float16
         lambda p, t: alignment.cosine(p[0], p[1]),
         lambda p, t: alignment.probabilities(p[0], temperature=0.07),
         lambda p, t: alignment.gaussian_smooth(p[:, 0], 1.0),

@@ -1,4 +1,4 @@
-"""Streaming pixel metrics against scikit-learn on all pixels."""
+"""Test streaming pixel metrics against scikit-learn on all pixels."""
 
 from collections.abc import Callable
 
@@ -145,7 +145,7 @@ def test_packed_counts_go_on_and_need_little_memory(metric: type[StreamingMetric
 
 def test_merged_metrics_are_those_of_all_pixels() -> None:
     parts, whole = [AUPRO(fields=FIELDS) for _ in range(3)], AUPRO(fields=FIELDS)
-    for part, seed in zip(parts, (0, 1), strict=False):  # the third one sees nothing
+    for part, seed in zip(parts, (0, 1), strict=False):  # the third one gets no images
         part.update(batch(*smooth(3, 96, seed)))
         whole.update(batch(*smooth(3, 96, seed)))
     parts[2].merge_state(parts[0])

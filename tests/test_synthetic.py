@@ -1,4 +1,4 @@
-"""The synthetic world: reproducible pictures, pairs that differ in the defect only, exact masks."""
+"""Test the synthetic set: reproducible pictures, pairs that differ only in the defect, exact masks."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The embedded stand-in: its file, what it knows, and the script that trains it."""
+"""Test the embedded stand-in: its file, its accuracy, and the script that trains it."""
 
 import hashlib
 import json
@@ -95,7 +95,7 @@ def test_card_shows_every_number_and_means_over_sets() -> None:
     )
     assert card.startswith("before\n") and card.endswith("\nafter") and "\nold\n" not in card
     assert "| b/z | 5 | 0.700 | – | 0.400 | – |" in card
-    # Sets count once, however many categories they have: (0.8 + 0.4) / 2.
+    # Each set counts once, however many categories it has: (0.8 + 0.4) / 2.
     assert "| mean of 2 sets |  | 0.600 | 0.750 | 0.600 | 0.700 |" in card
 
 

@@ -1,4 +1,4 @@
-"""What every method can do: printed in docs/models.md, done cell by cell in tests/models/test_capabilities.py."""
+"""List what every method can do: docs/models.md prints it, tests/models/test_capabilities.py tests every cell."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from anomalib_cops.registry import METHODS
 
 PRECISIONS = ("bf16-mixed", "16-mixed", "bf16-true", "16-true")
-"""Besides ``32-true``, the default, in which everything else is done."""
+"""Precisions besides the default ``32-true``, which all other rows use."""
 TRAIN, RESUME, VALIDATE, TEST, PREDICT = "train", "train --ckpt_path", "validate", "test", "predict"
 EXPORTS = {kind: f"export --export_type {kind}" for kind in ("torch", "onnx", "openvino")}
 HOST_BENCHMARK, BENCHMARK, CACHE = "anomalib benchmark", "python -m benchmark run", "train --model.feature_cache"
@@ -16,12 +16,12 @@ USE_IN = {precision: f"test, predict --trainer.precision {precision}" for precis
 
 @dataclass(frozen=True)
 class Cell:
-    """One method doing one thing.
+    """Whether and how one method supports one action.
 
     Attributes:
-        within: how far scores, in [0, 1], may be from those of ``predict`` in float32; None where prompts change.
-        settings: it works with these only; empty if with all.
-        refusal: what is said otherwise; empty if it always works.
+        within: largest difference of scores, in [0, 1], from those of ``predict`` in float32; None if prompts change.
+        settings: the only settings with which it works; empty if it works with all.
+        refusal: error message with other settings; empty if it always works.
     """
 
     within: float | None = None
@@ -30,7 +30,7 @@ class Cell:
 
     @property
     def works(self) -> bool:
-        """Whether it does at all."""
+        """Whether the action works with any settings."""
         return not self.refusal or bool(self.settings)
 
 
@@ -49,7 +49,7 @@ ROWS = {
     **{row: Cell() for row in TRAIN_IN.values()},
     **{row: Cell(within=0.05) for row in USE_IN.values()},
 }
-"""What holds for every method that is not in ``OTHERWISE``."""
+"""The cells of every method that ``OTHERWISE`` does not list."""
 
 _NO_CLUSTERS_IN_A_GRAPH = Cell(
     within=1e-4,
@@ -58,7 +58,7 @@ _NO_CLUSTERS_IN_A_GRAPH = Cell(
     "ONNX or OpenVINO.",
 )
 OTHERWISE = {
-    # The last bit of a level decides on a cluster now and then; the graphs below are without clusters.
+    # Rounding occasionally moves a patch to another cluster; the graphs below have no clusters.
     ("AdaCLIP", EXPORTS["torch"]): Cell(within=0.005),
     ("AdaCLIP", EXPORTS["onnx"]): _NO_CLUSTERS_IN_A_GRAPH,
     ("AdaCLIP", EXPORTS["openvino"]): _NO_CLUSTERS_IN_A_GRAPH,
@@ -77,24 +77,24 @@ OTHERWISE = {
 
 
 def cell(name: str, row: str) -> Cell:
-    """What holds for a method in a row."""
+    """Return the cell of a method in a row."""
     return OTHERWISE.get((name, row), ROWS[row])
 
 
 def capability_table() -> str:
-    """Markdown: a column per method, a row per thing to do, and what is said where something is refused."""
+    """Return the capabilities in Markdown: a column per method, a row per action, and the messages of refusals."""
     table = [["", *METHODS, "scores move by"], ["---"] * (len(METHODS) + 2)]
     for row, usual in ROWS.items():
         moved = "" if usual.within is None else f"at most {usual.within:g}" if usual.within else "nothing"
         table.append([f"`{row}`", *(_words(cell(name, row)) for name in METHODS), moved])
     lines = [f"| {' | '.join(cells)} |" for cells in table]
     refusals = dict.fromkeys(f"- {each.refusal}" for each in OTHERWISE.values() if each.refusal)
-    return "\n".join([*lines, "", "Anything else is refused in these words:", "", *refusals])
+    return "\n".join([*lines, "", "Everything else is refused with one of these messages:", "", *refusals])
 
 
-def _words(found: Cell) -> str:
-    if not found.works:
+def _words(described: Cell) -> str:
+    if not described.works:
         return "no"
-    if found.settings:
-        return "with " + ", ".join(f"`{name}={value}`" for name, value in found.settings.items())
+    if described.settings:
+        return "with " + ", ".join(f"`{name}={value}`" for name, value in described.settings.items())
     return "yes"

@@ -1,4 +1,4 @@
-"""Tables about the methods, made from the registry and from the dataclasses that declare arguments."""
+"""Make tables of the methods from the registry and the dataclasses that declare arguments."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from anomalib_cops.registry import METHODS
 
 
 def methods_table() -> str:
-    """Return all methods: class, paper, what it needs."""
+    """Return the table of all methods: class, paper and required input."""
     lines = ["| class | paper | needs at test |", "|---|---|---|"]
     for name, entry in METHODS.items():
         link = f"[arXiv {entry.arxiv}](https://arxiv.org/abs/{entry.arxiv})"
@@ -19,13 +19,13 @@ def methods_table() -> str:
 
 
 def common_table() -> str:
-    """Return the arguments that all methods share."""
+    """Return the table of arguments that all methods share."""
     rows = [*arguments_of(CommonArguments).values(), *arguments_of(CacheOptions).values()]
     return _table((each, _shown(each.default)) for each in (*rows, *arguments_of(Components).values()))
 
 
 def settings_table(method: Method) -> str:
-    """Return the arguments of one method: its settings, and what it does otherwise about the shared ones."""
+    """Return the table of one method's settings, and of shared arguments with other defaults or meanings."""
     shared, own = arguments_of(CommonArguments), method_arguments(method)
     rows = {name: each for name, each in own.items() if name not in shared}
     rows |= {name: own[name] for name in ("epochs", "learning_rate")}
@@ -46,7 +46,7 @@ def _shown(default: object) -> str:
 
 
 def _markdown(meaning: str) -> str:
-    """Turn a docstring's entry into a sentence in Markdown."""
+    """Convert a docstring's entry to a sentence in Markdown."""
     begins_with_a_name = "_" in meaning.partition(" ")[0]
     sentence = meaning if begins_with_a_name else meaning[:1].upper() + meaning[1:]
     return sentence.replace("``", "`").replace("|", "\\|")

@@ -1,18 +1,19 @@
-"""Tables of README and docs, made between markers: ``python -m tools.tables``; ``--check`` fails where one is stale.
+"""Write the generated tables of README and docs between their markers: ``python -m tools.tables``.
 
-Figures are never typed: ``docs/results/demo.json`` is a copy of what ``make demo`` wrote, ``docs/results/speed.json``
-of what ``python -m benchmark speed`` wrote, ``benchmark/results`` of ``python -m benchmark run quick``. What is said of
-data sets is made from their declarations, what methods can do from the table that a test goes through.
+With ``--check``, change nothing and fail if a table is out of date. No figure is typed by hand:
+``docs/results/demo.json`` is a copy of the result of ``make demo``, ``docs/results/speed.json`` of that of ``python -m
+benchmark speed``, and ``benchmark/results`` of that of ``python -m benchmark run quick``. Tables of data sets are made
+from their declarations, and the table of capabilities from the list that a test checks.
 """
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 from anomalib_cops.data.describe import catalogue, layouts
 from anomalib_cops.data.sets.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICAL
+from anomalib_cops.files import write_text
 from anomalib_cops.registry import METHODS
 from benchmark.plan.names import TINY
 from benchmark.records.store import Store
@@ -32,7 +33,7 @@ COLUMNS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "AUPRO")
 
 
 def demo_table(result: dict) -> str:
-    """Markdown of a demo's figures, with where they come from."""
+    """Return the figures of a demo and how they were made, in Markdown."""
     machine = result["machine"]
     lines = [
         f"CoPS with the {result['backbone']}, trained on {result['source']} categories, seed {result['seed']}: "
@@ -55,11 +56,11 @@ def quick_board() -> Board:
 
 
 def benchmark_tables(board: Board, *, whole: bool) -> str:
-    """Print the committed run: remarks, provenance and tables.
+    """Return the committed run in Markdown: remarks, provenance and tables.
 
     Args:
         board: The board of the run.
-        whole: Also print pixel metrics and the ablation.
+        whole: Include pixel metrics and the ablation.
     """
     tables = [overview(board, metric) for metric in (("I-AUROC", "P-AUROC", "AUPRO") if whole else ("I-AUROC",))]
     ablated = ablation(board, ("I-AUROC", "P-AUROC", "AUPRO"))
@@ -71,14 +72,14 @@ def benchmark_tables(board: Board, *, whole: bool) -> str:
 
 
 def published_tables() -> str:
-    """Print what the papers report, a table per metric."""
+    """Return what the papers report in Markdown, with one table per metric."""
     tables = [published(load_reported(), metric) for metric in ("I-AUROC", "P-AUROC", "AUPRO")]
     text = "\n\n".join(f"{table.title}:\n\n{markdown_table(table)}" for table in tables)
     return f"{text}\n\n{load_reported().legend}"
 
 
 def filled(text: str, name: str, content: str) -> str:
-    """A page with the part between its markers replaced."""
+    """Return a page's text with the part between the markers ``name`` replaced."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     before, _, rest = text.partition(start)
     _, _, after = rest.partition(end)
@@ -86,18 +87,18 @@ def filled(text: str, name: str, content: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Rewrite the pages, or say which are stale."""
+    """Rewrite the pages, or with ``--check`` list those that are out of date; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args(arguments)
     stale = [page for page, name, content in tables() if not _refresh(ROOT / page, name, content, options.check)]
     for page in stale:
-        print(f"{page} is stale: run python -m tools.tables")
+        print(f"{page} is out of date; run python -m tools.tables")
     return 1 if stale else 0
 
 
 def tables() -> list[tuple[str, str, str]]:
-    """Page, name of the markers and content of each table."""
+    """Return the page, the name of the markers and the content of each table."""
     demo, board = json.loads((ROOT / "docs/results/demo.json").read_text()), quick_board()
     speed = json.loads((ROOT / "docs/results/speed.json").read_text())
     sets = [("industrial", INDUSTRIAL), ("medical", MEDICAL), ("further", FURTHER)]
@@ -118,14 +119,12 @@ def tables() -> list[tuple[str, str, str]]:
 
 
 def _refresh(page: Path, name: str, content: str, check: bool) -> bool:
-    """Whether a page is fresh, or has been made so."""
+    """Update a page unless ``check`` is set; return whether it is up to date."""
     text = page.read_text(encoding="utf-8")
     fresh = filled(text, name, content)
     if fresh == text or check:
         return fresh == text
-    unfinished = page.with_suffix(".tmp")
-    unfinished.write_text(fresh, encoding="utf-8")
-    os.replace(unfinished, page)
+    write_text(page, fresh)
     return True
 
 

@@ -1,4 +1,4 @@
-"""From image and text features to probabilities and an anomaly map: pure functions, in float32 or better."""
+"""Compute probabilities and anomaly maps from image and text features: pure functions, in float32 or better."""
 
 from math import isqrt
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from anomalib_cops.precision import in_full_precision
 
 TEMPERATURE = 0.07
-"""Divisor of cosines before the softmax."""
+"""Temperature of the softmax over states, by which cosines are divided."""
 
 
 @in_full_precision

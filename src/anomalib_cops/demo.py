@@ -1,7 +1,7 @@
-"""The main job, offline: learn prompts on synthetic categories, find defects in others and in photographs.
+"""Demonstrate CoPS offline: learn prompts on synthetic categories, test on other categories and on photographs.
 
-``python -m anomalib_cops.demo`` needs the ``demo`` extra and no network. It runs on the embedded tiny CLIP, a stand-in
-for development: its figures show that the system works, not how accurate CoPS is.
+``python -m anomalib_cops.demo`` needs the ``demo`` extra and no network. It uses the embedded tiny CLIP, a stand-in for
+development: its figures show that the system works, not how accurate CoPS is.
 """
 
 import argparse
@@ -27,7 +27,8 @@ from torch.utils.data import DataLoader
 from anomalib_cops import CoPS, ZeroShotTransfer
 from anomalib_cops.data import LabelledImages
 from anomalib_cops.errors import InputError, exit_code
-from anomalib_cops.sheet import draw_sheet
+from anomalib_cops.example_grid import draw_example_grid
+from anomalib_cops.files import write_json, write_text
 
 METRICS = {
     "image_AUROC": "I-AUROC",
@@ -41,13 +42,13 @@ LABEL = "tiny CLIP stand-in"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, test, print the table and say where everything is."""
+    """Run the demo from the command line and return its exit code."""
     options = parse(arguments)
     return exit_code(lambda: run(options))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Command line of the demo."""
+    """Parse the demo's command line."""
     parser = argparse.ArgumentParser(prog="python -m anomalib_cops.demo", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("results/demo"), help="folder of all results")
     parser.add_argument("--folders", type=Path, nargs="*", default=[], help="further targets: good/defect/mask folders")
@@ -59,16 +60,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> pd.DataFrame:
-    """The whole demo.
+    """Train, test, write all results, and print the table and the paths of the results.
 
     Returns:
-        One row per target with its figures.
+        One row per target: its number of images and its metrics in [0, 1], NaN where undefined.
     """
     started = time.monotonic()
     for noisy in ("anomalib", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     seed_everything(options.seed)
-    # The paper averages 5 x 5 of 37 x 37 patches; the tiny CLIP has 10 x 10, of which that would be a quarter.
+    # The paper averages over 5 x 5 of 37 x 37 patches. Of the tiny CLIP's 10 x 10 patches that would be a quarter.
     model = CoPS(backbone="tiny", neighbourhood=1, epochs=options.epochs, seed=options.seed, visualizer=False)
     data = ZeroShotTransfer(
         target=["synthetic", *map(str, options.folders)],
@@ -93,16 +94,16 @@ def run(options: argparse.Namespace) -> pd.DataFrame:
         rows.append({"target": name, "images": len(dataset)} | {v: figures.get(k) for k, v in METRICS.items()})
         examples.append((name, examples_of(model, dataset)))
     table = with_means(pd.DataFrame(rows).set_index("target"))
-    sheet = draw_sheet(examples, options.output / "sheet.png", title=f"CoPS on synthetic categories ({LABEL})")
+    grid = draw_example_grid(examples, options.output / "sheet.png", title=f"CoPS on synthetic categories ({LABEL})")
     write_results(table, options, seconds=time.monotonic() - started)
     print(f"\nCoPS, zero-shot, {LABEL}, seed {options.seed}\n{table.to_string(float_format='%.3f', na_rep='-')}\n")
-    print(f"pictures    {sheet}\nfigures     {options.output / 'results.json'}, {options.output / 'results.csv'}")
+    print(f"pictures    {grid}\nfigures     {options.output / 'results.json'}, {options.output / 'results.csv'}")
     print(f"prompts     {weights}\nfinished in {time.monotonic() - started:.0f} s")
     return table
 
 
 def with_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Add the mean over its categories for every set that has several."""
+    """Add a row with the mean over categories for every data set that has several."""
     sets = table.groupby([name.split("/")[0] for name in table.index])
     means = sets.agg({"images": "sum"} | dict.fromkeys(METRICS.values(), "mean"))[sets.size() > 1]
     means.index = [f"{name}, mean of {sets.size()[name]}" for name in means.index]
@@ -110,15 +111,15 @@ def with_means(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def solar_cells() -> dict[str, LabelledImages]:
-    """Electroluminescence photographs of solar cells from the installed ``elpv-dataset`` package, by cell type.
+    """Return electroluminescence photographs of solar cells by cell type, from the installed package ``elpv-dataset``.
 
-    A cell counts as anomalous from a defect probability of 2/3 on; there are no masks (Buerhop-Lutz et al. 2018).
+    Cells with a defect probability of 2/3 or 1 count as anomalous. There are no masks (Buerhop-Lutz et al. 2018).
 
     Raises:
         InputError: the package is not installed.
     """
     if find_spec("elpv_dataset") is None:
-        raise InputError("The solar cells come with the package elpv-dataset: pip install elpv-dataset.")
+        raise InputError("The solar cells come with the package elpv-dataset; run pip install elpv-dataset.")
     folder = Path(str(files("elpv_dataset"))) / "data"
     cells = pd.read_csv(folder / "labels.csv", sep=r"\s+", names=["image", "probability", "kind"])
     defective = cells.probability > 0.5
@@ -138,12 +139,21 @@ def solar_cells() -> dict[str, LabelledImages]:
 
 
 def loader(dataset: LabelledImages) -> DataLoader:
-    """Batches of a target in order."""
+    """Load a target in batches, in the order of its table."""
     return DataLoader(dataset, batch_size=32, collate_fn=dataset.collate_fn)
 
 
 def examples_of(model: Any, dataset: LabelledImages, each: int = 3) -> list[Any]:
-    """Predictions for the first few normal and anomalous images of a target, as anomalib's loops make them."""
+    """Predict the first normal and the first anomalous images of a target as anomalib's loops do.
+
+    Args:
+        model: Lightning module with trained prompts.
+        dataset: images and labels of the target.
+        each: number of normal images, and of anomalous ones.
+
+    Returns:
+        One ``ImageItem`` per image, normal ones first.
+    """
     labels = dataset.samples.label_index.to_numpy()
     chosen = [*(labels == 0).nonzero()[0][:each], *(labels == 1).nonzero()[0][:each]]
     batch = dataset.collate_fn([dataset[int(index)] for index in chosen])
@@ -154,7 +164,7 @@ def examples_of(model: Any, dataset: LabelledImages, each: int = 3) -> list[Any]
 
 
 def write_results(table: pd.DataFrame, options: argparse.Namespace, seconds: float) -> None:
-    """Figures as JSON and CSV with where they come from; each file appears complete or not at all."""
+    """Write the figures and how they were made, as JSON and CSV; each file appears complete or not at all."""
     packages = ("anomalib", "torch", "open_clip_torch", "anomalib-cops")
     content = {
         "method": "CoPS",
@@ -169,15 +179,8 @@ def write_results(table: pd.DataFrame, options: argparse.Namespace, seconds: flo
         "versions": {name: metadata.version(name) for name in packages},
         "targets": json.loads(table.to_json(orient="index")),
     }
-    replace_text(options.output / "results.json", json.dumps(content, indent=2) + "\n")
-    replace_text(options.output / "results.csv", table.to_csv())
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file under another name first."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text)
-    os.replace(unfinished, path)
+    write_json(options.output / "results.json", content)
+    write_text(options.output / "results.csv", table.to_csv())
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; the message is one sentence: what, where, what to do.
+    """Report input that cannot be used, in one sentence: what is wrong, where, what to do.
 
-    A DataLoader worker's error is raised again in the main process with the worker's traceback in its message; only the
-    sentence is kept.
+    torch raises an error of a DataLoader worker again in the main process, with the worker's traceback in the message;
+    only the sentence is kept.
     """
 
     def __init__(self, message: str) -> None:
@@ -21,8 +21,8 @@ def exit_code(run: Callable[[], Any]) -> int:
     """Run a command and return its exit code.
 
     Returns:
-        The number that ``run`` returns, 0 if it returns none. Where it raises InputError: 2, with the sentence on
-        stderr.
+        The number that ``run`` returns, or 0 if it returns something else. If it raises InputError, 2; the message is
+        printed to stderr.
     """
     try:
         code = run()
@@ -33,7 +33,7 @@ def exit_code(run: Callable[[], Any]) -> int:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown name: "; did you mean 'x'?", or the names that are known."""
+    """Return the end of a message about an unknown name: "; did you mean 'x'?", or the list of known names."""
     options = list(known)
     folded = {option.lower(): option for option in options}
     close = get_close_matches(name.lower(), folded, n=3, cutoff=0.5)

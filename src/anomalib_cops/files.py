@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, JSON, and digests."""
+"""Write files atomically, and compute digests of files."""
 
 import hashlib
 import json
@@ -12,14 +12,14 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; rename what was written there once the block has ended.
+    """Yield a temporary path beside ``path`` to write to, and rename it to ``path`` when the block ends.
 
-    If the block raises, or writes nothing, ``path`` stays as it was and nothing is left over. Threads and processes get
-    temporary paths of their own, so the last one to finish wins.
+    If the block raises or writes nothing, ``path`` stays as it was and no temporary file is left. Each thread and
+    process gets its own temporary path, so the last one to finish wins.
 
     Args:
-        path: the file to write. Its folder is made if missing. The temporary name keeps the suffix, as writers of
-            images choose their format by it.
+        path: the file to write. Its folder is made if missing. The temporary name keeps the suffix, as image writers
+            choose the format by it.
 
     Raises:
         OSError: the folder cannot be made or written to.
@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file and flush it to the disk before it takes its name, so that it survives a power failure.
+    """Write a file atomically; flush it to the disk before renaming it, so that it survives a power failure.
 
     Raises:
         OSError: the disk is full or the folder cannot be written to; the earlier file is still there.
@@ -59,13 +59,13 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
+    """Return the SHA-256 of a file's content in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def git_blob(path: Path) -> str:
-    """Digest that git names a file's content by, in hexadecimal digits."""
+    """Return the SHA-1 by which git identifies a file's content, in hexadecimal."""
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Losses that several methods share: pure functions of probabilities and targets, in float32 or better."""
+"""Losses that several methods share: pure functions of probabilities and targets, computed in float32 or better."""
 
 import torch
 from jaxtyping import Float

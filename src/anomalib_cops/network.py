@@ -1,4 +1,4 @@
-"""Downloads that fail within seconds, and in words, where there is no network."""
+"""Download files; without a network, fail within seconds and with a clear message."""
 
 import math
 import os
@@ -11,35 +11,35 @@ from pathlib import Path
 from anomalib_cops.errors import InputError
 
 SECONDS = "ANOMALIB_COPS_NETWORK_SECONDS"
-"""Environment variable: seconds that a server may take to answer at all."""
+"""Environment variable with the seconds that a server may take to answer."""
 DEFAULT_SECONDS = 3.0
 """Seconds that a server may take to answer, if the environment variable is not set."""
 SILENT_SECONDS = 30.0
 """Seconds for which a download may receive nothing."""
 CHUNK = 1 << 20
-"""Bytes that are read at once."""
+"""Bytes to read at once."""
 
 
 def patience() -> float:
-    """Return the seconds that a server may take to answer.
+    """Return how many seconds a server may take to answer.
 
     Raises:
         InputError: the environment variable is not a positive number.
     """
-    given = os.environ.get(SECONDS) or DEFAULT_SECONDS
+    value = os.environ.get(SECONDS) or DEFAULT_SECONDS
     try:
-        seconds = float(given)
+        seconds = float(value)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < math.inf:
-        raise InputError(f"{SECONDS}='{given}' is no number of seconds; set it to a positive one, such as 20.")
+        raise InputError(f"{SECONDS}='{value}' is no number of seconds; set it to a positive one, such as 20.")
     return seconds
 
 
 def unreachable(address: str) -> str:
-    """Return why a server does not answer, as the end of a sentence about its address; empty if it does.
+    """Return why a server does not answer, as the end of a sentence that starts with its address; empty if it answers.
 
-    The request runs in a thread, as no timeout of its own bounds a slow name look-up.
+    Send the request in a thread, since urllib's timeout does not limit a slow name look-up.
     """
     seconds, answered = patience(), threading.Event()
     slow = f"gave no answer within {seconds:g} seconds (a slow proxy needs a larger {SECONDS})"
@@ -59,7 +59,7 @@ def unreachable(address: str) -> str:
         answered.set()
 
     threading.Thread(target=ask, daemon=True).start()
-    # Wait a little longer than the connection, so that its own account of a failure comes first.
+    # Wait a little longer than the request's own timeout, so that its error message is preferred.
     answered.wait(seconds + 0.1)
     return problem
 
@@ -68,8 +68,8 @@ def download(address: str, target: Path) -> None:
     """Write the file at an address to ``target``.
 
     Raises:
-        OSError: saying, as part of a sentence, that the server does not answer, refuses, falls silent or stops halfway;
-            ``target`` may then hold a part of the file.
+        OSError: the server does not answer, refuses, stops sending or cuts the file off. The message is part of a
+            sentence, and ``target`` may hold a part of the file.
     """
     if problem := unreachable(address):
         raise OSError(f"{address} {problem}")
@@ -83,7 +83,7 @@ def download(address: str, target: Path) -> None:
         error.close()
         raise OSError(f"{address} answers {error.code} {error.reason}") from None
     except IncompleteRead:
-        pass  # Newer Pythons report the missing bytes, which are counted below for all.
+        pass  # Only newer versions of Python raise this, so the missing bytes are counted below.
     except OSError as error:
         reason = getattr(error, "reason", None) or error
         raise OSError(f"the download from {address} failed ({reason})") from None

@@ -1,4 +1,4 @@
-"""Make the models known to anomalib: under one name each, however anomalib is used."""
+"""Register the models and datamodules with anomalib, each under one name."""
 
 import sys
 import warnings
@@ -12,14 +12,15 @@ SHARED_BY_MODELS = "anomalib_cops.host.prompt_learning"
 
 
 def register() -> None:
-    """Put models and datamodules where anomalib looks for them; leave alone what is there already.
+    """Add models and datamodules to the places where anomalib looks for them.
 
-    anomalib finds models three ways: among the subclasses of ``AnomalibModule`` that are imported (bare names on the
-    command line), as attributes of ``anomalib.models``, and by dotted path if the package is in a list of allowed ones.
-    Datamodules are looked up in ``anomalib.data``. A name that anomalib has taken itself is left to anomalib.
+    anomalib finds models in three ways: among the imported subclasses of ``AnomalibModule`` (bare names on the command
+    line), as attributes of ``anomalib.models``, and by dotted path if the package is in a list of allowed ones. It
+    looks up datamodules in ``anomalib.data``. Names that anomalib itself uses are left as they are.
 
-    The start-up hook calls it when ``anomalib.models``, ``anomalib.data`` or anomalib's command line has been loaded;
-    our own modules call it at their end, as one of them may be what loaded anomalib.
+    The start-up hook calls this function when ``anomalib.models``, ``anomalib.data`` or anomalib's command line has
+    been loaded. Our own modules call it at their end, since importing one of them may be what loaded anomalib. It may
+    be called any number of times.
     """
     register_datamodules()
     models = sys.modules.get("anomalib.models")
@@ -49,11 +50,11 @@ def _models_can_be_imported() -> bool:
 
 
 def _provide(host: object, name: str, module: str) -> None:
-    """Make a class of ours an attribute of one of anomalib's packages."""
+    """Make one of our classes an attribute of one of anomalib's packages, unless the name is taken."""
     present = getattr(host, name, None)
     if present is not None:
         if present.__module__ != module:
-            # Two classes of one name would make the bare name ambiguous, so ours is not even imported.
+            # Two classes of the same name would make the bare name ambiguous, so do not even import ours.
             warnings.warn(
                 f"anomalib has its own {name}; that of anomalib-cops is available as anomalib_cops.{name}.",
                 stacklevel=3,
@@ -61,13 +62,13 @@ def _provide(host: object, name: str, module: str) -> None:
         return
     loaded = sys.modules.get(module)
     if loaded is not None and not hasattr(loaded, name):
-        # Our own module is being imported and has pulled in anomalib; it registers again when it is complete.
+        # Our own module is still being imported and has imported anomalib; it registers again at its end.
         return
     setattr(host, name, getattr(import_module(module), name))
 
 
 def main() -> None:
-    """Run anomalib's command line with the models registered: the console script ``anomalib-cops``."""
+    """Run anomalib's command line with our models registered, as the console script ``anomalib-cops``."""
     from anomalib.cli.cli import main as anomalib_main
 
     register()

@@ -1,4 +1,4 @@
-"""Full precision where half is too little, whatever ``precision`` the Trainer was given."""
+"""Compute in full precision where half precision is not enough, whatever the Trainer's ``precision`` is."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -7,22 +7,22 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
-Given = ParamSpec("Given")
-Found = TypeVar("Found")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
-def in_full_precision(function: Callable[Given, Found]) -> Callable[Given, Found]:
-    """Let a function compute in float32 under mixed and true half precision; otherwise nothing changes.
+def in_full_precision(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Make a function compute in float32 under mixed and true half precision; leave other precisions as they are.
 
-    Cosines near one, probabilities and small losses lose their order, and large sums their finiteness, in half
-    precision. Besides, torch refuses the cross entropy of probabilities under CUDA's autocast.
+    In half precision, cosines near one, probabilities and small losses lose their order, and large sums overflow.
+    Besides, torch refuses the cross entropy of probabilities under CUDA's autocast.
 
     Args:
-        function: of tensors; those in half precision are widened, and autocast is left.
+        function: takes tensors; those in half precision are widened to float32, and autocast is off while it runs.
     """
 
     @wraps(function)
-    def full(*args: Given.args, **kwargs: Given.kwargs) -> Found:
+    def full(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         wide = [_widen(value) for value in args]
         named = {name: _widen(value) for name, value in kwargs.items()}
         device = next(value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
@@ -35,10 +35,10 @@ def in_full_precision(function: Callable[Given, Found]) -> Callable[Given, Found
 
 
 class KeepsPrecision(nn.Module):
-    """Mixed in front of a module whose numbers move with the model to another device, but not to another precision."""
+    """Mixin for a module whose numbers follow the model to another device but keep their precision."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Any:
-        """Change what ``fn`` changes, except the type."""
+        """Apply ``fn`` to all tensors of the module, but keep their type."""
 
         def same_type(value: Tensor) -> Tensor:
             changed = fn(value)

@@ -1,4 +1,4 @@
-"""The methods: the one list that the package, the plugin, the benchmark and the docs read; it imports nothing heavy."""
+"""List the methods for the package, the plugin, the benchmark and the docs, without heavy imports."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -7,15 +7,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Entry:
-    """One method.
+    """Describe one method.
 
     Attributes:
-        name: of its Lightning class: on the command line, in weight files and in results.
-        package: dotted name of its folder, whose ``lightning_model.py`` holds the class.
+        name: name of its Lightning class, used on the command line, in weight files and in results.
+        package: dotted name of its folder, whose ``lightning_model.py`` defines the class.
         title: its name in the literature.
-        paper: title and place of its publication, and the arXiv number.
-        page: the authors' repository.
-        needs: what it needs at test.
+        paper: short title and venue of its publication.
+        arxiv: arXiv number of that publication.
+        page: address of the authors' repository.
+        needs: its input at test, in words for the docs.
     """
 
     name: str
@@ -28,12 +29,12 @@ class Entry:
 
     @property
     def module(self) -> str:
-        """Dotted name of the module that holds the Lightning class."""
+        """Dotted name of the module that defines the Lightning class."""
         return f"{self.package}.lightning_model"
 
     @property
     def lightning_class(self) -> Any:
-        """The Lightning class; imports torch and anomalib."""
+        """The Lightning class. Reading it imports torch and anomalib."""
         return getattr(import_module(self.module), self.name)
 
     @property

@@ -1,4 +1,4 @@
-"""Checks of named tensors that were read from a file or are about to be written to one."""
+"""Check named tensors that were read from a file or are about to be written to one."""
 
 from collections.abc import Mapping
 
@@ -13,10 +13,10 @@ def check_finite(tensors: Mapping[str, Tensor], source: str, advice: str = "get 
     Args:
         tensors: tensors by name.
         source: where they come from, for the message.
-        advice: end of the message, which says what to do.
+        advice: end of the message: what to do.
 
     Raises:
-        InputError: naming the first tensor that holds such a value.
+        InputError: a tensor holds such a value; the message names the first one.
     """
     for name, tensor in tensors.items():
         # Minimum and maximum are NaN if any value is, and need no copy of the tensor.
@@ -25,15 +25,15 @@ def check_finite(tensors: Mapping[str, Tensor], source: str, advice: str = "get 
 
 
 def check_fits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
-    """Demand exactly the expected names and shapes.
+    """Require exactly the expected names and shapes.
 
     Args:
         tensors: tensors by name.
-        expected: tensors with the names and shapes that are wanted.
+        expected: tensors with the required names and shapes.
         source: where ``tensors`` come from, for the message.
 
     Raises:
-        InputError: listing what is missing, unknown or of another shape.
+        InputError: a tensor is missing, unknown or of another shape; the message lists the first ones.
     """
     fitting = {name for name in expected if name in tensors and tensors[name].shape == expected[name].shape}
     wrong = sorted({*expected, *tensors} - fitting)

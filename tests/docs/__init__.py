@@ -1,1 +1,1 @@
-"""Whatever the docs tell a reader to type, typed."""
+"""Run every command and snippet of the documentation."""

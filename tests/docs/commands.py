@@ -1,6 +1,6 @@
-"""How every command of the docs is run here, or which other test runs it.
+"""List how the tests run every command of the docs, or which other test runs it.
 
-The first entry whose pattern fits a whole command counts. A new command of a known kind needs no entry.
+The first entry whose pattern matches the whole command counts. A new command of a known kind needs no entry.
 """
 
 import re
@@ -25,19 +25,19 @@ WORDS = {
     "/data": "./datasets",
     "…": "",
 }
-"""What is typed for a placeholder; {} is the method that the command names."""
+"""Replacements of placeholders in commands; {} becomes the method that the command names."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A command that is run here.
+    """A command that ``test_commands.py`` runs.
 
     Attributes:
-        pattern: of the command.
-        add: further arguments, which make it small; of an argument that is given twice, the last counts.
-        leaves: patterns of files; it leaves at least one of each in the working folder.
-        says: regular expression of what it prints.
-        installed: run by the installed program, as a shell does; else in a process that was forked.
+        pattern: regular expression of the command.
+        add: further arguments, which make the run small; the last of two equal arguments counts.
+        leaves: file patterns; the command must leave at least one match of each in the working folder.
+        says: regular expression that its output must match.
+        installed: run the installed program as a shell does; otherwise run it in a forked process.
     """
 
     pattern: str
@@ -47,21 +47,20 @@ class Run:
     installed: bool = False
 
     def words(self, command: str) -> list[str]:
-        """What is typed."""
-        given = shlex.split(command)
-        words = [WORDS.get(word, word) for word in given]
+        """Return the words of the command with placeholders replaced and arguments added."""
+        words = [WORDS.get(word, word) for word in shlex.split(command)]
         method = next((word for word in words if (ROOT / f"tests/parity/golden/{word}.npz").exists()), "")
         return [word.format(method) if "{}" in word else word for word in words if word] + shlex.split(self.add)
 
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """A command that takes too long, or that changes the environment.
+    """A command that another test runs, as it takes too long or changes the environment.
 
     Attributes:
-        pattern: of the command.
+        pattern: regular expression of the command.
         where: the file that runs it.
-        by: what in that file does.
+        by: text in that file that runs it.
     """
 
     pattern: str
@@ -144,5 +143,5 @@ COMMANDS: list[Run | Elsewhere] = [
 
 
 def entry_for(command: str) -> Run | Elsewhere | None:
-    """The entry that says how a command is run."""
+    """Return the first entry that matches a command; None if there is none."""
     return next((entry for entry in COMMANDS if re.fullmatch(entry.pattern, command)), None)

@@ -1,4 +1,4 @@
-"""What a reader has at hand: data sets, pictures, configurations, prompts that were trained, weights of the authors."""
+"""Fixtures with the files that documented commands use: data sets, pictures, configurations, trained prompts."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ from tests.models.cases import lightning_class
 from tests.models.runs import official_checkpoint
 
 CONFIGURATIONS = {"docs/benchmark.md": "my.yaml", "docs/plugin.md": "experiment.yaml"}
-"""What the configuration on a page is called in its commands."""
+"""File name that a page's commands use for its configuration."""
 TRAINING = """
 from anomalib.engine import Engine
 from anomalib_cops import CoPS, ZeroShotTransfer
@@ -32,7 +32,7 @@ model.save_weights("cops.safetensors")
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The reader's cache of torch, with checkpoints of the authors in the shapes of the tiny CLIP."""
+    """Return a torch cache folder that holds official checkpoints in the shapes of the tiny CLIP."""
     home = tmp_path_factory.mktemp("torch")
     folder = home / "hub/checkpoints/anomalib_cops"
     folder.mkdir(parents=True)
@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
-    """Everything that commands and snippets name; the prompts were trained for a moment."""
+    """Return a folder with all files that commands and snippets name; its prompts were trained briefly."""
     desk = tmp_path_factory.mktemp("desk")
     for name in ("mvtec", "visa"):
         build(CATALOG[name], CATALOG[name].layouts[-1], desk / "datasets")
@@ -87,7 +87,7 @@ def _prepare_as_official_code_does(desk: Path) -> None:
 
 @pytest.fixture
 def here(desk: Path, tmp_path: Path) -> Path:
-    """A folder with all of that, in which results are one's own; those of a benchmark are there."""
+    """Return a folder with links to these files and to committed benchmark results, and with its own new results."""
     for each in desk.iterdir():
         (tmp_path / each.name).symlink_to(each)
     (tmp_path / "results/benchmark").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Commands and snippets of the documentation, as a reader finds them."""
+"""Find the commands and snippets of the documentation."""
 
 import re
 import shlex
@@ -9,11 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("src/**/*.md")])
 PROGRAM = re.compile(r"(anomalib|anomalib-cops|cops-benchmark|make|pip|python3?) ")
-# In running text `anomalib train` is the name of a verb, and `python -S` an option: nobody can type these.
+# In running text, `anomalib train` names a subcommand and `python -S` an option; neither is a complete command.
 COMPLETE = re.compile(r"(anomalib|anomalib-cops) \w+ -|python3? -m |(cops-benchmark|make|pip) \w")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LIKE_THE_LINE = "..."
-"""Ends a command of which only the beginning is said, as the rest is that of the line that it stands beside."""
+"""Ends an abbreviated command whose remaining arguments are those of the command on the same line."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Found:
 
     Attributes:
         page: path below the root.
-        language: of a block; empty for a block without one, "text" for a command in running text.
-        text: a block's lines, or one command in one line without its remark.
+        language: language of the block, which may be empty; "text" for a command in running text.
+        text: lines of the block, or one command on one line without its comment.
     """
 
     page: str
@@ -32,13 +32,13 @@ class Found:
 
 
 def blocks(text: str, page: str) -> Iterator[Found]:
-    """All fenced blocks of a page."""
+    """Yield all fenced blocks of a page."""
     for language, content in FENCE.findall(text):
         yield Found(page, language, content)
 
 
 def commands(text: str, page: str) -> Iterator[Found]:
-    """All commands of a page: lines of its bash blocks, what a remark beside one offers instead, and running text."""
+    """Yield all commands of a page: in bash blocks, in "# or:" comments there, and in running text."""
     for block in blocks(text, page):
         if block.language == "bash":
             for line in block.text.replace("\\\n", " ").splitlines():
@@ -58,18 +58,18 @@ def _of_line(line: str) -> Iterator[str]:
 
 
 def all_commands() -> list[Found]:
-    """Every command of every page, once."""
+    """Return every command of all pages once."""
     found = {each.text: each for page in PAGES for each in commands(page.read_text(), _name(page))}
     return list(found.values())
 
 
 def all_blocks(language: str) -> list[Found]:
-    """Every block in a language."""
+    """Return all blocks in a language."""
     return [each for page in PAGES for each in blocks(page.read_text(), _name(page)) if each.language == language]
 
 
 def languages() -> set[str]:
-    """Of all blocks."""
+    """Return the languages of all blocks."""
     return {each.language for page in PAGES for each in blocks(page.read_text(), _name(page))}
 
 

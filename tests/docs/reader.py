@@ -1,7 +1,7 @@
-"""A reader at the keyboard: runs commands and snippets in processes of their own, with tiny models.
+"""Run commands and snippets in separate processes as a reader would, with tiny models.
 
-Importing anomalib takes longer than most of what is run here, so that processes are forked from one that has done it.
-What they are given is what the installed programs have: arguments, a folder, and a terminal that is kept in a file.
+Importing anomalib takes longer than most commands, so processes are forked from one that has imported it. They get what
+an installed program gets: arguments, a working folder, and a terminal, which is a file here.
 """
 
 import multiprocessing
@@ -23,11 +23,11 @@ _server.set_forkserver_preload(["anomalib.cli.cli", "anomalib_cops"])
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a reader sees.
+    """Result of a command or snippet.
 
     Attributes:
-        code: exit status; None if it had to be stopped.
-        shown: all that was printed.
+        code: exit status; None if it ran too long and was killed.
+        shown: everything that was printed.
     """
 
     code: int | None
@@ -35,7 +35,7 @@ class Outcome:
 
     @property
     def sound(self) -> bool:
-        """Whether it ended well."""
+        """Whether it exited with 0 and printed no traceback."""
         return self.code == 0 and "Traceback" not in self.shown
 
 
@@ -50,9 +50,9 @@ def type_snippet(code: str, folder: Path, home: Path) -> Outcome:
 
 
 def type_for_real(words: Sequence[str], folder: Path, home: Path) -> Outcome:
-    """Run an installed program as a shell does; nothing of it is made smaller than its arguments say."""
+    """Run an installed program as a shell does, with the default models."""
     program = Path(sys.executable).with_name(words[0])
-    # A terminal's width, which programs would otherwise take from whoever started the tests.
+    # Fix the terminal's width, which programs would otherwise take from the shell that started the tests.
     environment = {**os.environ, "TORCH_HOME": str(home), "COLUMNS": "120"}
     run = subprocess.run(
         [program, *words[1:]], cwd=folder, env=environment, text=True, capture_output=True, timeout=SECONDS, check=False
@@ -78,18 +78,18 @@ def _at_the_keyboard(run: Callable[..., object], arguments: tuple, folder: Path,
         os.dup2(file.fileno(), 2)
     os.chdir(folder)
     os.environ |= {"TORCH_HOME": str(home), "COLUMNS": "120"}
-    sys.path.insert(0, str(ROOT))  # where the checkout's own modules are run
+    sys.path.insert(0, str(ROOT))  # so that the checkout's own modules can be run
     _use_tiny_models()
     try:
         sys.exit(run(*arguments))
     except Exception:
-        # What the interpreter does with it, which a process of multiprocessing does not.
+        # Do as the interpreter does, since a process of multiprocessing does not.
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         sys.exit(1)
 
 
 def _use_tiny_models() -> None:
-    """The stand-in wherever no backbone is named, and published checkpoints that fit it."""
+    """Make the stand-in the default backbone, and accept published checkpoints that fit it."""
     from anomalib_cops.models import assembly
     from anomalib_cops.weights import published
 

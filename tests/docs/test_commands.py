@@ -1,4 +1,4 @@
-"""Every command that the docs tell a reader to type works."""
+"""Test that every command of the docs works."""
 
 import re
 from pathlib import Path

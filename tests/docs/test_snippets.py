@@ -1,4 +1,4 @@
-"""Every Python snippet of the docs runs, and every other block is something that a test knows."""
+"""Test that every Python snippet of the docs runs, and that other blocks are of known kinds."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ CHECKS = {
     ("docs/models.md", 'AnomalyCLIP(weights="visa")'): "assert model.has_trained_weights",
     ("README.md", "CoPS("): "assert zero_shot.has_trained_weights",
 }
-"""What has to hold after snippets of a page that have some words."""
+"""Assertions to run after snippets, by the snippet's page and a text that it contains."""
 
 
 @pytest.mark.parametrize("found", all_blocks("python"), ids=lambda found: f"{found.page}: {found.text[:60]}")
@@ -29,7 +29,7 @@ def test_no_check_is_left_over() -> None:
 
 
 def test_no_block_is_in_a_language_that_nobody_runs() -> None:
-    """Trees of folders and the card's record of a training are not run."""
+    """Blocks without a language (folder trees) and JSON (the card's record of a training) are not run."""
     assert languages() <= {"bash", "python", "yaml", "json", ""}
 
 

@@ -1,4 +1,4 @@
-"""The methods as the battery of tests sees them: small models in the shapes of every variant."""
+"""Describe the methods for the tests that run over all of them: small models of every variant."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,13 +23,13 @@ CONFIG: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Case:
-    """What is particular about a method in the battery.
+    """Describe one method for these tests.
 
     Attributes:
-        variants: settings by the name of what they show.
+        variants: settings of each variant, by the variant's name.
         exportable: settings with which the whole model can be traced.
-        inert: trained parameters whose gradient is zero by the method's own mathematics.
-        rounding: how far sums in another order may move a score.
+        inert: trained parameters whose gradient is zero by the method's mathematics.
+        rounding: largest change of a score from summing in another order.
     """
 
     variants: dict[str, dict[str, Any]]
@@ -38,7 +38,7 @@ class Case:
     rounding: float = 1e-6
 
 
-# A branch that takes no prompts has a generator for them all the same, as in official checkpoints.
+# A branch without prompts still has their generator, as in official checkpoints.
 UNUSED_GENERATORS = [
     f"{tower}_generator.heads.{head}.{kind}"
     for tower in ("vision", "text")
@@ -60,7 +60,7 @@ CASES = {
         },
         exportable={"fusion": False},
         inert=frozenset(UNUSED_GENERATORS),
-        rounding=2e-5,  # logits are a hundred times the cosine
+        rounding=2e-5,  # logits are 100 times the cosine
     ),
     "CoPS": Case(
         {
@@ -96,31 +96,31 @@ CASES = {
             "without deep prompts": {"deep_length": 0},
             "other sizes": {"layers": (1, 4), "context_tokens": 3, "deep_length": 2, "heads": 4, "top_pixels": 100},
         },
-        # One adds a constant that layer norms remove, the other one that a softmax does.
+        # The first adds a constant that layer norms remove, the second one that a softmax removes.
         inert=frozenset({"pre.conv.bias", "post.key.bias"}),
     ),
 }
 
 
 def method(name: str) -> Method:
-    """The declaration that a Lightning class is put together from."""
+    """Return the declaration of a method."""
     found: Method = METHODS[name].method
     return found
 
 
 def lightning_class(name: str) -> Any:
-    """The class that users see."""
+    """Return the Lightning class of a method."""
     return getattr(anomalib_cops, name)
 
 
 def encoder() -> open_clip.CLIP:
-    """A random CLIP, always the same."""
+    """Return a small CLIP with random weights, the same ones in every call."""
     torch.manual_seed(0)
     return build(CONFIG)
 
 
 def make(name: str, clip: open_clip.CLIP, **settings: Any) -> Any:
-    """A torch model with prompts that matter: large random values."""
+    """Return a torch model whose prompts are large random values, so that they affect the result."""
     torch.manual_seed(1)
     chosen = method(name)
     model = chosen.build(FrozenCLIP(clip, SIDE, name="small"), chosen.settings(**settings))
@@ -131,7 +131,7 @@ def make(name: str, clip: open_clip.CLIP, **settings: Any) -> Any:
 
 
 def official_stand_in(name: str) -> dict[str, Any]:
-    """What official code would save of a model on the tiny encoder: its names and shapes, and one value throughout."""
+    """Return what the official code would save of a tiny model: its names and shapes, all of one value."""
     keys, state = method(name).keys, lightning_class(name)(backbone="tiny").trained_state()
     official = {key: torch.zeros(shape) for key, shape in keys.unused(state).items()}
     for ours, value in state.items():

@@ -1,4 +1,4 @@
-"""A small encoder, models that were trained for a moment, and pictures to use them on."""
+"""Fixtures: a small encoder, briefly trained models, and pictures to use them on."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -25,19 +25,19 @@ from tests.models.runs import Trained, engine, transfer
 
 @pytest.fixture(scope="session")
 def clip() -> open_clip.CLIP:
-    """A small random CLIP."""
+    """Return a small CLIP with random weights."""
     return encoder()
 
 
 @pytest.fixture
 def images() -> Tensor:
-    """Three random images for it."""
+    """Return three random images for this CLIP."""
     return torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
 
 
 @pytest.fixture
 def masks() -> Tensor:
-    """Their masks; the second shows a defect."""
+    """Return the masks of these images; the second has a defect."""
     masks = torch.zeros(3, SIDE, SIDE)
     masks[1, :11, 20:] = 1
     return masks
@@ -54,13 +54,13 @@ def train_for_a_moment(name: str, folder: Path) -> Trained:
 
 @cache
 def trained_method(name: str) -> Trained:
-    """A model of a method, trained for one epoch; once in a process, however often pytest makes its fixture."""
+    """Train a model of a method for one epoch, once per process, however often pytest requests it."""
     return train_for_a_moment(name, Path(mkdtemp(prefix="trained-")))
 
 
 @pytest.fixture(scope="session", params=sorted(METHODS))
 def trained(request: pytest.FixtureRequest) -> Iterator[Trained]:
-    """A model of every method, trained for one epoch on the embedded tiny CLIP."""
+    """Return a model of each method, trained for one epoch on the embedded tiny CLIP."""
     yield trained_method(request.param)
 
 
@@ -85,7 +85,7 @@ def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Call
         weights = trained.model.save_weights(folder / "w.safetensors")
         model = lightning_class(trained.name)(weights=str(weights), visualizer=False, **settings)
         if kind == "openvino":
-            # anomalib converts an ONNX file that it makes first.
+            # For OpenVINO, anomalib makes an ONNX file first and converts it.
             model.to_onnx = lambda *_, **__: export("onnx")
         return engine(folder).export(model, kind, export_root=folder)
 
@@ -94,13 +94,13 @@ def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Call
 
 @pytest.fixture(scope="session")
 def trained_cops(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """CoPS alone, for what is not worth repeating."""
+    """Return trained CoPS, for tests that need not run for all methods."""
     return train_for_a_moment("CoPS", tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture
 def image_folder(tmp_path: Path) -> Path:
-    """A folder of pictures of unlike sizes and kinds."""
+    """Return a folder of pictures of different sizes and formats."""
     folder = tmp_path / "images"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -124,7 +124,7 @@ def unchecked() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path, dict[str, float]]:
-    """CoPS trained with another setting than the default: the model, its checkpoint, its weight file, its figures."""
+    """Train CoPS with a non-default setting; return the model, its checkpoint, its weight file and its figures."""
     model = CoPS(backbone="tiny", neighbourhood=1, epochs=1, seed=0, visualizer=False)
     run = engine(tmp_path_factory.mktemp("narrow"))
     figures = run.train(model, datamodule=transfer())[0]

@@ -1,4 +1,4 @@
-"""A program: trains and tests in one process and in two, and prints how far tensors and figures are apart."""
+"""Train and test in one process and in two, and print the differences of tensors and figures."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ GLOBAL_BATCH = 4
 
 
 class SeedNow(Callback):
-    """Launching processes seeds anew, after the weights were drawn; so does this, for one process too."""
+    """Seed anew after the weights were drawn, as launching several processes does, also for one process."""
 
     def on_train_start(self, *_: Any) -> None:
         seed_everything(4, verbose=False)
@@ -26,7 +26,7 @@ class SeedNow(Callback):
 
 def train(method: str, folder: Path, processes: int) -> dict[str, torch.Tensor]:
     seed_everything(3, verbose=False)
-    # Gradients that every process rounds to float16 on its own are not those of the whole batch, rounded once.
+    # Leave rounding to float16 out: per process it differs from rounding the whole batch's gradient once.
     options: dict[str, Any] = {"half_deep_prompts": False, "feature_cache": str(folder / "features")}
     model = lightning_class(method)(backbone="tiny", visualizer=False, **options)
     data = transfer(train_batch_size=GLOBAL_BATCH // processes)
@@ -35,7 +35,7 @@ def train(method: str, folder: Path, processes: int) -> dict[str, torch.Tensor]:
 
 
 def figures(method: str, folder: Path, processes: int) -> dict[str, float]:
-    """Of three categories; in two processes most batches of theirs are of different ones."""
+    """Draw data of three categories; the batches of two processes are mostly of different ones."""
     model = lightning_class(method)(backbone="tiny", visualizer=False, seed=3)
     data = transfer(target_categories=["carpet", "screw", "gear"], synthetic_samples=6, eval_batch_size=2)
     run = engine(folder, **spread(processes))
@@ -47,16 +47,16 @@ def spread(processes: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)  # more than one would not survive the fork
+    torch.set_num_threads(1)  # more threads do not survive the fork
     folder, *methods = sys.argv[1:]
     apart = {}
     for method in methods:
-        # Two first, so that both write to the cache.
+        # Run two processes first, so that both write to the cache.
         two, one = (train(method, Path(folder) / method, processes) for processes in (2, 1))
         apart[method] = {name: (value - two[name]).abs().max().item() for name, value in one.items()}
         for name, value in one.items():
             if name.endswith("attn.in_proj_bias"):
-                # The softmax removes what is added to all keys: its gradient is noise, and Adam makes steps of that.
+                # The softmax removes the bias of the keys, so its gradient is noise, which Adam turns into steps.
                 keys = slice(len(value) // 3, 2 * len(value) // 3)
                 difference = (value - two[name]).abs()
                 difference[keys] = 0

@@ -1,4 +1,4 @@
-"""Short runs in anomalib's Engine."""
+"""Run short trainings in anomalib's Engine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,15 @@ from tests.models.cases import method
 
 @dataclass(frozen=True)
 class Trained:
-    """A model after one epoch, and what came of it.
+    """A model after one epoch and the results of its run.
 
     Attributes:
-        name: of the method.
+        name: name of the method.
         model: the Lightning module.
-        engine: that trained and tested it.
-        figures: of its test.
+        engine: engine that trained and tested the model.
+        figures: metrics of its test.
         before: the encoder's state before the training.
-        folder: where everything was written.
+        folder: folder with all written files.
     """
 
     name: str
@@ -55,7 +55,7 @@ def predict(model: Any, folder: Path, images: Path) -> list[ImageBatch]:
 
 
 def official_checkpoint(name: str, model: Any) -> dict[str, Any]:
-    """What the official code would have saved of a method's trained part."""
+    """Return what the official code would have saved of a method's trained part."""
     keys, state = method(name).keys, model.trained_state()
     official: dict[str, Any] = {key: zeros(shape) for key, shape in keys.unused(state).items()}
     for ours, value in state.items():

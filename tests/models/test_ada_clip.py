@@ -1,4 +1,4 @@
-"""What is particular to AdaCLIP: branches and prompts, clusters, class names, its text memory, and its checkpoints."""
+"""Test AdaCLIP's own parts: branches and prompts, clusters, class names, cached text, checkpoints."""
 
 from typing import Any
 

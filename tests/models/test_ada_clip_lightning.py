@@ -1,4 +1,4 @@
-"""AdaCLIP inside anomalib: official files, optimiser, and where class names come from."""
+"""Test AdaCLIP inside anomalib: official files, the optimiser, the source of class names."""
 
 import logging
 from types import SimpleNamespace
@@ -102,7 +102,7 @@ def test_images_that_nothing_is_known_about_are_objects_and_that_is_told_once(
 def test_an_empty_category_is_none(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, category: str
 ) -> None:
-    """anomalib's Folder has one."""
+    """anomalib's Folder has a category."""
     model = lightning(monkeypatch, datamodule=SimpleNamespace(category=category), test_dataloaders=loader(category))
     with caplog.at_level(logging.WARNING):
         assert model.extra_inputs(batch("a.png", "b.png")) == {"class_names": ["object", "object"]}

@@ -1,4 +1,4 @@
-"""What is particular to AnomalyCLIP: prompts that are encoded once, layers, and where the local path begins."""
+"""Test AnomalyCLIP's own parts: prompts that are encoded once, layers, the start of the local path."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What holds for the torch model of every method, in every variant."""
+"""Test properties that the torch models of all methods share, in every variant."""
 
 import copy
 from collections.abc import Iterator
@@ -113,7 +113,7 @@ def test_bfloat16_autocast_trains_and_predicts(model: Any, images: Tensor, masks
     assert all(torch.isfinite(p.grad).all() for _, p in trained(model) if p.grad is not None)
     assert torch.isfinite(rough.pred_score).all() and torch.isfinite(rough.anomaly_map).all()
     assert (rough.anomaly_map.float() - exact.anomaly_map).abs().mean() < 0.1
-    # What was remembered under autocast must not be rougher than the rest afterwards.
+    # Text features cached under autocast must be as precise as others afterwards.
     assert torch.equal(model.eval()(images).pred_score, exact.pred_score)
 
 

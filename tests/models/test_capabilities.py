@@ -1,4 +1,4 @@
-"""Every cell of the table of capabilities is what docs/models.md says."""
+"""Test every cell of the table of capabilities in docs/models.md."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +30,7 @@ def subject(trained: Trained, exported: Callable[[str], Path], images: Path) -> 
 
 @pytest.fixture(scope="session")
 def scores(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
-    """What the model says that was trained, before anything was written or read."""
+    """Return the scores of the trained model itself, before anything was written or read."""
     batches = predict(subject.trained.model, tmp_path_factory.mktemp("scores"), subject.images)
     return torch.cat([batch.pred_score for batch in batches])
 
@@ -40,7 +40,7 @@ def test_every_row_is_done() -> None:
     assert {name for name, _ in OTHERWISE} <= set(METHODS) and {row for _, row in OTHERWISE} <= set(ROWS)
 
 
-# What hosts and exporters remark in their own affairs is not ours to judge here.
+# Ignore warnings that anomalib, Lightning and exporters give about themselves.
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("row", ROWS)

@@ -1,4 +1,4 @@
-"""Everything that CoPS is given and cannot use ends in one sentence."""
+"""Test that every input CoPS cannot use ends in one sentence."""
 
 import logging
 from pathlib import Path

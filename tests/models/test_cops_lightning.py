@@ -1,4 +1,4 @@
-"""CoPS inside anomalib: settings, thresholds, epochs and unusual images."""
+"""Test CoPS inside anomalib: settings, thresholds, epochs and unusual images."""
 
 import numpy as np
 import pytest

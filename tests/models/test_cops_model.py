@@ -1,4 +1,4 @@
-"""What is particular to the CoPS model: its options, its prompts, where each loss goes."""
+"""Test CoPS's own parts: options, prompts, and the parameters that each loss trains."""
 
 from collections.abc import Iterator
 from typing import Any

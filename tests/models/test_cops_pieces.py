@@ -1,4 +1,4 @@
-"""The pure functions of CoPS against hand computation."""
+"""Test the pure functions of CoPS against hand computation."""
 
 import pytest
 import torch

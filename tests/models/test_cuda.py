@@ -1,6 +1,6 @@
-"""The same on a GPU: every precision trains and tests, and in full precision the scores are the CPU's.
+"""Test on a GPU: every precision trains and tests, and in full precision the scores equal the CPU's.
 
-Runs where there is a GPU, in a few minutes: ``pytest tests/models/test_cuda.py``.
+Skipped without a GPU; takes a few minutes with one: ``pytest tests/models/test_cuda.py``.
 """
 
 import copy
@@ -28,7 +28,7 @@ GPU: dict[str, Any] = {"accelerator": "gpu", "devices": 1}
 
 
 def train(name: str, folder: Path, precision: str, **options: Any) -> tuple[Any, dict[str, float]]:
-    """A model after two epochs and its losses; everything is finite."""
+    """Train a model for two epochs; return it and its losses, all finite."""
     seed_everything(3)
     model = lightning_class(name)(backbone="tiny", visualizer=False, seed=3, **options)
     run = engine(folder, precision=precision, max_epochs=2, **GPU)
@@ -68,7 +68,7 @@ def test_losses_with_a_feature_cache_are_those_without(name: str, precision: str
 def test_the_papers_objective_trains(precision: str, tmp_path: Path) -> None:
     _, losses = train("CoPS", tmp_path, precision, objective="paper")
     _, full = train("CoPS", tmp_path, "32-true", objective="paper")
-    # Under float16 the gradients' scale is found in the first steps, which are not made.
+    # Under float16, the first steps only adjust the gradients' scale and are skipped.
     near = 0.3 if precision == "16-mixed" else 0.1
     assert losses["train_loss"] == pytest.approx(full["train_loss"], rel=near)
 
@@ -85,7 +85,7 @@ def test_scores_and_predictions_are_those_of_the_cpu(trained: Trained, image_fol
     model = copy.deepcopy(trained.model)
     on_cpu = engine(tmp_path).predict(copy.deepcopy(model), data_path=image_folder)
     on_gpu = engine(tmp_path, **GPU).predict(model, data_path=image_folder)
-    # Logits of AdaCLIP are a hundred times the cosine.
+    # AdaCLIP's logits are 100 times the cosine.
     within = 1e-3 if trained.name == "AdaCLIP" else 1e-4
 
     def together(batches: Any, field: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training in several processes is training in one."""
+"""Test that training in several processes equals training in one."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Figures of every category are those of a test of this category alone, in whatever order its images come."""
+"""Test that each category's figures equal those of a test of it alone, whatever the order of the images."""
 
 import copy
 from pathlib import Path
@@ -23,7 +23,7 @@ PLACES = {f"{place}/{index}.png": place for place in ("a/x", "a/y", "b/x") for i
 
 
 def pictures(paths: list[str]) -> ImageBatch:
-    """Scores and maps that depend on nothing but the path; every second image is anomalous."""
+    """Return scores and maps that depend only on the path; every second image is anomalous."""
     scores, maps, masks = [], [], []
     for path in paths:
         rng = np.random.default_rng(list(path.encode()))
@@ -167,7 +167,7 @@ def test_a_test_of_several_categories_reports_each_and_their_mean(
         assert model.evaluator.categories == {} and "these are of each category" not in capsys.readouterr().out
     for name in names:
         assert pooled[f"mean_{name}"] == pytest.approx(np.mean([each[name] for each in categories.values()]))
-    # The host's own evaluator pools, as before, and nothing else.
+    # anomalib's own evaluator pools all categories and reports nothing else.
     model.evaluator = Evaluator(test_metrics=list(model.evaluator.test_metrics))
     assert engine(tmp_path).test(model, datamodule=several)[0] == {name: pooled[name] for name in names}
     assert "these are of each category" not in capsys.readouterr().out

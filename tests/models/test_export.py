@@ -1,4 +1,4 @@
-"""Exported models compute what the model computes: all outputs, in all runtimes, from images of any size."""
+"""Test that exported models compute what the model computes: all outputs, all runtimes, images of any size."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,21 +18,21 @@ from tests.models.cases import CASES, lightning_class
 from tests.models.runs import Trained, engine, predict
 
 SMALL, SIDE, LARGE = (64, 100), (120, 120), (700, 1100)
-# AdaCLIP's logits are a hundred times the cosine, and so is their rounding.
+# AdaCLIP's logits, and so their rounding errors, are 100 times the cosine's.
 OUTPUTS = {"pred_score": 1e-4, "anomaly_map": 2e-4}
 HINTS: dict[str, dict[str, str]] = {"float32": {"INFERENCE_PRECISION_HINT": "f32"}, "automatic": {}}
 
 
 @pytest.fixture(scope="session")
 def model(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The trained model as a graph can hold it."""
+    """Return the trained model with settings that can be exported."""
     path = trained.model.save_weights(tmp_path_factory.mktemp("weights") / "w.safetensors")
     settings = CASES[trained.name].exportable
     return lightning_class(trained.name)(weights=str(path), visualizer=False, **settings).eval()
 
 
 def pictures(size: tuple[int, int], count: int) -> np.ndarray:
-    """Pictures as exported models take them: shape (count, 3, height, width), in [0, 1]."""
+    """Return pictures as input of exported models: shape (count, 3, height, width), in [0, 1]."""
     rng = np.random.default_rng(sum(size))
     coarse = rng.integers(0, 255, (count, 12, 10, 3), np.uint8)
     resized = [np.asarray(Image.fromarray(each).resize(size[::-1], Image.Resampling.BICUBIC)) for each in coarse]
@@ -83,7 +83,7 @@ def test_anomalibs_inferencers_give_the_scores_of_a_prediction(
     model: Any, exported: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
-    monkeypatch.chdir(tmp_path)  # where OpenVINO's reader keeps a cache
+    monkeypatch.chdir(tmp_path)  # OpenVINO's reader keeps a cache in the working folder
     levels = (pictures(LARGE, 1)[0].transpose(1, 2, 0) * 255).round().astype(np.uint8)
     path = tmp_path / "picture.png"
     Image.fromarray(levels).save(path)

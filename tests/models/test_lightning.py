@@ -1,4 +1,4 @@
-"""Every method inside anomalib: training, testing, prediction and files, on the embedded tiny CLIP."""
+"""Test every method inside anomalib: training, testing, prediction and files, on the embedded tiny CLIP."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What metrics have counted is in no file: exports, pickles and checkpoints are as large as what the model is."""
+"""Test that exports, pickles and checkpoints contain no counts of metrics."""
 
 import copy
 import io
@@ -21,14 +21,14 @@ def parameter_bytes(model: Any) -> int:
 
 
 def counted(model: Any) -> list[str]:
-    """Metrics of a model that have counted something."""
+    """Return a model's metrics after they have counted something."""
     metrics = [module for module in model.modules() if isinstance(module, Metric)]
     assert len(metrics) >= 10, "those of the evaluator and the post-processor"
     return [type(metric).__name__ for metric in metrics if metric.update_called or any(map(holds, *states_of(metric)))]
 
 
 def states_of(metric: Metric) -> tuple[list[Any], list[Any]]:
-    """Its states, and what they begin with."""
+    """Return the states of a metric and their initial values."""
     return list(metric.metric_state.values()), [metric._defaults[name] for name in metric.metric_state]
 
 
@@ -85,7 +85,7 @@ def test_pickles_and_copies_forget_and_the_model_does_not(trained_cops: Trained)
 
 def test_checkpoints_hold_no_counts(trained: Trained) -> None:
     path = Path(trained.engine.best_model_path)
-    # What was trained, and the two moments of Adam.
+    # The trained parameters and Adam's two moments.
     assert path.stat().st_size < 3 * sum(each.nbytes for each in trained.model.trained_state().values()) + OVERHEAD
     names = torch.load(path, weights_only=True)["state_dict"]
     assert not [name for name in names if "metric" in name]

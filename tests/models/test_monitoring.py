@@ -1,4 +1,4 @@
-"""Early stopping and checkpoints by a figure: it is there, or a sentence says which are."""
+"""Test early stopping and checkpoints by a figure: it exists, or the error lists those that do."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every precision of Lightning with every method: figures, losses and features, or a sentence."""
+"""Test every precision of Lightning with every method: figures, losses and features, or the refusal."""
 
 import copy
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_scores_are_float32_at_least_and_near_those_in_full_precision(
         with torch.autocast("cpu", torch.bfloat16):
             found = model(images)
     assert found.pred_score.dtype.itemsize >= 4 and found.anomaly_map.dtype.itemsize >= 4
-    # Random prompts as large as these are harder on half precision than trained ones.
+    # Such large random prompts strain half precision more than trained ones.
     torch.testing.assert_close(found.pred_score.float(), expected.pred_score, atol=0.1, rtol=0)
     torch.testing.assert_close(found.anomaly_map.float(), expected.anomaly_map, atol=0.1, rtol=0)
 

@@ -1,4 +1,4 @@
-"""Predictions of a user's own images: what they leave behind, and what they say."""
+"""Test predictions of a user's own images: the files they write and the messages they print."""
 
 import csv
 import logging
@@ -30,7 +30,7 @@ def weights(trained_cops: Trained, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Equal names in two folders, and in two formats."""
+    """Return images of equal names in two folders and in two formats."""
     for number, place in enumerate(("line1/2024/1.png", "line2/2024/1.png", "line2/2024/1.jpg")):
         path = tmp_path / "pictures" / place
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ def test_a_prediction_that_stops_early_keeps_its_scores_under_another_name(
 
 @pytest.fixture
 def published(weights: Path) -> CoPS:
-    """A model as with published weights, which have no threshold."""
+    """Return a model without thresholds, as with published weights."""
     model = CoPS(weights=str(weights), visualizer=False)
     model.post_processor._image_threshold.fill_(torch.nan)
     model.post_processor._pixel_threshold.fill_(torch.nan)

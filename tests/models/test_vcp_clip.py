@@ -1,4 +1,4 @@
-"""What is particular to VCP-CLIP; what all methods have in common is tested for all of them together."""
+"""Test VCP-CLIP's own parts; ``test_battery.py`` tests what all methods share."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,7 +182,7 @@ def test_other_options_can_be_traced_too(clip: open_clip.CLIP, images: Tensor) -
 
 
 def official(model: VCPCLIP) -> dict[str, Any]:
-    """The checkpoint that the official code would save: groups nested, weights of 1×1 convolutions."""
+    """Return the checkpoint that the official code would save: nested groups, weights of 1×1 convolutions."""
     content: dict[str, Any] = {"trainable_linearlayer": {}, "New_Lan_Embed": {}, "Zero_try": {}}
     for ours, value in model.trained_state().items():
         (name,) = KEYS.names(ours)

@@ -1,4 +1,4 @@
-"""Weight files record encoder, settings and training sets, which are compared wherever they are used."""
+"""Test that weight files record encoder, settings and training sets, which are compared on every use."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ from tests.models.runs import engine, transfer
 from tests.models.weight_files import copied_folder, header, mvtec_bottle, with_header
 
 LATER = ("encoder", "trained_on", "version")
-"""What headers of the first version do not have."""
+"""Entries that headers of the first version do not have."""
 
 
 def test_a_weight_file_says_encoder_settings_sources_and_version(narrow: Any) -> None:

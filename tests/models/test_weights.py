@@ -1,4 +1,4 @@
-"""Weight files and checkpoints in use: loaded, resumed, tested and trained on."""
+"""Test the use of weight files and checkpoints: loading, resuming, testing and fine-tuning."""
 
 import logging
 from pathlib import Path

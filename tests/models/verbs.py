@@ -1,4 +1,4 @@
-"""Everything that can be done with a method, done once on little, for the table of capabilities."""
+"""Perform every action of the table of capabilities once, on little data."""
 
 import json
 from argparse import Namespace
@@ -34,9 +34,9 @@ class Subject:
     """A method that has been trained for one epoch.
 
     Attributes:
-        trained: how.
-        weights: what that left.
-        exported: it as a file of some kind, with the settings that this needs.
+        trained: the model and the results of its training.
+        weights: weight file of that training.
+        exported: exports the model in a given format, with the settings that this needs.
         images: a folder of pictures of the model's own size.
     """
 
@@ -46,25 +46,25 @@ class Subject:
     images: Path
 
     def made(self, **settings: Any) -> Any:
-        """A model with the trained prompts."""
+        """Return a model with the trained prompts."""
         return lightning_class(self.trained.name)(weights=str(self.weights), visualizer=False, **settings)
 
     def fresh(self, **settings: Any) -> Any:
-        """A model that is to be trained."""
+        """Return a model to train."""
         return lightning_class(self.trained.name)(backbone="tiny", epochs=1, seed=0, visualizer=False, **settings)
 
     def scores(self, folder: Path, **settings: Any) -> Tensor:
-        """What ``predict`` says of the pictures; shape (pictures,)."""
+        """Return the scores of ``predict`` for the pictures, of shape (pictures,)."""
         return _joined(predict(self.made(**settings), folder, self.images))
 
     def pictures(self) -> np.ndarray:
-        """The pictures as exported models take them: shape (pictures, 3, height, width), in [0, 1]."""
+        """Return the pictures as input of exported models: shape (pictures, 3, height, width), in [0, 1]."""
         levels = [np.asarray(Image.open(path)) for path in sorted(self.images.iterdir())]
         return (np.stack(levels).transpose(0, 3, 1, 2) / 255).astype(np.float32)
 
 
 def few() -> ZeroShotTransfer:
-    """Four pictures to train and four to test."""
+    """Draw four pictures to train on and four to test on."""
     return transfer(source_categories=["leather"], synthetic_samples=4)
 
 
@@ -121,7 +121,7 @@ def export(subject: Subject, folder: Path, settings: Settings, kind: str) -> Ten
 
 def _run_torch(path: Path, pictures: np.ndarray) -> np.ndarray:
     model = TorchInferencer(path, device="cpu").model
-    # One by one, as in a prediction: AdaCLIP's k-means may turn the rounding of larger batches into another cluster.
+    # One by one as in predictions, since rounding in larger batches may change the clusters of AdaCLIP's k-means.
     with torch.no_grad():
         return np.concatenate([model(torch.from_numpy(each)).pred_score.numpy() for each in pictures[:, None]])
 

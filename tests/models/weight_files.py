@@ -1,4 +1,4 @@
-"""Weight files with other headers, and data sets that weights may have been trained on."""
+"""Make weight files with other headers, and data sets that weights may have been trained on."""
 
 import shutil
 from pathlib import Path
@@ -13,26 +13,26 @@ from anomalib_cops import ZeroShotTransfer
 
 
 def header(path: Path) -> dict[str, str]:
-    """The header of a weight file."""
+    """Return the header of a weight file."""
     with safe_open(path, framework="pt") as opened:
         return dict(opened.metadata())
 
 
 def with_header(path: Path, target: Path, **changes: str | None) -> str:
-    """A copy of a weight file with other entries in its header."""
+    """Copy a weight file with other entries in its header."""
     metadata = {**header(path), **changes}
     save_file(load_file(path), target, metadata={name: value for name, value in metadata.items() if value is not None})
     return str(target)
 
 
 def mvtec_bottle(folder: Path) -> MVTecAD:
-    """MVTec AD as anomalib has it, with one small category."""
+    """Return anomalib's datamodule of MVTec AD, with one small category."""
     _draw_bottles(folder / "MVTecAD" / "bottle")
     return MVTecAD(root=folder / "MVTecAD", category="bottle", num_workers=0)
 
 
 def copied_folder(folder: Path) -> ZeroShotTransfer:
-    """Test on ``second``, a copy of the data set folder ``first``; both are drawn here."""
+    """Return data to test on ``second``, a copy of the data set folder ``first``; both are drawn here."""
     _draw_bottles(folder / "first")
     shutil.copytree(folder / "first", folder / "second")
     return ZeroShotTransfer(target=str(folder / "second"), num_workers=0)

@@ -1,4 +1,4 @@
-"""The type checker of the test run: beartype, with an int wherever a float will do, as PEP 484 has it."""
+"""Type checker of the test run: beartype, which accepts an int for a float as PEP 484 does."""
 
 from beartype import BeartypeConf, beartype
 

@@ -1,1 +1,1 @@
-"""The zero-shot models: one folder per method, and what their Lightning modules share."""
+"""The zero-shot models: one folder per method, and the code that builds a model from a user's arguments."""

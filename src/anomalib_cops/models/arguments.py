@@ -1,4 +1,4 @@
-"""Arguments of all models, and their help, taken from the dataclasses that declare them."""
+"""Read the arguments of models and their help texts from the dataclasses that declare them."""
 
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, get_type_hints
@@ -10,24 +10,26 @@ from anomalib_cops.models.method import DEFAULT_PRESET, Method
 
 @dataclass(frozen=True)
 class CommonArguments:
-    """What users decide for every method.
+    """Arguments that every method has.
 
-    None leaves the choice to the weights, then to the preset, then to the encoder.
+    The value of an argument that is None comes from the weights, else from the preset, else from the encoder.
 
     Attributes:
-        backbone: open_clip ViT, or "tiny" for the embedded stand-in that works offline. By default the one that the
-            weights were trained on, else ViT-L-14-336.
+        backbone: name of an open_clip ViT, or "tiny" for the embedded stand-in that works offline. By default the one
+            that the weights were trained on, else ViT-L-14-336.
         pretrained: open_clip tag or local weight file of the backbone. By default that of the weights, else "openai".
         image_size: side of the model's input in pixels, a multiple of the patch. By default that of the weights, else
             518 for 14-pixel patches and the backbone's own size for others.
-        quick_gelu: activation of a backbone whose weight file does not tell. By default the one it was trained with.
-        weights: trained prompts, which make the model zero-shot at once: a file from ``save_weights``, a checkpoint, an
-            official checkpoint, or the name of a published one.
-        preset: name of a set of values for what is not given, by auxiliary set. By default that of published weights,
-            else "default".
-        epochs: length of the training, unless the trainer is given one.
-        learning_rate: of the prompts.
-        seed: of the first prompts and of what training draws. By default the global one (``seed_everything``).
+        quick_gelu: whether the backbone uses QuickGELU, if its weight file does not record it. By default the
+            activation it was trained with.
+        weights: trained prompts, with which the model needs no training: a file from ``save_weights``, a checkpoint, an
+            official checkpoint, or the name of published weights.
+        preset: name of a set of values for arguments that are not given, by auxiliary set. By default that of published
+            weights, else "default".
+        epochs: number of training epochs, unless the trainer sets a limit.
+        learning_rate: learning rate of the prompts.
+        seed: seed of the initial prompts and of the random numbers in training. By default the global one
+            (``seed_everything``).
     """
 
     backbone: str | None = None
@@ -41,7 +43,7 @@ class CommonArguments:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        """Take an empty word, which the command line and configurations write, for one that was not given."""
+        """Treat empty strings, which the command line and configurations produce, as None."""
         for name in ("backbone", "pretrained", "weights", "preset"):
             object.__setattr__(self, name, getattr(self, name) or None)
 
@@ -51,10 +53,10 @@ class Argument:
     """One argument of a constructor.
 
     Attributes:
-        name: as users give it.
+        name: its keyword.
         kind: its type.
-        default: its value when it is not given.
-        meaning: one or more sentences of help.
+        default: its value if it is not given.
+        meaning: its help text, one or more sentences.
     """
 
     name: str
@@ -67,34 +69,35 @@ def arguments_of(declaration: type, *, optional: bool = False) -> dict[str, Argu
     """Read the arguments that a dataclass declares.
 
     Args:
-        declaration: documents its fields under "Attributes:".
-        optional: let every argument be None, and be it by default, so that weights and presets can decide.
+        declaration: dataclass that documents its fields under "Attributes:".
+        optional: make None an allowed value and the default of every argument, so that weights and presets can decide.
 
     Raises:
-        TypeError: a field has no documentation, which would leave it without help.
+        TypeError: a field is not documented and would have no help.
     """
     documented = docstring_parser.parse(declaration.__doc__ or "", style=docstring_parser.DocstringStyle.GOOGLE)
     meanings = {each.arg_name: " ".join((each.description or "").split()) for each in documented.params}
     kinds = get_type_hints(declaration)
-    found = {}
-    for each in fields(declaration):
-        if not meanings.get(each.name):
-            raise TypeError(f"{declaration.__name__} does not say what its field '{each.name}' means.")
-        kind: Any = list[int] if kinds[each.name] == tuple[int, ...] else kinds[each.name]
-        default = None if optional or each.default is MISSING else each.default
-        found[each.name] = Argument(each.name, kind | None if optional else kind, default, meanings[each.name])
-    return found
+    arguments = {}
+    for declared in fields(declaration):
+        name = declared.name
+        if not meanings.get(name):
+            raise TypeError(f"{declaration.__name__} does not say what its field '{name}' means.")
+        kind: Any = list[int] if kinds[name] == tuple[int, ...] else kinds[name]
+        default = None if optional or declared.default is MISSING else declared.default
+        arguments[name] = Argument(name, kind | None if optional else kind, default, meanings[name])
+    return arguments
 
 
 def method_arguments(method: Method) -> dict[str, Argument]:
-    """Read the arguments of a method: those of all methods, and its settings behind them.
+    """Return the arguments of a method: the common ones, followed by its settings.
 
-    The meaning of what the presets and the settings decide ends with the default value. A setting that has the name of
-    a common argument is one argument with it: ``quick_gelu`` means what the settings say, ``seed`` means both.
+    If a preset or the settings determine a default, it is added to the end of the help text. A setting with the name of
+    a common argument replaces it: ``quick_gelu`` keeps the help of the setting, ``seed`` has that of both.
     """
     common, own = arguments_of(CommonArguments), arguments_of(method.settings, optional=True)
     if "seed" in own:
-        both = f"{own['seed'].meaning} Also {common['seed'].meaning}"
+        both = f"{own['seed'].meaning} It is also the {common['seed'].meaning}"
         own["seed"] = replace(own["seed"], meaning=both)
     merged = {**common, **own}
     for name, each in merged.items():
@@ -104,9 +107,9 @@ def method_arguments(method: Method) -> dict[str, Argument]:
 
 
 def default_words(method: Method, name: str) -> str:
-    """Write the default of a setting, or of epochs and learning rate: one value, and presets that have another.
+    """Return the default of a setting, of epochs or of the learning rate, with the presets that set another value.
 
-    Empty where the meaning of the argument says what an empty value stands for.
+    Return an empty string if the default is empty; the help text of the argument then says what this means.
     """
     plain = next((each.default for each in fields(method.settings) if each.name == name), None)
     default = method.presets[DEFAULT_PRESET].get(name, plain)

@@ -1,4 +1,4 @@
-"""From a user's arguments to a torch model with weights; the same for all methods."""
+"""Build a torch model of any method, with its weights, from a user's arguments."""
 
 import os
 from collections.abc import Mapping
@@ -23,19 +23,19 @@ from anomalib_cops.weights.official import SUFFIXES, from_official, read_officia
 DEFAULT_BACKBONE = "ViT-L-14-336"
 DEFAULT_PRETRAINED = "openai"
 ADAM_BETAS = (0.5, 0.999)
-"""Of all four methods."""
+"""Adam's β in all four methods."""
 
 
 @dataclass(frozen=True)
 class RequestedWeights:
-    """The trained prompts that a request names.
+    """Trained prompts that a request names, as they were read.
 
     Attributes:
-        file: one of our weight files or checkpoints.
-        official: tensors of an official checkpoint, under its own names.
-        source: that checkpoint, for messages.
-        preset: the one that the weights were trained with, where they were named as published ones.
-        trained_on: names of the data sets that published weights were trained on; None where not known.
+        file: content of one of our weight files or checkpoints.
+        official: tensors of an official checkpoint, under the official names.
+        source: path of the official checkpoint, for messages.
+        preset: preset that published weights were trained with, if they were given by name.
+        trained_on: names of the data sets that published weights were trained on; None if unknown.
     """
 
     file: WeightFile | None = None
@@ -47,16 +47,16 @@ class RequestedWeights:
 
 @dataclass(frozen=True)
 class AssembledModel:
-    """A torch model and how it is trained.
+    """A torch model, the weights to load into it, and how to train it.
 
     Attributes:
-        request: what it was made from.
+        request: the user's arguments.
         model: a :class:`~anomalib_cops.models.base.TorchModel` with random prompts.
-        epochs: length of the training unless the trainer is told otherwise.
-        learning_rate: of the prompts.
-        file: our weight file, which is still to be loaded, if one was given.
-        official: official tensors, which are still to be loaded, under our names.
-        trained_on: data sets that published weights were trained on; None where not known.
+        epochs: number of training epochs, unless the trainer sets a limit.
+        learning_rate: learning rate of the prompts.
+        file: our weight file or checkpoint that the caller has to load; None if none was given.
+        official: official tensors that the caller has to load, under our names; empty if none were given.
+        trained_on: data sets that published weights were trained on; None if unknown.
     """
 
     request: Request
@@ -69,10 +69,10 @@ class AssembledModel:
 
 
 def assemble(request: Request) -> AssembledModel:
-    """Build the torch model of a request; what is not given comes from the weights, then from the preset.
+    """Build the torch model of a request. Values that are not given come from the weights, else from the preset.
 
     Raises:
-        InputError: something cannot be used, or contradicts the weights.
+        InputError: an argument cannot be used or contradicts the weights.
     """
     method, common = request.method, request.common
     requested = read_requested_weights(method, common)
@@ -81,7 +81,7 @@ def assemble(request: Request) -> AssembledModel:
     if method.check_official and requested.official:
         method.check_official(settings, requested.official, requested.source)
     clip = load_encoder(request, settings, requested.file)
-    # What the user draws afterwards stays as it would have been.
+    # Keep the global random state, so that the user's own random numbers do not change.
     with torch.random.fork_rng(devices=[], enabled=common.seed is not None):
         if common.seed is not None:
             torch.manual_seed(common.seed)
@@ -105,7 +105,7 @@ def read_requested_weights(method: Method, common: CommonArguments) -> Requested
     """Find and read the weights that ``common.weights`` names; download published ones.
 
     Raises:
-        InputError: they cannot be had or read, or published ones meet another encoder than theirs.
+        InputError: the weights cannot be found or read, or published ones were given with another encoder.
     """
     if common.weights is None:
         return RequestedWeights()
@@ -116,17 +116,17 @@ def read_requested_weights(method: Method, common: CommonArguments) -> Requested
     if path.suffix not in SUFFIXES:
         return RequestedWeights(file=read_weights(path, method.name))
     official = read_official(path, method.keys, method.name)
-    known = named or download.recognise(method.name, path)
+    published_entry = named or download.recognise(method.name, path)
     return RequestedWeights(
         official=official,
         source=str(path),
         preset=named.preset if named else DEFAULT_PRESET,
-        trained_on=known.trained_on if known else None,
+        trained_on=published_entry.trained_on if published_entry else None,
     )
 
 
 def resolve_settings(request: Request, file: WeightFile | None, preset: Mapping[str, Any]) -> Any:
-    """Return a model's settings: first what was given, then what the weights bring, then the preset.
+    """Return a model's settings: values that were given, else those of the weights, else those of the preset.
 
     Raises:
         InputError: a value is not allowed, or contradicts the weights.
@@ -135,23 +135,23 @@ def resolve_settings(request: Request, file: WeightFile | None, preset: Mapping[
     values = {name: value for name, value in preset.items() if name in method.setting_names}
     if file is not None:
         check_consistent(request, file, values if request.common.preset else {})
-    brought = file.settings if file else {}
-    return method.make_settings({**values, **brought, **request.settings}, file.source if file else "")
+    from_file = file.settings if file else {}
+    return method.make_settings({**values, **from_file, **request.settings}, file.source if file else "")
 
 
 def load_encoder(request: Request, settings: Any, file: WeightFile | None) -> FrozenCLIP:
-    """Load the frozen encoder that was given, or else the one that the file's prompts were trained on.
+    """Load the frozen encoder that was given, or the one that the file's prompts were trained on.
 
     Raises:
-        InputError: it cannot be had, or is not the one of the file.
+        InputError: the encoder cannot be loaded, or is not the one of the file.
     """
     method, common = request.method, request.common
     theirs = file.encoder if file else EncoderIdentity(DEFAULT_BACKBONE, 0)
     pretrained = common.pretrained or theirs.pretrained or DEFAULT_PRETRAINED
     if not common.pretrained and os.sep in pretrained and not Path(pretrained).expanduser().is_file():
         raise InputError(
-            f"{file.source if file else 'The model'} was trained on the CLIP weights {pretrained}, which are not there "
-            "any more; say where they are by pretrained=."
+            f"{file.source if file else 'The model'} was trained on the CLIP weights {pretrained}, which are not "
+            "there any more; give their path by pretrained=."
         )
     quick_gelu = theirs.quick_gelu if common.quick_gelu is None else common.quick_gelu
     clip = load_clip(

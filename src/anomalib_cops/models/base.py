@@ -1,4 +1,4 @@
-"""What the torch model of a method offers to training, caching, exports and the benchmark."""
+"""Declare the interface of a method's torch model, which training, caching, exports and the benchmark use."""
 
 from typing import Any, Protocol
 
@@ -10,19 +10,19 @@ from anomalib_cops.encoder import FrozenCLIP
 
 
 class TorchModel(Protocol):
-    """A frozen encoder and what a method trains on top of it; an ``nn.Module``.
+    """An ``nn.Module`` that holds a frozen encoder and the parameters that a method trains on top of it.
 
     Attributes:
         clip: the frozen encoder, a sub-module of this name.
-        settings: the method's settings dataclass.
-        frozen_features: type of what :meth:`encode` returns, where it depends on image and frozen encoder alone, so
-            that training may keep it on disk; None where prompts enter the image tower.
-        taps: what decides these features besides image and encoder, such as the layers read.
+        settings: an instance of the method's settings dataclass.
+        frozen_features: type of the result of :meth:`encode` if it depends only on the image and the frozen encoder,
+            so that training may cache it on disk; None if prompts enter the image tower.
+        taps: values besides image and encoder that these features depend on, such as the tapped layers.
         loss_terms: names of the terms that :meth:`loss` adds up.
     """
 
     @property
-    def clip(self) -> FrozenCLIP: ...  # noqa: D102 (the class says it)
+    def clip(self) -> FrozenCLIP: ...  # noqa: D102 (see the class)
 
     @property
     def settings(self) -> Any: ...  # noqa: D102
@@ -44,7 +44,7 @@ class TorchModel(Protocol):
 
         Args:
             images: (batch 3 height width), at the encoder's size, normalised.
-            extra: ``features`` where they are cached; what the method needs besides images, such as class names.
+            extra: ``features`` if they are cached, and further input of the method, such as class names.
         """
 
     def loss(self, *labelled: Any, **extra: Any) -> dict[str, Float[Tensor, ""]]:

@@ -1,4 +1,4 @@
-"""What the text tower makes of learned prompts alone: computed once per weights, whatever the images are."""
+"""Cache results of the text tower that depend only on learned prompts, not on images."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,17 +9,16 @@ from anomalib_cops.tracing import tracing
 
 
 class CachedText(nn.Module):
-    """A tensor that depends on prompts and the frozen encoder alone, computed anew when either has changed.
+    """Cache a tensor that depends only on prompts and the frozen encoder; compute it anew when either has changed.
 
-    It is a buffer that follows the model to its device and is not saved. Switching to evaluation mode computes it, so
-    that a graph that is traced afterwards holds it ready.
+    The tensor is a buffer that follows the model to its device and is not saved. Switching to evaluation mode computes
+    it, so that a graph traced afterwards contains its value.
 
     Args:
-        compute: returns the tensor; called without gradients and at full precision.
-        prompts: returns the trained tensors that it depends on, which are few. They are compared value by value, as
-            writing to ``.data``, which averages of weights do, leaves no trace in a tensor.
-        frozen: returns the encoder's tensors that it depends on, which are many. They are compared by place and
-            version.
+        compute: returns the tensor; called without gradients and in full precision.
+        prompts: returns the few trained tensors that it depends on. They are compared value by value, since writing to
+            ``.data``, as averaging of weights does, does not raise a tensor's version.
+        frozen: returns the many tensors of the encoder that it depends on. They are compared by address and version.
     """
 
     def __init__(
@@ -38,7 +37,7 @@ class CachedText(nn.Module):
         self._seen_frozen: list[tuple[int, int]] = []
 
     def forward(self) -> Tensor:
-        """Return the tensor; what a graph is traced with is what was computed before."""
+        """Return the tensor. While a graph is traced, return the value computed before."""
         if not tracing() and self._has_changed():
             with torch.inference_mode(False), torch.no_grad(), torch.autocast(self._device(), enabled=False):
                 self.value = self._compute()
@@ -52,7 +51,7 @@ class CachedText(nn.Module):
         return self
 
     def _has_changed(self) -> bool:
-        """Tell whether anything that the tensor depends on differs from the last call."""
+        """Return whether the tensor's dependencies have changed since the last call; remember their state."""
         prompts = list(self._prompts())
         frozen = [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in self._frozen()]
         seen = self._seen_prompts

@@ -1,4 +1,4 @@
-"""What the settings of several methods demand, in the same words."""
+"""Check settings that several methods share, with the same error messages."""
 
 from collections.abc import Mapping
 
@@ -6,14 +6,14 @@ from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.errors import InputError
 
 Rules = Mapping[str, tuple[bool, str]]
-"""By name of a value: whether its rule holds, and what is allowed."""
+"""For each value's name: whether it is allowed, and the words that describe what is allowed."""
 
 
 def check_values(method: str, values: Mapping[str, object], rules: Rules) -> None:
-    """Demand that all rules hold.
+    """Refuse values that break a rule.
 
     Raises:
-        InputError: naming the first value that breaks its rule, and what is allowed.
+        InputError: a rule does not hold; the message names the first such value and what is allowed.
     """
     for name, (holds, allowed) in rules.items():
         if not holds:
@@ -21,7 +21,7 @@ def check_values(method: str, values: Mapping[str, object], rules: Rules) -> Non
 
 
 def check_words_take_features(method: str, clip: FrozenCLIP) -> None:
-    """Demand that image features have the size of words.
+    """Refuse an encoder whose image features do not have the size of word embeddings.
 
     Raises:
         InputError: the encoder's text width is not its joint dimension.
@@ -34,10 +34,10 @@ def check_words_take_features(method: str, clip: FrozenCLIP) -> None:
 
 
 def check_deep_depth(method: str, clip: FrozenCLIP, deep_depth: int) -> None:
-    """Demand a text block for every set of deep prompts; the first block takes none.
+    """Refuse more sets of deep prompts than text blocks that can take them; the first block takes none.
 
     Raises:
-        InputError: there are too few.
+        InputError: the text tower has too few blocks.
     """
     if deep_depth >= clip.text_depth:
         raise InputError(

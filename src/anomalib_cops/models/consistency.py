@@ -1,4 +1,4 @@
-"""What the user gives beside weights has to agree with what the weights were trained with."""
+"""Check that a user's arguments agree with those that the given weights were trained with."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,17 +19,17 @@ def check_consistent(request: Request, file: WeightFile, preset: Mapping[str, An
     """Refuse arguments that contradict a weight file or checkpoint.
 
     Args:
-        request: what was given.
+        request: the user's arguments.
         file: the weights.
-        preset: settings of the preset that was given; empty without one.
+        preset: settings of the preset that was given; empty if none was.
 
     Raises:
-        InputError: naming both values.
+        InputError: an argument contradicts the weights; the message names both values.
     """
     common, theirs = request.common, file.encoder
-    # Before anything is loaded; what is loaded then is compared once more, weights included.
-    asked = EncoderIdentity(common.backbone or theirs.backbone, common.image_size or theirs.image_size)
-    check_same_encoder(file, asked)
+    # Compare names before the encoder is loaded; afterwards its weights are compared too.
+    requested = EncoderIdentity(common.backbone or theirs.backbone, common.image_size or theirs.image_size)
+    check_same_encoder(file, requested)
     check_learned(request.method, request.settings, file)
     learned = settings_of(request.method, file)
     for name, value in preset.items():
@@ -41,10 +41,10 @@ def check_consistent(request: Request, file: WeightFile, preset: Mapping[str, An
 
 
 def check_learned(method: Method, settings: Mapping[str, Any], file: WeightFile) -> None:
-    """Refuse settings that the prompts were not learned with; a test may change those in ``free_at_test``.
+    """Refuse settings other than the prompts were trained with, except those in ``free_at_test``.
 
     Raises:
-        InputError: naming both values.
+        InputError: a setting differs; the message names both values.
     """
     learned = settings_of(method, file)
     for name, value in settings.items():
@@ -57,18 +57,18 @@ def check_learned(method: Method, settings: Mapping[str, Any], file: WeightFile)
 
 
 def settings_of(method: Method, file: WeightFile) -> dict[str, Any]:
-    """Return the settings of a weight file as this version writes them.
+    """Return the settings of a weight file in the form that this version writes.
 
     Raises:
-        InputError: this version does not know one of them, or does not allow its value.
+        InputError: this version does not know a setting or does not allow its value.
     """
     return plain(method.make_settings(file.settings, file.source))
 
 
 def check_published_encoder(common: CommonArguments) -> None:
-    """Refuse another encoder than the one that all published prompts were trained on.
+    """Refuse any encoder other than the one that all published prompts were trained on.
 
-    Shapes tell the tiny CLIP from it, so that stand-ins of published weights can be tested.
+    The tiny CLIP passes, so that tests can use stand-ins for published weights; real ones do not fit its shapes.
 
     Raises:
         InputError: another backbone or other weights of it were given.

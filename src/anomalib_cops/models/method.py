@@ -1,4 +1,4 @@
-"""What tells one method from another when a model is put together."""
+"""Describe a method by the parts that its models are built from."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -19,17 +19,17 @@ class Method:
     """Declare a method.
 
     Attributes:
-        name: of the Lightning class, as weight files call it.
-        settings: a frozen dataclass of sizes and switches. It checks its values, holds lists as tuples, names in
-            ``free_at_test`` what a test may change, and documents each field under "Attributes:"; the constructor, the
-            command line and the docs take the field's type, default and meaning from there. A field ``quick_gelu``
-            decides the encoder's activation, a field ``seed`` shares its argument with that of the training.
-        build: frozen encoder and settings → torch model.
-        presets: by auxiliary set, values of settings and of ``epochs`` and ``learning_rate``.
-        keys: names in official checkpoints.
-        position_resize: how the encoder's position table is fitted to the image size.
-        position_antialias: apply a low-pass filter when that is done.
-        check_official: raises InputError where an official checkpoint's tensors cannot serve the settings.
+        name: name of the Lightning class, also written into weight files.
+        settings: frozen dataclass of sizes and switches. It checks its values, stores lists as tuples, lists in
+            ``free_at_test`` the settings that a test may change, and documents each field under "Attributes:". The
+            constructor, the command line and the docs take a field's type, default and meaning from there. A field
+            ``quick_gelu`` decides the encoder's activation; a field ``seed`` shares its argument with the training's.
+        build: makes the torch model from a frozen encoder and settings.
+        presets: for each auxiliary set, values of settings and of ``epochs`` and ``learning_rate``.
+        keys: map from the names in official checkpoints to ours.
+        position_resize: interpolation that fits the encoder's position table to the image size.
+        position_antialias: apply a low-pass filter in this interpolation.
+        check_official: raises InputError if the tensors of an official checkpoint do not suit the settings.
     """
 
     name: str
@@ -47,14 +47,14 @@ class Method:
         return frozenset(each.name for each in fields(self.settings))
 
     def make_settings(self, values: Mapping[str, Any], source: str = "") -> Any:
-        """Make settings of plain values.
+        """Make settings from plain values.
 
         Args:
-            values: by name; lists are taken for tuples.
-            source: the weight file they come from, if any, which another version may have written.
+            values: values by name; lists become tuples.
+            source: weight file that they come from, if any; another version may have written it.
 
         Raises:
-            InputError: a value is not allowed, or this version does not know a setting.
+            InputError: a value is not allowed, or a setting is unknown in this version.
         """
         if unknown := sorted(set(values) - self.setting_names):
             raise InputError(
@@ -66,7 +66,7 @@ class Method:
         """Return a copy of a preset's values.
 
         Raises:
-            InputError: unknown preset.
+            InputError: the preset is unknown.
         """
         if name not in self.presets:
             raise InputError(f"Unknown {self.name} preset '{name}'{nearest(name, self.presets)}")

@@ -1,4 +1,4 @@
-"""What a user asked for when a model is made."""
+"""Hold the arguments that a user gave for a model."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +9,12 @@ from anomalib_cops.models.method import Method
 
 @dataclass(frozen=True)
 class Request:
-    """A method, and what was given for it.
+    """A method and the arguments that were given for it.
 
     Attributes:
-        method: which one.
-        common: arguments of all methods.
-        settings: those of the method's settings that were given.
+        method: the method.
+        common: values of the arguments that all methods share.
+        settings: values of those settings of the method that were given.
     """
 
     method: Method

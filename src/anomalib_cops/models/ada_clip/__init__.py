@@ -1,1 +1,1 @@
-"""AdaCLIP: hybrid learnable prompts; importing this folder does not import Lightning, ``lightning_model`` does."""
+"""AdaCLIP, hybrid learnable prompts. Only ``lightning_model`` imports Lightning."""

@@ -1,6 +1,7 @@
-"""HSF, hybrid semantic fusion: the most anomalous patches have a say in the image's feature (AdaCLIP, section 3.3).
+"""HSF, hybrid semantic fusion: mix the most anomalous patches into the image feature (AdaCLIP, section 3.3).
 
-The paper clusters all patches and keeps the most anomalous cluster; this is what the official code computes instead.
+This is the computation of the official code. The paper instead clusters all patches and keeps the most anomalous
+cluster.
 """
 
 import warnings
@@ -19,14 +20,14 @@ LOCAL_SHARE = 0.2
 
 
 def strongest(probability: Float[Tensor, "batch patches"], clusters: int) -> Int[Tensor, "batch chosen"]:
-    """Indices of the most anomalous patches, the first first: five per cluster, or all if there are fewer."""
+    """Return the indices of the most anomalous patches, the strongest first: five per cluster, or all if fewer."""
     return probability.topk(min(probability.shape[1], PATCHES_PER_CLUSTER * clusters), dim=1).indices
 
 
 def choose(
     patches: Float[Tensor, "layers batch patches dim"], indices: Int[Tensor, "batch chosen"]
 ) -> Float[Tensor, "layers batch chosen dim"]:
-    """The patches of those indices, the same in all layers."""
+    """Select the patches with these indices, the same ones in all layers."""
     layers, dim = patches.shape[0], patches.shape[-1]
     return patches.gather(2, indices[None, :, :, None].expand(layers, -1, -1, dim))
 
@@ -34,16 +35,16 @@ def choose(
 def cluster(
     chosen: Float[Tensor, "layers batch chosen dim"], clusters: int, seed: int | None
 ) -> Int[Tensor, "batch chosen"]:
-    """Cluster numbers by k-means, image by image, on each patch's features of all layers.
+    """Cluster the patches of each image by k-means on their features of all layers; return each patch's cluster number.
 
     Args:
-        chosen: patches to be clustered.
-        clusters: how many.
-        seed: the same for every image, so that its clusters do not depend on batch-mates; None goes on in numpy's
-            global stream, as the official code does.
+        chosen: patches to cluster.
+        clusters: number of clusters.
+        seed: seed of k-means, the same for every image, so that its clusters do not depend on the other images of the
+            batch. None uses numpy's global random state, as the official code does.
 
     Raises:
-        InputError: features are not finite.
+        InputError: features are NaN or infinite.
     """
     points = chosen.detach().float().movedim(0, 2).flatten(2).cpu()
     if not torch.isfinite(points).all():
@@ -53,7 +54,7 @@ def cluster(
         )
     kmeans = KMeans(clusters, n_init=1, random_state=seed)
     with warnings.catch_warnings():
-        # Equal patches end up in fewer clusters, which the weights below allow for.
+        # Equal patches give fewer clusters, which gather_clusters takes into account.
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = [torch.from_numpy(kmeans.fit_predict(image)).long() for image in points.numpy()]
     return torch.stack(labels).to(chosen.device)
@@ -62,9 +63,9 @@ def cluster(
 def gather_clusters(
     chosen: Float[Tensor, "layers batch chosen dim"], labels: Int[Tensor, "batch chosen"]
 ) -> Float[Tensor, "batch dim"]:
-    """Unit mean of the cluster centres, where every cluster that has members counts the same, whatever its size.
+    """Return the normalised mean of the cluster centres; every cluster with members has the same weight.
 
-    A centre is the mean over its members and all layers. In this mean of means each patch has the weight 1 / (number
+    A centre is the mean over its members and all layers. In this mean of means, each patch has the weight 1 / (number
     of clusters * size of its cluster).
     """
     members = F.one_hot(labels).sum(dim=1)
@@ -73,5 +74,5 @@ def gather_clusters(
 
 
 def fuse(local: Float[Tensor, "batch dim"], cls: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
-    """Unit vector between the clustered patches and the class feature."""
+    """Return the normalised weighted mean of the clustered patches' feature and the class feature."""
     return F.normalize(LOCAL_SHARE * local + (1 - LOCAL_SHARE) * cls, dim=-1)

@@ -24,7 +24,7 @@ LOADERS = {
     TrainerFn.TESTING: ("test_dataloaders",),
     TrainerFn.PREDICTING: ("predict_dataloaders",),
 }
-"""Attributes of the trainer that hold the loaders in use, by what the trainer does."""
+"""Attributes of the trainer that hold the loaders in use, by the trainer's task."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +33,11 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
     """CLIP with hybrid learnable prompts for zero-shot anomaly detection (ECCV 2024, arXiv 2407.15795).
 
     Train it once on an auxiliary set with labels and masks (``ZeroShotTransfer``), then use it on images of categories
-    that it never saw. It reads sentences about what an image shows: the category that the data names, or
-    ``class_name``.
+    that it never saw. It reads sentences about what an image shows, which is ``class_name`` or the category that the
+    data names.
 
     Raises:
-        InputError: an argument cannot be used; the message says which, and what to do.
+        InputError: an argument cannot be used; the message says which one and what to do.
 
     Example:
         >>> from anomalib.engine import Engine
@@ -50,12 +50,12 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
     _has_warned = False
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW on the trained parameters."""
+        """Return AdamW for the trained parameters."""
         trained = [p for p in self.model.parameters() if p.requires_grad]
         return torch.optim.AdamW(trained, lr=self.learning_rate, betas=self.betas, weight_decay=WEIGHT_DECAY)
 
     def check_traceable(self) -> None:
-        """Refuse to become a graph with fusion."""
+        """Refuse an export to a graph with fusion."""
         check_traceable(self.model.settings)
 
     def extra_inputs(self, batch: Batch) -> dict[str, Any]:
@@ -70,29 +70,29 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
         return {"class_names": getattr(batch, "category", None) or [self._data_set_category()] * len(batch.image)}
 
     def setup(self, stage: str) -> None:
-        """Prepare a run, in which a missing category is warned of once."""
+        """Prepare a run; warn of a missing category once per run."""
         super().setup(stage)
         self._has_warned = False
 
     def _data_set_category(self) -> str:
         """Return the category of the data set or datamodule in use, and "object" with a warning if there is none."""
         fn = self.trainer.state.fn
-        # The trainer keeps the loaders and the datamodule of earlier runs, so look at those in use only.
+        # The trainer keeps loaders and datamodule of earlier runs, so look only at those in use.
         loaders = [getattr(self.trainer, name, None) for name in LOADERS[fn]] if fn is not None else []
         owners = [dataset for each in loaders for dataset in datasets(each)]
         if fn != TrainerFn.PREDICTING:
             owners.append(getattr(self.trainer, "datamodule", None))
         names = [getattr(owner, "category", None) for owner in owners]
-        found = next((name for name in names if isinstance(name, str) and name.strip()), None)
-        if found is None and not self._has_warned:
+        category = next((name for name in names if isinstance(name, str) and name.strip()), None)
+        if category is None and not self._has_warned:
             self._has_warned = True
             logger.warning(
                 "The data does not say what its images show, so AdaCLIP reads sentences about an '%s'; give "
                 "class_name= to name it.",
                 UNKNOWN_CLASS,
             )
-        return found or UNKNOWN_CLASS
+        return category or UNKNOWN_CLASS
 
 
-# Where this import is what loaded anomalib, its hook ran too early to see the class.
+# If this import is what loaded anomalib, the start-up hook ran too early to see the class.
 register()

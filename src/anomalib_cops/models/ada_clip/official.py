@@ -1,4 +1,4 @@
-"""Names of the official AdaCLIP checkpoint (38 tensors at its default sizes) and where each goes here."""
+"""Map the tensor names of the official AdaCLIP checkpoint (38 at its default sizes) to ours."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ FIRST_TEXT_PROMPT = "clip_model.text_prompter.static_prompts.0"
 
 
 def _first_text_prompt(ours: Mapping[str, Tensor]) -> Shapes:
-    """The static prompt of the first text block: saved, but that block takes none, so it is as it was drawn."""
+    """Return the shape of the first text block's static prompt, which is saved but never used or trained."""
     static = [tuple(value.shape) for name, value in ours.items() if name.startswith("text_prompts.static.")]
     return {FIRST_TEXT_PROMPT: static[0]} if static else {}
 

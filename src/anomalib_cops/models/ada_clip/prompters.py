@@ -1,4 +1,4 @@
-"""Hybrid prompts: tokens inside a frozen tower's blocks, learned or made from the image (AdaCLIP, section 3.2)."""
+"""Hybrid prompts: tokens in the blocks of a frozen tower, learned or made from the image (AdaCLIP, section 3.2)."""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,7 +12,7 @@ from anomalib_cops.encoder.text import BlockInputHook
 
 
 class PromptGenerator(nn.Module):
-    """Dynamic prompts: one linear layer per prompt, on the class feature of the unprompted image tower.
+    """Make dynamic prompts from the class feature of the unprompted image tower, with one linear layer per prompt.
 
     Args:
         dim: size of the joint space.
@@ -25,25 +25,25 @@ class PromptGenerator(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(dim, width) for _ in range(length))
 
     def forward(self, cls: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch length width"]:
-        """Prompts of each image; the same at all depths."""
+        """Return the prompts of each image, which are the same for all blocks."""
         return torch.stack([head(cls) for head in self.heads], dim=1)
 
 
 class Prompts(nn.Module):
-    """Prompts of one tower, for consecutive blocks.
+    """Prompts of consecutive blocks of one tower.
 
     Args:
         blocks: 0-based indices of the blocks that get prompts.
         length: prompts per block.
         width: size of a token in that tower.
-        static: learn tokens for every block; without, all prompts are dynamic ones.
+        static: learn tokens for every block; otherwise all prompts are dynamic.
         half: round to float16 and back, forward and backward, as the official code does.
     """
 
     def __init__(self, blocks: range, length: int, width: int, *, static: bool = True, half: bool = True) -> None:
         super().__init__()
         learned = blocks if static else range(0)
-        # Named after their blocks, so that names say where a prompt goes, and agree with the official ones.
+        # Keys are block indices, so that parameter names say where a prompt goes and match the official ones.
         self.static = nn.ParameterDict({str(b): torch.empty(length, width).normal_(std=0.02) for b in learned})
         self.blocks = blocks
         self.length = length
@@ -55,11 +55,11 @@ class Prompts(nn.Module):
         x: Float[Tensor, "prompts tokens width"],
         dynamic: Float[Tensor, "prompts length width"] | None,
     ) -> Float[Tensor, "prompts length width"]:
-        """Prompts that enter a block: static, dynamic, or the sum.
+        """Return the prompts that enter a block: static ones, dynamic ones, or their sum.
 
         Args:
-            block: one of ``blocks``.
-            x: what they are put into; for the number of rows and the precision.
+            block: index of the block, one of ``blocks``.
+            x: input of the block, which determines the number of rows and the precision.
             dynamic: prompts made from the image.
         """
         tokens = dynamic
@@ -68,14 +68,15 @@ class Prompts(nn.Module):
             tokens = learned if dynamic is None else learned + dynamic
         assert tokens is not None, "neither static nor dynamic prompts"
         if self.round_to_half:
-            # After the expansion, so that each row's gradient is rounded on its own, as it was in training.
+            # Round after the expansion, so that each row's gradient is rounded on its own, as in the official training.
             tokens = tokens.half()
         return tokens.to(x.dtype)
 
     def walk(self, dynamic: Float[Tensor, "batch length width"] | None) -> vision.Walk:
-        """A way through the image tower with prompts after the patches, renewed at every block of ``blocks``.
+        """Return a function that runs the image tower with prompts after the patches.
 
-        After these blocks the last prompts stay in the sequence: patches attend to them until the end.
+        The prompts are replaced at every block of ``blocks``. After these blocks the last prompts stay in the sequence,
+        so patches attend to them until the end.
         """
 
         def prompted(
@@ -94,9 +95,10 @@ class Prompts(nn.Module):
         return prompted
 
     def overwrite(self, dynamic: Float[Tensor, "prompts length width"] | None) -> BlockInputHook:
-        """What the text tower does at every block's input: prompts overwrite the tokens after the start of text.
+        """Return a hook for the text tower that overwrites the tokens after the start of text with prompts.
 
-        The words that stood there survive in what the blocks before have mixed into later tokens.
+        It is applied at the input of every block. The overwritten words still have an effect through later tokens that
+        attended to them in earlier blocks.
         """
 
         def place(x: Float[Tensor, "prompts tokens width"], block: int) -> Float[Tensor, "prompts tokens width"]:

@@ -1,4 +1,4 @@
-"""What AdaCLIP's text encoder reads about a product: fixed sentences around its class name."""
+"""Build the fixed sentences about a class name that AdaCLIP's text tower reads."""
 
 from dataclasses import dataclass
 
@@ -30,10 +30,10 @@ N_NORMAL = len(NORMAL_STATES) * len(TEMPLATES)
 
 @dataclass(frozen=True)
 class Tokens:
-    """Sentences of one class name as the text tower takes them.
+    """Tokenised sentences about one class name.
 
     Attributes:
-        ids: padded to the context length.
+        ids: token ids, padded to the context length.
         ends: position of each sentence's end-of-text token.
     """
 
@@ -42,9 +42,9 @@ class Tokens:
 
 
 def sentences(class_name: str) -> list[str]:
-    """All sentences about a class: 28 that call it normal, then 20 that call it anomalous.
+    """Return all sentences about a class: 28 that call it normal, then 20 that call it anomalous.
 
-    Hyphens become spaces. Underscores are left alone, as in the official code; the tokenizer separates words there.
+    Hyphens become spaces. Underscores stay, as in the official code; the tokenizer splits words at them.
     """
     noun = class_name.replace("-", " ")
     states = (*NORMAL_STATES, *ANOMALOUS_STATES)
@@ -52,7 +52,7 @@ def sentences(class_name: str) -> list[str]:
 
 
 def tokenize(clip: FrozenCLIP, class_name: str) -> Tokens:
-    """Token ids of all sentences about a class.
+    """Tokenise all sentences about a class.
 
     Raises:
         InputError: the name is too long for the text tower.
@@ -62,7 +62,7 @@ def tokenize(clip: FrozenCLIP, class_name: str) -> Tokens:
 
 
 def ensemble(features: Float[Tensor, "batch sentences dim"]) -> Float[Tensor, "batch states dim"]:
-    """One unit vector per state: the mean of its sentences' unit vectors."""
+    """Return one unit vector per state, the normalised mean of its sentences' unit vectors."""
     units = F.normalize(features, dim=-1)
     states = units[:, :N_NORMAL].mean(dim=1), units[:, N_NORMAL:].mean(dim=1)
     return F.normalize(torch.stack(states, dim=1), dim=-1)

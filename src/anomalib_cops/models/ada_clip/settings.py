@@ -1,4 +1,4 @@
-"""What can be chosen about AdaCLIP, and which encoders can carry it."""
+"""Declare the settings of AdaCLIP and check that an encoder fits them."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -11,8 +11,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     name: {"epochs": 5, "learning_rate": 0.01}
     for name in ("default", "mvtec", "visa", "mvtec_colondb", "visa_clinicdb", "all")
 }
-"""By auxiliary set. The official code trains in the same way on all of them; the names exist so that a run can say
-what it is, as with the other methods."""
+"""Values by auxiliary set. The official code trains in the same way on all of them; the names let a run state its
+auxiliary set, as with the other methods."""
 
 
 @dataclass(frozen=True)
@@ -20,23 +20,24 @@ class AdaCLIPSettings:
     """Sizes, switches and official quirks of the AdaCLIP computation.
 
     Attributes:
-        free_at_test: what a test may set otherwise than the training; all else belongs to the weights.
+        free_at_test: settings that a test may change; the others must be those of the weights.
         branch: towers that get prompts: "V" the image tower, "L" the text tower (language), "VL" both, or none ("").
-        prompts: what these are: "S" static (learned), "D" dynamic (made from the image), "SD" their sum, or none ("").
-        depth: blocks that get prompts of their own; the first text block is counted and gets none.
-        length: prompts per block.
-        layers: vision blocks, counted from 1, whose patches are used; four, evenly spaced, if empty.
+        prompts: kind of the prompts: "S" static (learned), "D" dynamic (made from the image), "SD" their sum, or none
+            ("").
+        depth: number of blocks that get prompts of their own; the first text block counts but gets none.
+        length: number of prompts per block.
+        layers: vision blocks, counted from 1, whose patches are used; four evenly spaced ones if empty.
         fusion: mix the class feature with the clustered features of the most anomalous patches (HSF).
-        clusters: of that fusion, K; five times as many patches are clustered.
-        sigma: smoothing of the anomaly map, in pixels of the model's input.
+        clusters: number of clusters of the fusion, K; five times as many patches are clustered.
+        sigma: standard deviation of the anomaly map's smoothing, in pixels of the model's input.
         half_prompts: round prompts to float16, as published.
-        quick_gelu: the activation that OpenAI's weights were trained with, instead of the exact GELU of the official
-            code.
-        class_name: what all images show. If empty, the category that the data names, else "object".
-        clustering: start k-means from the same seed for every image ("fixed"), or go on in numpy's global "stream" as
+        quick_gelu: use the activation that OpenAI's weights were trained with, instead of the exact GELU of the
+            official code.
+        class_name: name of what all images show. If empty, the category that the data names, else "object".
+        clustering: start k-means from the same seed for every image ("fixed"), or use numpy's global random "stream" as
             the official code does.
-        dice_over: one Dice loss per "image", or per pixel "row" as in the official code's batches of one.
-        seed: of k-means, 0 if not given.
+        dice_over: compute one Dice loss per "image", or one per pixel "row" as in the official code's batches of one.
+        seed: seed of k-means, 0 if not given.
     """
 
     free_at_test: ClassVar[frozenset[str]] = frozenset(
@@ -62,7 +63,7 @@ class AdaCLIPSettings:
         """Check values and combinations.
 
         Raises:
-            InputError: naming the field, its value and what is allowed.
+            InputError: a value is not allowed; the message names the field, its value and what is allowed.
         """
         rules = {
             "branch": (self.branch in ("", "V", "L", "VL"), "'V', 'L', 'VL' or empty"),
@@ -83,16 +84,16 @@ class AdaCLIPSettings:
 
 
 def four_layers(depth: int) -> tuple[int, ...]:
-    """Four evenly spaced blocks, as the official code taps; all of a tower that has fewer."""
+    """Return the four evenly spaced blocks that the official code taps, or all blocks of a tower with fewer."""
     step = max(1, depth // 4)
     return tuple(range(step, min(4 * step, depth) + 1, step))
 
 
 def check_ada_clip_fits_encoder(clip: FrozenCLIP, settings: AdaCLIPSettings, layers: tuple[int, ...]) -> None:
-    """Refuse an encoder that cannot carry the settings.
+    """Refuse an encoder that does not fit the settings.
 
     Raises:
-        InputError: saying which.
+        InputError: the encoder does not fit; the message names the setting.
     """
     patches = clip.grid**2
     if "L" in settings.branch and clip.text_width != clip.dim:
@@ -116,10 +117,10 @@ def check_ada_clip_fits_encoder(clip: FrozenCLIP, settings: AdaCLIPSettings, lay
 
 
 def check_traceable(settings: AdaCLIPSettings) -> None:
-    """Refuse what no exported graph can do.
+    """Refuse settings that an exported graph cannot compute.
 
     Raises:
-        InputError: with fusion.
+        InputError: fusion is on.
     """
     if settings.fusion:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What AdaCLIP's text tower says about class names: fixed sentences, with learned prompts in the tower."""
+"""Compute AdaCLIP's text features of class names, from fixed sentences and with learned prompts in the text tower."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,13 +16,13 @@ from anomalib_cops.tracing import tracing
 
 
 class ClassNameText:
-    """Text features of class names.
+    """Compute and cache text features of class names.
 
-    It is no module: encoder and prompts belong to the model that holds it, under the names of official checkpoints.
+    This is not a module: encoder and prompts are parameters of the model that owns it.
 
     Args:
         clip: the frozen encoder.
-        prompts: those of the text tower; None if it takes none.
+        prompts: prompts of the text tower; None if it gets none.
     """
 
     def __init__(self, clip: FrozenCLIP, prompts: Prompts | None) -> None:
@@ -34,13 +34,13 @@ class ClassNameText:
     def features(
         self, class_names: Sequence[str], dynamic: Float[Tensor, "batch length dim"] | None
     ) -> Float[Tensor, "rows states dim"]:
-        """Unit text feature of each state: one row per class name, or per image where its prompts enter the text.
+        """Return the unit text feature of each state: one row per class name, or one per image with dynamic prompts.
 
-        Without dynamic prompts a name's features are made once; again when the static prompts have changed.
+        Without dynamic prompts, the features of a name are computed once, and again when static prompts have changed.
 
         Args:
-            class_names: one for all images, or one per image.
-            dynamic: the text tower's prompts that were made from the images.
+            class_names: one name for all images, or one per image.
+            dynamic: prompts of the text tower that were made from the images; None without them.
         """
         if dynamic is not None:
             return ensemble(self.sentence_features(class_names, dynamic))
@@ -51,11 +51,11 @@ class ClassNameText:
         return features[[different.index(name) for name in class_names]]
 
     def _static_prompts(self) -> list[Tensor]:
-        """Trained tensors that the text features depend on, if no prompts are made from the images."""
+        """Return the trained tensors that the text features depend on, apart from dynamic prompts."""
         return [] if self.prompts is None else list(self.prompts.parameters())
 
     def _text_of(self, class_name: str) -> Float[Tensor, "states dim"]:
-        """Text features of a class name, computed once per weights."""
+        """Return the text features of a class name, computed once per set of weights."""
         if class_name not in self._cached:
             self._cached[class_name] = CachedText(
                 partial(self._encode_class, class_name), self._static_prompts, self.clip.model.transformer.parameters
@@ -68,7 +68,7 @@ class ClassNameText:
     def sentence_features(
         self, class_names: Sequence[str], dynamic: Float[Tensor, "batch length dim"] | None
     ) -> Float[Tensor, "rows sentences dim"]:
-        """Text features of every sentence, not normalised; arguments as in :meth:`features`."""
+        """Return the text feature of every sentence, not normalised; arguments as in :meth:`features`."""
         tokens = [self.tokens(name) for name in class_names]
         length = 1 + max(max(each.ends) for each in tokens)
         device = self.clip.positions.device
@@ -94,10 +94,11 @@ class ClassNameText:
         ends: Int[Tensor, "names sentences"],
         dynamic: Float[Tensor, "batch length width"] | None,
     ) -> Float[Tensor, "rows sentences dim"]:
-        """What prompts can change, and no more, as a token depends on earlier ones only.
+        """Compute sentence features in inference with as little work as possible.
 
-        No prompt enters the first block, so it runs once per name. From then on the start and the prompts, which
-        overwrite the words after it, are the same in all sentences of an image.
+        No prompt enters the first block, so it runs once per name. After it, the start token and the prompts, which
+        overwrite the words behind it, are the same in all sentences of an image. As a token depends only on earlier
+        ones, they run once per image, and only the remaining words run once per sentence.
         """
         rows = embeddings.shape[0] if dynamic is None else dynamic.shape[0]
         tokens = self.clip.text.run_first_block(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2])
@@ -109,17 +110,17 @@ class ClassNameText:
         return self.clip.text.encode(words, last, prefix=prefix, first_block=1).unflatten(0, (rows, -1))
 
     def tokens(self, class_name: str) -> Tokens:
-        """Token ids of the sentences about a class.
+        """Return the tokenised sentences about a class, computed once per name.
 
         Raises:
             InputError: prompts would overwrite the end of a sentence, or the sentence is too long.
         """
         if class_name not in self._tokens:
-            found = tokenize(self.clip, class_name)
-            if self.prompts is not None and self.prompts.blocks and min(found.ends) <= self.prompts.length:
+            tokens = tokenize(self.clip, class_name)
+            if self.prompts is not None and self.prompts.blocks and min(tokens.ends) <= self.prompts.length:
                 raise InputError(
                     f"AdaCLIP: length={self.prompts.length} prompts overwrite the end of a sentence about "
-                    f"'{class_name}'; use at most {min(found.ends) - 1}."
+                    f"'{class_name}'; use at most {min(tokens.ends) - 1}."
                 )
-            self._tokens[class_name] = found
+            self._tokens[class_name] = tokens
         return self._tokens[class_name]

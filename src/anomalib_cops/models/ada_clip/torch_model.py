@@ -1,4 +1,4 @@
-"""AdaCLIP in plain torch: forward is the paper's framework figure, from left to right."""
+"""AdaCLIP in plain torch; ``forward`` follows the paper's framework figure from left to right."""
 
 from collections.abc import Sequence
 
@@ -35,10 +35,10 @@ class AdaCLIPModel(nn.Module):
         settings: sizes and switches.
 
     Raises:
-        InputError: the encoder cannot carry these settings.
+        InputError: the encoder does not fit the settings.
     """
 
-    # Prompts enter the image tower, and with them its features change in every step.
+    # Prompts enter the image tower, so its features change in every training step.
     frozen_features = None
     loss_terms = ("image", "focal", "dice_anomalous", "dice_normal")
 
@@ -53,45 +53,46 @@ class AdaCLIPModel(nn.Module):
         kind = {"static": "S" in settings.prompts, "half": settings.half_prompts}
         self.vision_prompts = Prompts(range(settings.depth), length, width, **kind) if "V" in settings.branch else None
         self.text_prompts = Prompts(range(1, settings.depth), length, dim, **kind) if "L" in settings.branch else None
-        # Both, whatever the branch: so are official checkpoints.
+        # Create both whatever the branch is, as official checkpoints contain both.
         dynamic = "D" in settings.prompts
         self.vision_generator = PromptGenerator(dim, width, length) if dynamic else None
         self.text_generator = PromptGenerator(dim, dim, length) if dynamic else None
         self.patch_heads = nn.ModuleList(nn.Linear(width, dim) for _ in self.layers)
         self.cls_head = nn.Linear(dim, dim)
         self.text = ClassNameText(clip, self.text_prompts)
-        # A graph that is being traced cannot tokenise.
+        # Tokenise now, since this is impossible while a graph is traced.
         self.text.tokens(settings.class_name or UNKNOWN_CLASS)
 
     @property
     def taps(self) -> tuple[int, ...]:
-        """The layers read."""
+        """The tapped layers, which the features depend on besides image and encoder."""
         return self.layers
 
     @torch.no_grad()
     def forward(
         self, images: Float[Tensor, "batch 3 height width"], class_names: Sequence[str] | None = None
     ) -> InferenceBatch:
-        """Anomaly score and map of every image, both in [0, 1].
+        """Return the anomaly score and the anomaly map of every image, both in [0, 1].
 
         Args:
-            images: normalised with CLIP's mean and standard deviation, at the encoder's image size.
-            class_names: what each image shows; the settings' class, or "object", if not given.
+            images: images at the encoder's size, normalised with CLIP's mean and standard deviation.
+            class_names: name of what each image shows, or one name for all; the settings' ``class_name``, or "object",
+                if not given.
         """
         features, text = self.encode(images, class_names)
         logits = self.patch_logits(features.patches, text)
         image = self.image_probabilities(self.image_feature(features, logits), text)
-        # Smoothing sums up weights that are one but for rounding.
+        # The weights of the smoothing sum to one only up to rounding, so clamp.
         smooth = gaussian_smooth(self.anomaly_map(logits), self.settings.sigma).clamp(0, 1)
         return InferenceBatch(pred_score=image[:, 1], anomaly_map=smooth)
 
     def encode(
         self, images: Float[Tensor, "batch 3 height width"], class_names: Sequence[str] | None = None
     ) -> tuple[ImageFeatures, Float[Tensor, "batch states dim"]]:
-        """Unit features of image and patches, and of both states; arguments as in :meth:`forward`.
+        """Return the unit features of image and patches, and of both states; arguments as in :meth:`forward`.
 
         Raises:
-            InputError: not one class name per image.
+            InputError: there is neither one class name nor one per image.
         """
         names = [self.settings.class_name or UNKNOWN_CLASS] if class_names is None else list(class_names)
         if len(names) not in (1, images.shape[0]):
@@ -103,7 +104,7 @@ class AdaCLIPModel(nn.Module):
     def dynamic_prompts(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> tuple[Float[Tensor, "batch length width_"] | None, Float[Tensor, "batch length dim"] | None]:
-        """Prompts made from the images, for the image and the text tower; None for a tower that takes none."""
+        """Make prompts from the images for the image and the text tower; None for a tower that gets none."""
         if self.vision_generator is None or self.text_generator is None or not self.settings.branch:
             return None, None
         cls = self.unprompted(images)
@@ -112,21 +113,21 @@ class AdaCLIPModel(nn.Module):
 
     @torch.no_grad()
     def unprompted(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
-        """CLIP's own image feature, not normalised."""
-        # The patches of some layer are read in any case; those of the last one would have to be computed for it.
+        """Return CLIP's own image feature, not normalised."""
+        # Some layer must be tapped; take the first, as tapping the last would compute its patches just for this.
         return self.clip.image.project(self.clip.image.tokens(images, layers=self.layers[:1]).cls)
 
     def image_tokens(
         self, images: Float[Tensor, "batch 3 height width"], dynamic: Float[Tensor, "batch length width_"] | None
     ) -> ImageTokens:
-        """Class token and tapped patch tokens of the image tower, with prompts in it if it takes any."""
+        """Return the class token and the tapped patch tokens of the image tower, with its prompts if it gets any."""
         if self.vision_prompts is None:
             with torch.no_grad():
                 return self.clip.image.tokens(images, layers=self.layers)
         return self.clip.image.tokens(images, layers=self.layers, walk=self.vision_prompts.walk(dynamic))
 
     def project(self, tokens: ImageTokens) -> ImageFeatures:
-        """Unit vectors in the joint space: patches straight from their layer, the class token after CLIP's own way."""
+        """Project tokens to unit vectors in the joint space, the class token through CLIP's own projection first."""
         patches = [head(layer) for head, layer in zip(self.patch_heads, tokens.patches, strict=True)]
         cls = self.cls_head(self.clip.image.project(tokens.cls))
         return ImageFeatures(cls=unit(cls), patches=unit(torch.stack(patches)))
@@ -135,20 +136,20 @@ class AdaCLIPModel(nn.Module):
     def patch_logits(
         self, patches: Float[Tensor, "layers batch patches dim"], text: Float[Tensor, "batch states dim"]
     ) -> Float[Tensor, "layers batch patches states"]:
-        """Similarity of every patch of every layer with both states, before the softmax."""
+        """Return the scaled similarity of every patch of every layer to both states, before the softmax."""
         return patches @ text.mT / TEMPERATURE
 
     def patch_probability(self, logits: Float[Tensor, "layers batch patches states"]) -> Float[Tensor, "batch patches"]:
-        """Probability of being anomalous, all layers together."""
+        """Return each patch's anomaly probability, from the mean of the layers' logits."""
         return logits.mean(dim=0).softmax(dim=-1)[..., 1]
 
     def image_feature(
         self, features: ImageFeatures, logits: Float[Tensor, "layers batch patches states"]
     ) -> Float[Tensor, "batch dim"]:
-        """Unit feature of the whole image: the class feature, and with fusion that of the most anomalous patches.
+        """Return the unit feature of the image: the class feature, with fusion mixed with the most anomalous patches.
 
         Raises:
-            InputError: with fusion, where a graph is being traced.
+            InputError: fusion is on while a graph is traced.
         """
         if not self.settings.fusion:
             return features.cls
@@ -165,20 +166,20 @@ class AdaCLIPModel(nn.Module):
     def image_probabilities(
         self, image: Float[Tensor, "batch dim"], text: Float[Tensor, "batch states dim"]
     ) -> Float[Tensor, "batch states"]:
-        """Probability of each state for the whole image."""
+        """Return the probability of each state for the whole image."""
         return ((image.unsqueeze(1) @ text.mT).squeeze(1) / TEMPERATURE).softmax(dim=-1)
 
     def anomaly_map(self, logits: Float[Tensor, "layers batch patches states"]) -> Float[Tensor, "batch height width"]:
-        """Anomalous probability at image size, before smoothing: the mean of the layers' logits decides.
+        """Return the anomaly probability at image size, from the mean of the layers' logits, before smoothing.
 
-        The mean comes before the enlarging, which gives the same and is enlarged once.
+        Enlarging is linear, so the mean is taken first and only one map is enlarged.
         """
         return self.layer_maps(logits.mean(dim=0, keepdim=True))[0, :, 1]
 
     def layer_maps(
         self, logits: Float[Tensor, "layers batch patches states"]
     ) -> Float[Tensor, "layers batch states height width"]:
-        """Probabilities of both states at image size, layer by layer; logits are enlarged, not probabilities."""
+        """Enlarge the logits of each layer to image size and return the probabilities of both states."""
         grids = to_grid(logits.mT)
         large = enlarge_smoothly(grids.flatten(0, 1), self.clip.image_size, align_corners=True)
         return large.softmax(dim=1).unflatten(0, grids.shape[:2])
@@ -190,12 +191,12 @@ class AdaCLIPModel(nn.Module):
         labels: Float[Tensor, " batch"],
         class_names: Sequence[str] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
-        """All loss terms of a labelled batch; "loss" is their sum.
+        """Return all loss terms of a labelled batch; "loss" is their sum.
 
         Args:
             images: as in :meth:`forward`.
             masks: 1 where anomalous, 0 elsewhere, at image size.
-            labels: 1 for anomalous images.
+            labels: 1 for anomalous images, 0 for normal ones.
             class_names: as in :meth:`forward`.
         """
         features, text = self.encode(images, class_names)
@@ -210,7 +211,7 @@ class AdaCLIPModel(nn.Module):
         maps: Float[Tensor, "layers batch states height width"],
         masks: Float[Tensor, "batch height width"],
     ) -> dict[str, Float[Tensor, " layers"]]:
-        """Focal loss and the Dice losses of both states, of each layer's map."""
+        """Return the focal loss and both states' Dice losses of each layer's map."""
         rows = 1 if self.settings.dice_over == "row" else 0
         normal, anomalous = ([layer[:, state].flatten(0, rows) for layer in maps] for state in (0, 1))
         target = masks.flatten(0, rows)

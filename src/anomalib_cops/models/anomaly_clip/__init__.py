@@ -1,1 +1,1 @@
-"""AnomalyCLIP: object-agnostic prompt learning for zero-shot anomaly detection (ICLR 2024)."""
+"""AnomalyCLIP, object-agnostic prompt learning. Only ``lightning_model`` imports Lightning."""

@@ -1,4 +1,4 @@
-"""Names of the official AnomalyCLIP checkpoint (32 tensors) and where each goes here."""
+"""Map the 32 tensor names of the official AnomalyCLIP checkpoint to ours."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,11 @@ PROJECTION_WIDTH = 896
 
 
 def unused(ours: Mapping[str, Tensor]) -> Shapes:
-    """Frozen parts of the prompts, which are made anew from CLIP's vocabulary, and projections that nothing reads."""
+    """Return the shapes of official tensors that are not loaded.
+
+    They are the frozen parts of the prompts, which are made anew from CLIP's vocabulary, and projections that the
+    official forward never reads.
+    """
     tokens, width = ours["context"].shape[1:]
     shapes: dict[str, tuple[int, ...]] = {}
     for state in ("pos", "neg"):

@@ -1,4 +1,4 @@
-"""What can be chosen about AnomalyCLIP."""
+"""Declare the settings of AnomalyCLIP."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -8,7 +8,7 @@ from anomalib_cops.models.checks import check_values
 PRESETS: dict[str, dict[str, Any]] = {
     name: {"epochs": 15, "learning_rate": 1e-3} for name in ("default", "visa", "mvtec")
 }
-"""Nothing in the official code depends on the auxiliary set."""
+"""Values by auxiliary set; they are all equal, as nothing in the official code depends on the set."""
 
 
 @dataclass(frozen=True)
@@ -16,16 +16,16 @@ class AnomalyCLIPSettings:
     """Sizes, switches and official quirks of the AnomalyCLIP computation.
 
     Attributes:
-        free_at_test: what a test may set otherwise than the training; all else belongs to the weights.
+        free_at_test: settings that a test may change; the others must be those of the weights.
         layers: vision blocks, counted from 1, whose local features are used; the last one if empty, as published.
         local_start: vision block, counted from 1, where the local (v-v) path begins. By default the 19th from the end,
             or the first of a shorter tower.
-        local_feed_forward: the variant of the local path that the official code has and no script of it uses.
-        context_tokens: learnable words before "object".
-        deep_depth: text blocks with deep prompts, from the second one on.
-        deep_length: deep prompts per block.
-        local_weight: of the pixel losses beside the image loss.
-        sigma: smoothing of the anomaly map, in pixels of the model's input.
+        local_feed_forward: use a variant of the local path that the official code contains but no official script uses.
+        context_tokens: number of learnable words before "object".
+        deep_depth: number of text blocks with deep prompts, from the second one on.
+        deep_length: number of deep prompts per block.
+        local_weight: weight of the pixel losses relative to the image loss.
+        sigma: standard deviation of the anomaly map's smoothing, in pixels of the model's input.
         half_deep_prompts: round deep prompts to float16, as published.
     """
 
@@ -45,9 +45,9 @@ class AnomalyCLIPSettings:
         """Check ranges.
 
         Raises:
-            InputError: naming the field, its value and what is allowed.
+            InputError: a value is not allowed; the message names the field, its value and what is allowed.
         """
-        if self.local_start == 0:  # how version 0.1.0 wrote the default into weight files
+        if self.local_start == 0:  # the default in weight files of version 0.1.0
             object.__setattr__(self, "local_start", None)
         rules = {
             "layers": (list(self.layers) == sorted(set(self.layers)), "ascending without repeats"),

@@ -33,7 +33,7 @@ class AnomalyCLIPModel(nn.Module):
         settings: sizes and switches.
 
     Raises:
-        InputError: the encoder cannot carry these settings.
+        InputError: the encoder does not fit the settings.
     """
 
     frozen_features = ImageFeatures
@@ -59,14 +59,14 @@ class AnomalyCLIPModel(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch 3 height width"], features: ImageFeatures | None = None
     ) -> InferenceBatch:
-        """Anomaly score and map of every image, both in [0, 1].
+        """Return the anomaly score and the anomaly map of every image, both in [0, 1].
 
-        The official map is the sum over the layers; this is their mean, the same for one layer and in the same order
-        for several.
+        The official map is the sum over the layers; this one is their mean, which is equal for one layer and ranks
+        pixels equally for several.
 
         Args:
-            images: normalised with CLIP's mean and standard deviation, at the encoder's image size.
-            features: of the images, where they are known already.
+            images: images at the encoder's size, normalised with CLIP's mean and standard deviation.
+            features: features of the images, if they are known already.
         """
         features = features or self.encode(images)
         text = self.text_features()
@@ -78,11 +78,11 @@ class AnomalyCLIPModel(nn.Module):
 
     @property
     def taps(self) -> tuple[Any, ...]:
-        """What decides on the features besides image and encoder."""
+        """Values besides image and encoder that the features depend on."""
         return self.layers, self.local_start, self.settings.local_feed_forward
 
     def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageFeatures:
-        """Global feature of the ordinary path, patch features of the v-v path (the paper's DPAM, section 3.3)."""
+        """Return the ordinary path's global feature and the v-v path's patch features (the paper's DPAM)."""
         return self.clip.image.encode(
             images,
             layers=self.layers,
@@ -91,35 +91,35 @@ class AnomalyCLIPModel(nn.Module):
         )
 
     def prompts(self) -> Float[Tensor, "states tokens width"]:
-        """Token embeddings: start | context words | "object." or "damaged object." | end of text | padding."""
+        """Return token embeddings: start | context words | "object." or "damaged object." | end of text | padding."""
         pairs = zip(self.templates, self.context, strict=True)
         return torch.stack([template(words, padded=True) for template, words in pairs])
 
     def text_prompts(self) -> list[Tensor]:
-        """Trained tensors that the text features depend on."""
+        """Return the trained tensors that the text features depend on."""
         return [self.context, *self.deep.tokens]
 
     def encode_prompts(self) -> Float[Tensor, "states dim"]:
-        """Unit text feature of each state."""
+        """Return the unit text feature of each state."""
         return F.normalize(self.clip.text.encode(self.prompts(), self.read_out, self.deep), dim=-1)
 
     def patch_probabilities(
         self, features: ImageFeatures, text: Float[Tensor, "states dim"]
     ) -> Float[Tensor, "layers batch patches states"]:
-        """Probability of each state at every patch of every layer."""
-        each = text.expand(features.cls.shape[0], -1, -1)
-        return torch.stack([probabilities(cosine(layer, each)) for layer in features.patches])
+        """Return the probability of each state at every patch of every layer."""
+        expanded = text.expand(features.cls.shape[0], -1, -1)
+        return torch.stack([probabilities(cosine(layer, expanded)) for layer in features.patches])
 
     def level_maps(
         self, patches: Float[Tensor, "layers batch patches states"]
     ) -> Float[Tensor, "layers batch states height width"]:
-        """Probabilities at image size."""
+        """Enlarge probabilities to image size."""
         return torch.stack(
             [enlarge_smoothly(to_grid(layer.mT), self.clip.image_size, align_corners=False) for layer in patches]
         )
 
     def image_logits(self, features: ImageFeatures, text: Float[Tensor, "states dim"]) -> Float[Tensor, "batch states"]:
-        """Log odds of each state for the whole image."""
+        """Return the logit of each state for the whole image: cosine over temperature."""
         return cosine(features.cls, text) / TEMPERATURE
 
     def loss(
@@ -129,13 +129,13 @@ class AnomalyCLIPModel(nn.Module):
         labels: Float[Tensor, " batch"],
         features: ImageFeatures | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
-        """All loss terms of a labelled batch; "loss" is their weighted sum (the paper's equation 4).
+        """Return all loss terms of a labelled batch; "loss" is their weighted sum (the paper's equation 4).
 
         Args:
             images: as in :meth:`forward`.
             masks: 1 where anomalous, 0 elsewhere, at image size.
-            labels: 1 for anomalous images.
-            features: of the images, where they are known already.
+            labels: 1 for anomalous images, 0 for normal ones.
+            features: features of the images, if they are known already.
         """
         features, text = features or self.encode(images), self.encode_prompts()
         levels = self.level_maps(self.patch_probabilities(features, text))
@@ -152,7 +152,10 @@ class AnomalyCLIPModel(nn.Module):
 def walk_with_feed_forward(
     blocks: Iterable[OpenClipModule], x: Float[Tensor, "batch tokens width"], local_blocks: range, cls_block: int | None
 ) -> Iterator[Paths]:
-    """Another local path: it starts anew from the ordinary one in every block, with feed-forward after the first."""
+    """Run the blocks with another local path, which restarts from the ordinary path in every block.
+
+    From the second local block on it also has a feed-forward.
+    """
     ordinary, local = x, None
     for index, block in enumerate(blocks):
         query, key, value = project_qkv(block, ordinary)
@@ -169,10 +172,10 @@ def walk_with_feed_forward(
 def check_anomaly_clip_fits_encoder(
     clip: FrozenCLIP, settings: AnomalyCLIPSettings, layers: tuple[int, ...], local_start: int
 ) -> None:
-    """Refuse an encoder that cannot carry the settings.
+    """Refuse an encoder that does not fit the settings.
 
     Raises:
-        InputError: saying which.
+        InputError: the encoder does not fit; the message names the setting.
     """
     check_deep_depth("AnomalyCLIP", clip, settings.deep_depth)
     if not (layers[0] >= 1 and layers[-1] <= clip.depth and local_start <= clip.depth):

@@ -1,1 +1,1 @@
-"""CoPS: conditional prompt synthesis; importing this folder does not import Lightning, ``lightning_model`` does."""
+"""CoPS, conditional prompt synthesis. Only ``lightning_model`` imports Lightning."""

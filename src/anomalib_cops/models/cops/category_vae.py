@@ -1,4 +1,4 @@
-"""ICTS, implicit category token sampling: a VAE on the global feature gives category tokens (CoPS, "ICTS")."""
+"""ICTS, implicit category token sampling: sample category tokens from a VAE on the global feature (CoPS, "ICTS")."""
 
 from collections import OrderedDict
 
@@ -11,7 +11,7 @@ from anomalib_cops.precision import in_full_precision
 
 
 class CategoryVAE(nn.Module):
-    """Encoder and decoder with one hidden layer each; every layer is as wide as the joint space.
+    """VAE whose encoder and decoder have one hidden layer each; every layer is as wide as the joint space.
 
     Args:
         dim: size of the joint space.
@@ -28,12 +28,12 @@ class CategoryVAE(nn.Module):
     def posterior(
         self, cls: Float[Tensor, "batch dim"]
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
-        """Mean and logarithm of the variance of an image's latent code."""
+        """Return the mean and the logarithm of the variance of each image's latent code."""
         hidden = F.relu(self.hidden(cls))
         return self.mean(hidden), self.log_variance(hidden)
 
     def decode(self, latent: Float[Tensor, "batch samples dim"]) -> Float[Tensor, "batch samples dim"]:
-        """Category tokens of latent codes."""
+        """Decode latent codes into category tokens."""
         return self.decoder(latent)
 
 
@@ -42,7 +42,7 @@ def reparametrize(
     log_variance: Float[Tensor, "batch dim"],
     noise: Float[Tensor, "batch samples dim"],
 ) -> Float[Tensor, "batch samples dim"]:
-    """Latent codes of the posterior from standard normal noise."""
+    """Turn standard normal noise into latent codes of the posterior."""
     return mean.unsqueeze(1) + (0.5 * log_variance).exp().unsqueeze(1) * noise
 
 
@@ -50,7 +50,7 @@ def reparametrize(
 def reconstruction_loss(
     cls: Float[Tensor, "batch dim"], decoded: Float[Tensor, "batch dim"], *, all_pairs: bool = False
 ) -> Float[Tensor, ""]:
-    """Mean squared distance between global features and what was decoded for them.
+    """Return the mean squared distance between global features and their decoded samples.
 
     Args:
         cls: global features.

@@ -19,7 +19,7 @@ class CoPS(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: ignore[
     that it never saw.
 
     Raises:
-        InputError: an argument cannot be used; the message says which, and what to do.
+        InputError: an argument cannot be used; the message says which one and what to do.
 
     Example:
         >>> from anomalib.engine import Engine
@@ -30,5 +30,5 @@ class CoPS(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: ignore[
     """
 
 
-# Where this import is what loaded anomalib, its hook ran too early to see the class.
+# If this import is what loaded anomalib, the start-up hook ran too early to see the class.
 register()

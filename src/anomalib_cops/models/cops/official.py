@@ -1,4 +1,4 @@
-"""Names of the official CoPS checkpoint (28 tensors) and where each goes here."""
+"""Map the 28 tensor names of the official CoPS checkpoint to ours."""
 
 from collections.abc import Mapping
 
@@ -20,16 +20,16 @@ KEYS = KeyMap(
         "vae.log_variance.": "vae_encoder.log_var.",
         "deep.tokens.": "compound_prompts_text.",
     },
-    # The test does not need the VAE encoder, so the official code leaves it out.
+    # The official code does not save the VAE encoder, as its test does not need it.
     optional=("vae.hidden.", "vae.mean.", "vae.log_variance."),
 )
 
 
 def check_official(settings: CoPSSettings, official: Mapping[str, Tensor], source: str) -> None:
-    """Refuse to sample around an image's own code with a checkpoint that lacks the VAE encoder.
+    """Refuse to sample from an image's posterior with a checkpoint that lacks the VAE encoder.
 
     Raises:
-        InputError: naming the setting.
+        InputError: ``test_categories`` is "posterior" and the encoder is missing.
     """
     if settings.test_categories == "posterior" and "vae_encoder.mean.weight" not in official:
         raise InputError(f"{source} has no VAE encoder, so test_categories='posterior' is impossible; use 'prior'.")

@@ -1,4 +1,4 @@
-"""ESTS, explicit state token synthesis: patch features → normal and anomalous prototypes (CoPS, "ESTS")."""
+"""ESTS, explicit state token synthesis: compute normal and anomalous prototypes from patches (CoPS, "ESTS")."""
 
 from collections import OrderedDict
 
@@ -18,7 +18,7 @@ HEAD_WIDTH = 64
 def neighbourhood_mean(
     patches: Float[Tensor, "layers batch patches dim"], kernel: int
 ) -> Float[Tensor, "layers batch patches dim"]:
-    """Average every patch with its neighbours in a square window; outside the image counts as zeros.
+    """Average every patch with its neighbours in a square window; positions outside the image count as zeros.
 
     Args:
         patches: local features.
@@ -39,16 +39,16 @@ class QuickGELU(nn.Module):
 
 
 class PrototypeExtractor(nn.Module):
-    """Learnable queries of both states attend to an image's patches; what they gather are its prototypes.
+    """Compute an image's prototypes by cross-attention from learnable queries of both states to its patches.
 
-    One cross-attention block serves both states, and one layer norm both queries and patches. As queries do not see
-    each other, both states go through in one call. There are few queries and many patches, so the projections of keys
-    and values move to the queries' side: q · (W x) is (Wᵀ q) · x, and a mean of W x is W times the mean of x. The bias
-    of keys adds the same to all patches, which the softmax removes.
+    One cross-attention block serves both states, and one layer norm serves queries and patches. Queries do not attend
+    to each other, so both states go through it in one call. There are few queries and many patches, so the projections
+    of keys and values are applied to the queries' side: q · (W x) is (Wᵀ q) · x, and a mean of W x is W times the mean
+    of x. The bias of the keys adds the same number to all patches, which the softmax removes.
 
     Args:
         dim: size of the joint space.
-        prototypes: number per state, M in the paper.
+        prototypes: number of prototypes per state, M in the paper.
     """
 
     def __init__(self, dim: int, prototypes: int = 6) -> None:
@@ -62,7 +62,7 @@ class PrototypeExtractor(nn.Module):
         self.apply(init_linear)
 
     def forward(self, patches: Float[Tensor, "batch patches dim"]) -> Float[Tensor, "batch states prototypes dim"]:
-        """Normal (state 0) and anomalous (state 1) prototypes of each image."""
+        """Return the normal (state 0) and anomalous (state 1) prototypes of each image."""
         queries, keys = self.queries.flatten(0, 1), self.ln_1(patches)
         x = queries + self._attend(self.ln_1(queries), keys)
         x = x + self.mlp(self.ln_2(x))
@@ -71,23 +71,22 @@ class PrototypeExtractor(nn.Module):
     def _attend(
         self, queries: Float[Tensor, "queries dim"], keys: Float[Tensor, "batch patches dim"]
     ) -> Float[Tensor, "batch queries dim"]:
-        """Multi-head cross-attention, with one query per head and ``queries`` in the space of patches."""
+        """Compute multi-head cross-attention, with the queries of each head projected into the space of patches."""
         heads, width = self.attn.num_heads, self.attn.head_dim
         of_query, of_key, of_value = self.attn.in_proj_weight.chunk(3)
         query_bias, _, value_bias = self.attn.in_proj_bias.chunk(3)
         split = F.linear(queries, of_query, query_bias).unflatten(-1, (heads, width))
         moved = torch.einsum("qhw,hwd->qhd", split, of_key.unflatten(0, (heads, width))).flatten(0, 1)
-        # An axis for one head: exported graphs know attention with four axes only.
+        # Add an axis of one head: exported graphs support attention with four axes only.
         keys = keys.unsqueeze(1)
-        found = F.scaled_dot_product_attention(moved.expand(keys.shape[0], 1, -1, -1), keys, keys, scale=width**-0.5)[
-            :, 0
-        ].unflatten(1, (-1, heads))
-        mixed = torch.einsum("bqhd,hwd->bqhw", found, of_value.unflatten(0, (heads, width))).flatten(2)
+        attended = F.scaled_dot_product_attention(moved.expand(keys.shape[0], 1, -1, -1), keys, keys, scale=width**-0.5)
+        attended = attended[:, 0].unflatten(1, (-1, heads))
+        mixed = torch.einsum("bqhd,hwd->bqhw", attended, of_value.unflatten(0, (heads, width))).flatten(2)
         return self.attn.out_proj(mixed + value_bias)
 
 
 def init_linear(module: nn.Module) -> None:
-    """Initialise a linear layer as the official code does: N(0, 0.02) and no bias."""
+    """Initialise a linear layer as the official code does: weights from N(0, 0.02²), biases zero."""
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
@@ -97,7 +96,7 @@ def init_linear(module: nn.Module) -> None:
 def nearest_distance(
     patches: Float[Tensor, "batch patches dim"], prototypes: Float[Tensor, "batch prototypes dim"]
 ) -> Float[Tensor, "batch patches"]:
-    """Cosine distance of every patch to its nearest prototype, in [0, 2]."""
+    """Return the cosine distance of every patch to its nearest prototype, in [0, 2]."""
     patches = F.normalize(patches, dim=-1, eps=1e-8)
     prototypes = F.normalize(prototypes, dim=-1, eps=1e-8)
     return (1 - patches @ prototypes.mT).amin(dim=-1)
@@ -108,16 +107,16 @@ def center_losses(
     distance_anomalous: Float[Tensor, "batch patches"],
     anomalous: Float[Tensor, "batch patches"],
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Centre constraint: patches are drawn to the prototypes of their own state.
+    """Return the centre losses, which pull patches towards the prototypes of their own state.
 
     Args:
-        distance_normal: to the nearest normal prototype.
-        distance_anomalous: to the nearest anomalous prototype.
-        anomalous: 1 where a patch holds an anomalous pixel.
+        distance_normal: distance to the nearest normal prototype.
+        distance_anomalous: distance to the nearest anomalous prototype.
+        anomalous: 1 where a patch contains an anomalous pixel, else 0.
 
     Returns:
-        Mean over the batch's normal patches and over its anomalous patches; 0 where there are none (the official code
-        gives NaN for a batch without normal patches).
+        The mean distance of the batch's normal patches and that of its anomalous patches; 0 if there are none (the
+        official code gives NaN for a batch without normal patches).
     """
     normal = 1 - anomalous
     gather = (distance_normal * normal).sum() / mean_count(normal.sum())

@@ -1,4 +1,4 @@
-"""What can be chosen about CoPS, with the switches of the official code as named presets."""
+"""Declare the settings of CoPS, with the choices of the official code as named presets."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -33,8 +33,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-3,
     },
 }
-"""Settings by auxiliary set. The official code reads them from the folder names of the training *and* the test set;
-these are its intended pairs: VisA to all others, MVTec AD to VisA."""
+"""Values by auxiliary set. The official code chooses them by the folder names of the training *and* the test set. These
+are the pairs that it is meant for: VisA to all others, MVTec AD to VisA."""
 
 
 @dataclass(frozen=True)
@@ -42,33 +42,33 @@ class CoPSSettings:
     """Sizes, switches and official quirks of the CoPS computation.
 
     Attributes:
-        free_at_test: what a test may set otherwise than the training; all else belongs to the weights.
-        n_prototypes: prototypes per state, M.
-        n_samples: category tokens sampled per image at test, R.
+        free_at_test: settings that a test may change; the others must be those of the weights.
+        n_prototypes: number of prototypes per state, M.
+        n_samples: number of category tokens sampled per image at test, R.
         states: "dynamic" adds prototypes to the learnable state words, "static" is CoPS without ESTS.
         categories: "sampled" adds VAE samples to the learnable category words, "static" is CoPS without ICTS.
         spatial: weigh patches by their distance to prototypes; False is CoPS without SAGA.
-        neighbourhood: side of the averaging window over patches, odd.
+        neighbourhood: side of the averaging window in patches, odd.
         alpha: share of the normal prototypes in the spatial weight, in [0, 1].
         beta: share of the global probability in the image score, in [0, 1].
-        sigma: smoothing of the anomaly map, in pixels of the model's input.
+        sigma: standard deviation of the anomaly map's smoothing, in pixels of the model's input.
         layers: vision blocks, counted from 1, whose local features are used; the last one if empty.
         local_start: vision block, counted from 1, where the local (v-v) path begins.
-        context_tokens: learnable words before the state words.
-        category_tokens: words that carry the category.
-        deep_depth: text blocks with deep prompts, from the second one on.
-        deep_length: deep prompts per block.
+        context_tokens: number of learnable words before the state words.
+        category_tokens: number of words that carry the category.
+        deep_depth: number of text blocks with deep prompts, from the second one on.
+        deep_length: number of deep prompts per block.
         reconstruction: train the VAE to reconstruct the global feature.
         test_categories: sample category tokens from the "prior", or from the image's "posterior".
-        objective: losses of the "official" code, or of the "paper" (focal loss for images, Dice and cross entropy for
-            pixels).
+        objective: use the losses of the "official" code, or those of the "paper" (focal loss for images, Dice and cross
+            entropy for pixels).
         cross_prototypes: give normal prompts the anomalous prototypes and vice versa; published weights need it.
         half_deep_prompts: round deep prompts to float16, as published.
-        min_max_over: stretch distances over the "image", or over the "batch" as the official code does.
-        noise: the same "fixed" samples for every image, or a "stream" of new ones as in the official code.
+        min_max_over: stretch distances to [0, 1] over each "image", or over the "batch" as the official code does.
+        noise: use the same "fixed" noise for every image, or a "stream" of new noise as the official code does.
         all_pairs_reconstruction: compare every decoded sample with every image of the batch, as the official code does.
         reflip_levels: invert anomalous distances again at every further layer, as the official code does.
-        seed: of the fixed samples, 0 if not given.
+        seed: seed of the fixed noise, 0 if not given.
     """
 
     free_at_test: ClassVar[frozenset[str]] = frozenset(
@@ -116,7 +116,7 @@ class CoPSSettings:
         """Check ranges.
 
         Raises:
-            InputError: naming the field, its value and what is allowed.
+            InputError: a value is not allowed; the message names the field, its value and what is allowed.
         """
         positive = ("local_start", "n_prototypes", "n_samples", "context_tokens", "category_tokens")
         rules = {
@@ -133,15 +133,15 @@ class CoPSSettings:
 
     @property
     def needs_prototypes(self) -> bool:
-        """Whether anything uses prototypes."""
+        """Whether the state words or the spatial weights use prototypes."""
         return self.states == "dynamic" or self.spatial
 
 
 def check_cops_fits_encoder(clip: FrozenCLIP, settings: CoPSSettings) -> None:
-    """Refuse an encoder that cannot carry the settings.
+    """Refuse an encoder that does not fit the settings.
 
     Raises:
-        InputError: saying which.
+        InputError: the encoder does not fit; the message names the setting.
     """
     check_words_take_features("CoPS", clip)
     check_deep_depth("CoPS", clip, settings.deep_depth)

@@ -1,4 +1,4 @@
-"""SAGA, spatially-aware global-local alignment: prototype distances weigh the patches (CoPS, "SAGA")."""
+"""SAGA, spatially-aware global-local alignment: weigh patches by their distance to prototypes (CoPS, "SAGA")."""
 
 from typing import Literal
 
@@ -14,8 +14,8 @@ def min_max(
     """Stretch distances to [0, 1]; constant distances become 0 (the official code divides 0 by 0).
 
     Args:
-        distance: to the nearest prototype.
-        over: take the extremes of each image, or of the whole batch as the official code does.
+        distance: distance to the nearest prototype.
+        over: use the extremes of each image, or those of the whole batch as the official code does.
     """
     low, high = distance, distance
     if over == "image":
@@ -30,7 +30,7 @@ def distance_weight(
     near_anomalous: Float[Tensor, "batch patches"],
     alpha: float,
 ) -> Float[Tensor, "batch patches"]:
-    """Spatial attention in [0, 1]: high far from normal and near anomalous prototypes.
+    """Return the spatial weight in [0, 1], which is high far from normal and near anomalous prototypes.
 
     Args:
         far_from_normal: stretched distance to the nearest normal prototype.
@@ -43,11 +43,11 @@ def distance_weight(
 def glocal_score(
     image_probability: Float[Tensor, " batch"], patch_probability: Float[Tensor, "batch patches"], beta: float
 ) -> Float[Tensor, " batch"]:
-    """Image score: global probability and the strongest patch.
+    """Return the image score, a weighted mean of the global probability and that of the strongest patch.
 
     Args:
-        image_probability: of being anomalous, from the global feature.
-        patch_probability: of being anomalous, weighted, before it is enlarged and smoothed.
-        beta: share of the global probability.
+        image_probability: anomaly probability from the global feature.
+        patch_probability: weighted anomaly probability of each patch, before enlarging and smoothing.
+        beta: share of the global probability, in [0, 1].
     """
     return beta * image_probability + (1 - beta) * patch_probability.amax(dim=1)

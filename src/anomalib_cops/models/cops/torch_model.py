@@ -1,4 +1,4 @@
-"""CoPS in plain torch: forward is the paper's Figure 2, from left to right."""
+"""CoPS in plain torch; ``forward`` follows the paper's Figure 2 from left to right."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
 
 EXTRA_PATCH_WEIGHT = 3.0
-"""The patch loss counts four times: once among the terms, and this often besides."""
+"""Added to the patch loss's weight of one, so that it counts four times."""
 
 
 class CoPSModel(nn.Module):
@@ -37,7 +37,7 @@ class CoPSModel(nn.Module):
         settings: sizes and switches.
 
     Raises:
-        InputError: the encoder cannot carry these settings.
+        InputError: the encoder does not fit the settings.
     """
 
     frozen_features = ImageFeatures
@@ -68,12 +68,13 @@ class CoPSModel(nn.Module):
         noise: Float[Tensor, "batch samples dim"] | None = None,
         features: ImageFeatures | None = None,
     ) -> InferenceBatch:
-        """Anomaly score and map of every image, both in [0, 1].
+        """Return the anomaly score and the anomaly map of every image, both in [0, 1].
 
         Args:
-            images: normalised with CLIP's mean and standard deviation, at the encoder's image size.
-            noise: standard normal draws behind the category tokens; the settings decide if not given.
-            features: of the images, where they are known already.
+            images: images at the encoder's size, normalised with CLIP's mean and standard deviation.
+            noise: standard normal numbers from which category tokens are decoded; drawn as the settings say if not
+                given.
+            features: features of the images, if they are known already.
         """
         features = features or self.encode(images)
         local = self.local_features(features)
@@ -89,28 +90,28 @@ class CoPSModel(nn.Module):
 
     @property
     def taps(self) -> tuple[Any, ...]:
-        """What decides on the features besides image and encoder."""
+        """Values besides image and encoder that the features depend on."""
         return self.layers, self.settings.local_start
 
     @property
     def loss_terms(self) -> tuple[str, ...]:
-        """Names of what :meth:`loss` adds up."""
+        """Names of the terms that :meth:`loss` adds up."""
         prototypes = ("gather", "scatter") if self.prototypes is not None else ()
         samples = ("kl", "recon") if self.settings.reconstruction else ("kl",)
         return (*prototypes, *(samples if self.vae is not None else ()), "image", "patch")
 
     def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageFeatures:
-        """Global feature of the ordinary path, local features of the consistency (v-v) path."""
+        """Return the global feature of the ordinary path and the local features of the consistency (v-v) path."""
         return self.clip.image.encode(images, layers=self.layers, local_start=self.settings.local_start)
 
     def local_features(self, features: ImageFeatures) -> Float[Tensor, "layers batch patches dim"]:
-        """Patch features averaged over their neighbourhood."""
+        """Average patch features over their neighbourhood."""
         return neighbourhood_mean(features.patches, self.settings.neighbourhood)
 
     def category_tokens(
         self, features: ImageFeatures, noise: Float[Tensor, "batch samples dim"] | None = None
     ) -> Float[Tensor, "batch samples dim"] | None:
-        """Category tokens at test: decoded draws of the prior, or of each image's posterior."""
+        """Sample category tokens at test from the prior or from each image's posterior; None without ICTS."""
         if self.vae is None:
             return None
         if noise is None:
@@ -122,7 +123,7 @@ class CoPSModel(nn.Module):
     def _draw_noise(self, batch: int) -> Float[Tensor, "batch samples dim"]:
         if self.settings.noise == "fixed":
             return self.noise.expand(batch, -1, -1)
-        # The official code draws (samples, batch, dim) and cuts the flat rows into one group per image.
+        # As the official code does: draw (samples, batch, dim) and cut the flattened rows into one group per image.
         samples, dim = self.noise.shape
         return torch.randn(samples, batch, dim, device=self.noise.device).reshape(batch, samples, dim)
 
@@ -132,10 +133,10 @@ class CoPSModel(nn.Module):
         prototypes: Float[Tensor, "batch states prototypes dim"] | None,
         categories: Float[Tensor, "batch samples dim"] | None,
     ) -> Float[Tensor, "batch states samples tokens dim"]:
-        """Token embeddings: start | context words | state words | category words | "." | end of text.
+        """Return token embeddings: start | context words | state words | category words | "." | end of text.
 
-        Prototypes and category tokens are added to learnable words. By default the states are crossed as published:
-        the normal prompt carries the anomalous prototypes.
+        Prototypes and category tokens are added to learnable words. By default the states are crossed as published: the
+        normal prompt contains the anomalous prototypes.
         """
         chosen = self.settings
         sizes = [chosen.context_tokens, chosen.n_prototypes, chosen.category_tokens]
@@ -151,44 +152,45 @@ class CoPSModel(nn.Module):
     def encode_prompts(
         self, prompts: Float[Tensor, "batch states samples tokens dim"]
     ) -> Float[Tensor, "batch states samples dim"]:
-        """Unit text feature of every prompt, whose first tokens are the context of :meth:`prompts`.
+        """Encode the prompts of :meth:`prompts`; return one unit text feature per prompt.
 
-        Samples differ from the category words on, so what stands before is computed once per image and state; and in
-        inference the start and the context words, which are the same for all images, once per weights.
+        The samples of an image differ only from the category words on, so the tokens before them are computed once per
+        image and state. In inference, the start and the context words are the same for all images, so they are computed
+        once per set of weights.
         """
         batch, _, samples = prompts.shape[:3]
         constant = 1 + self.settings.context_tokens
         shared = constant + self.settings.n_prototypes
         first = prompts[:, :, 0, :shared].flatten(0, 1)
         if torch.is_grad_enabled():
-            # Every image has its own, so that their gradients are rounded one by one (see DeepPrompts).
+            # Compute the prefix per image, so that each image's gradient is rounded on its own (see DeepPrompts).
             prefix = self.clip.text.cache_prefix(first, self.deep)
         else:
-            # One after the other for every image; OpenVINO computes an expanded seventh axis wrong.
-            known = self.context_prefix().repeat(1, 1, batch, 1, 1, 1)
-            prefix = self.clip.text.cache_prefix(first[:, constant:], prefix=known)
+            # Repeat along an existing axis, as OpenVINO computes an expanded seventh axis incorrectly.
+            context = self.context_prefix().repeat(1, 1, batch, 1, 1, 1)
+            prefix = self.clip.text.cache_prefix(first[:, constant:], prefix=context)
         rest = prompts[..., shared:, :].flatten(0, 2)
         features = self.clip.text.encode(rest, self.template.read_out - shared, prefix=prefix)
         return F.normalize(features, dim=-1).unflatten(0, prompts.shape[:3])
 
     def text_prompts(self) -> list[Tensor]:
-        """Trained tensors that the text of the context words depends on."""
+        """Return the trained tensors that :meth:`encode_context` depends on."""
         return [self.context, *self.deep.tokens]
 
     def encode_context(self) -> PrefixCache:
-        """Keys and values of the start and the context words of both states."""
+        """Compute the keys and values of the start and the context words of both states."""
         words = self.context[:, : self.settings.context_tokens]
         start = self.template.prefix.expand(2, -1, -1)
         return self.clip.text.cache_prefix(torch.cat([start, words], dim=1), self.deep)
 
-    def text_features(self, each: Float[Tensor, "batch states samples dim"]) -> Float[Tensor, "batch states dim"]:
-        """Unit text feature of each state: the mean over the samples."""
-        return F.normalize(each.mean(dim=2), dim=-1)
+    def text_features(self, sampled: Float[Tensor, "batch states samples dim"]) -> Float[Tensor, "batch states dim"]:
+        """Return the unit text feature of each state, the normalised mean over its samples."""
+        return F.normalize(sampled.mean(dim=2), dim=-1)
 
     def patch_probabilities(
         self, local: Float[Tensor, "layers batch patches dim"], text: Float[Tensor, "batch states dim"]
     ) -> Float[Tensor, "layers batch patches states"]:
-        """Probability of each state at every patch of every layer, before the spatial weight."""
+        """Return the probability of each state at every patch of every layer, before the spatial weight."""
         return torch.stack([probabilities(cosine(layer, text)) for layer in local])
 
     def spatial_weights(
@@ -196,7 +198,7 @@ class CoPSModel(nn.Module):
         local: Float[Tensor, "layers batch patches dim"],
         prototypes: Float[Tensor, "batch states prototypes dim"] | None,
     ) -> Float[Tensor, "layers batch patches"]:
-        """Distance-aware attention of every layer; ones without SAGA."""
+        """Return the spatial weight of every patch in every layer, in [0, 1]; ones without SAGA."""
         chosen = self.settings
         if prototypes is None or not chosen.spatial:
             return local.new_ones(local.shape[:3])
@@ -215,18 +217,18 @@ class CoPSModel(nn.Module):
         local: Float[Tensor, "layers batch patches dim"],
         prototypes: Float[Tensor, "batch states prototypes dim"],
     ) -> tuple[Float[Tensor, "batch patches"], Float[Tensor, "batch patches"]]:
-        """Distance of every patch to the nearest normal and the nearest anomalous prototype."""
+        """Return the distance of every patch to its nearest normal and its nearest anomalous prototype."""
         mean = local.mean(dim=0)
         return nearest_distance(mean, prototypes[:, 0]), nearest_distance(mean, prototypes[:, 1])
 
     def image_probability(
         self, features: ImageFeatures, text: Float[Tensor, "batch states dim"]
     ) -> Float[Tensor, " batch"]:
-        """Probability that the whole image is anomalous, from its global feature."""
+        """Return the probability that the whole image is anomalous, from its global feature."""
         return probabilities(cosine(features.cls.unsqueeze(1), text))[:, 0, 1]
 
     def raw_map(self, patches: Float[Tensor, "layers batch patches states"]) -> Float[Tensor, "batch height width"]:
-        """Anomalous probability at image size, mean over the layers, before smoothing."""
+        """Return the anomaly probability at image size, averaged over the layers, before smoothing."""
         return enlarge(to_grid(patches[..., 1]), self.clip.image_size).mean(dim=0)
 
     def loss(
@@ -237,14 +239,14 @@ class CoPSModel(nn.Module):
         noise: Float[Tensor, "batch dim"] | None = None,
         features: ImageFeatures | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
-        """All loss terms of a labelled batch; "loss" is their weighted sum.
+        """Return all loss terms of a labelled batch; "loss" is their weighted sum.
 
         Args:
             images: as in :meth:`forward`.
             masks: 1 where anomalous, 0 elsewhere, at image size.
-            labels: 1 for anomalous images.
-            noise: standard normal draw of each image's posterior sample; drawn if not given.
-            features: of the images, where they are known already.
+            labels: 1 for anomalous images, 0 for normal ones.
+            noise: standard normal numbers for each image's posterior sample; drawn if not given.
+            features: features of the images, if they are known already.
         """
         features = features or self.encode(images)
         local = self.local_features(features)
@@ -273,7 +275,7 @@ class CoPSModel(nn.Module):
     def image_loss(
         self, features: ImageFeatures, text: Float[Tensor, "batch states dim"], labels: Float[Tensor, " batch"]
     ) -> Float[Tensor, ""]:
-        """Cross entropy of the global alignment; focal loss with the paper's objective."""
+        """Return the cross entropy of the global alignment, or its focal loss with the paper's objective."""
         cosines = cosine(features.cls.unsqueeze(1), text)[:, 0]
         if self.settings.objective == "paper":
             return focal_loss(probabilities(cosines), labels)
@@ -282,7 +284,7 @@ class CoPSModel(nn.Module):
     def patch_loss(
         self, patches: Float[Tensor, "layers batch patches states"], masks: Float[Tensor, "batch height width"]
     ) -> Float[Tensor, ""]:
-        """Focal and two Dice losses of the enlarged maps; Dice and cross entropy with the paper's objective."""
+        """Return focal and two Dice losses of the enlarged maps, or the paper's Dice loss and cross entropy."""
         maps = torch.stack([enlarge(to_grid(layer.mT), masks.shape[-1]) for layer in patches])
         if self.settings.objective == "paper":
             terms = [dice_loss(m[:, 1], masks) + binary_cross_entropy(m[:, 1], masks) for m in maps]

@@ -1,1 +1,1 @@
-"""VCP-CLIP: visual context prompting; importing this folder does not import Lightning, ``lightning_model`` does."""
+"""VCP-CLIP, visual context prompting. Only ``lightning_model`` imports Lightning."""

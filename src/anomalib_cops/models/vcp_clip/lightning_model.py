@@ -28,7 +28,7 @@ class VCPCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
     never saw; it needs no category names.
 
     Raises:
-        InputError: an argument cannot be used; the message says which, and what to do.
+        InputError: an argument cannot be used; the message says which one and what to do.
 
     Example:
         >>> from anomalib.engine import Engine
@@ -39,10 +39,10 @@ class VCPCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
     """
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam for the trained parameters, with a rate of its own for the two temperatures."""
+        """Return Adam for the trained parameters, with a separate learning rate for the two temperatures."""
         rates = self.learning_rate, self.model.settings.temperature_rate
         return torch.optim.Adam(self.model.parameter_groups(*rates), betas=self.betas)
 
 
-# Where this import is what loaded anomalib, its hook ran too early to see the class.
+# If this import is what loaded anomalib, the start-up hook ran too early to see the class.
 register()

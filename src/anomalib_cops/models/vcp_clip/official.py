@@ -1,4 +1,4 @@
-"""Names of the official VCP-CLIP checkpoint (28 tensors with four layers) and where each goes here."""
+"""Map the tensor names of the official VCP-CLIP checkpoint (28 with four layers) to ours."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ CONV = "New_Lan_Embed.prompt_linear1.fc."
 
 
 def unused(ours: Mapping[str, Tensor]) -> Shapes:
-    """Tensors that the official code saves and its forward never reads."""
+    """Return the shapes of tensors that the official code saves but its forward never reads."""
     tokens, width = ours["pre.query"].shape
     idle: dict[str, tuple[int, ...]] = {"prompt_text_projection": (width, width)}
     if "pre.conv.weight" not in ours:  # use_global=False

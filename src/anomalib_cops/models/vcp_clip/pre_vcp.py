@@ -1,4 +1,4 @@
-"""Pre-VCP: the image's global feature becomes words of the prompt; projected patches are compared with the text."""
+"""Pre-VCP: turn the global feature into words of the prompt, and compare projected patches with the text."""
 
 import math
 
@@ -15,23 +15,23 @@ class PreVCP(nn.Module):
     """Visual context tokens before the text encoder, and the maps of projected patches (VCP-CLIP, "Pre-VCP").
 
     Args:
-        width: of a patch token inside the image tower.
+        width: size of a patch token inside the image tower.
         dim: size of the joint space, and of a word.
         layers: number of tapped vision blocks, each with a projection of its own.
-        tokens: visual context tokens, r.
-        use_global: whether the global feature is added to them.
+        tokens: number of visual context tokens, r.
+        use_global: add the global feature to these tokens.
     """
 
     def __init__(self, width: int, dim: int, layers: int, tokens: int, *, use_global: bool = True) -> None:
         super().__init__()
         self.query = nn.Parameter(nn.init.trunc_normal_(torch.empty(tokens, dim)))
-        # It slides over the channels of one vector; its bias does nothing, as layer norms remove what is constant.
+        # It slides over the channels of one vector. Its bias has no effect, as layer norms remove constants.
         self.conv = nn.Conv1d(1, tokens, KERNEL, padding=KERNEL // 2) if use_global else None
         self.project = nn.ModuleList(nn.Linear(width, dim) for _ in range(layers))
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
 
     def context(self, global_feature: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch slots dim"]:
-        """Visual context tokens: learnable words plus r filtered copies of the global feature, not normalised."""
+        """Return visual context tokens: learnable words plus filtered copies of the global feature, not normalised."""
         if self.conv is None:
             return self.query.expand(global_feature.shape[0], -1, -1)
         return self.query + self.conv(global_feature.unsqueeze(1))
@@ -39,6 +39,6 @@ class PreVCP(nn.Module):
     def forward(
         self, patches: Float[Tensor, "layers batch patches width_"], text: Float[Tensor, "batch states dim"]
     ) -> Float[Tensor, "layers batch patches states"]:
-        """Scaled cosine between every projected patch and the text feature of every state."""
+        """Return the scaled cosine between every projected patch and the text feature of every state."""
         projected = [project(layer) for project, layer in zip(self.project, patches, strict=True)]
         return self.log_scale.exp() * torch.stack([cosine(layer, text) for layer in projected])

@@ -1,4 +1,4 @@
-"""What VCP-CLIP's text encoder is fed: two sentences with a slot, and deep prompts behind one projection."""
+"""Build the input of VCP-CLIP's text tower: two sentences with context tokens, and deep prompts."""
 
 import torch
 from jaxtyping import Float
@@ -8,14 +8,14 @@ from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.errors import InputError
 
 SENTENCES = ("a photo of a good", "a photo of a damaged")
-"""Of the normal and the anomalous state; the visual context tokens follow in the place of the product's name."""
+"""Sentences of the normal and the anomalous state; visual context tokens follow in place of the product's name."""
 
 
 class StateSentences(nn.Module):
-    """Start of text | "a photo of a good" or "… damaged" | context tokens | end of text | padding.
+    """Embed start of text | "a photo of a good" or "… damaged" | context tokens | end of text.
 
     Args:
-        clip: whose tokenizer and token embedding are used.
+        clip: the frozen encoder, whose tokenizer and token embedding are used.
         slots: number of context tokens.
 
     Attributes:
@@ -42,16 +42,16 @@ class StateSentences(nn.Module):
 
 
 class DeepPrompts(nn.Module):
-    """Learnable tokens after the start of text: inserted before the first block, replaced before every later one.
+    """Learnable tokens after the start of text, inserted before the first block and replaced before every later one.
 
-    The inserted tokens get no position, and those that they push on keep the one they had. All layers share one
-    projection; a layer norm of its own follows the last block.
+    Inserted tokens get no position embedding, and the tokens behind them keep theirs. All blocks share one projection.
+    A separate layer norm follows the last block.
 
     Args:
         depth: number of text blocks.
-        length: tokens per block, n.
+        length: number of tokens per block, n.
         width: size of a token embedding.
-        dropout: of the projected tokens in training, drawn for every prompt and block.
+        dropout: dropout rate of the projected tokens in training, drawn anew for every prompt and block.
     """
 
     def __init__(self, depth: int, length: int, width: int, dropout: float) -> None:
@@ -69,9 +69,9 @@ class DeepPrompts(nn.Module):
         return self.first.shape[0]
 
     def forward(self, x: Float[Tensor, "prompts tokens width"], block: int) -> Float[Tensor, "prompts longer width"]:
-        """Tokens that enter a block; the first one's are longer by the inserted tokens."""
+        """Return the tokens that enter a block; at the first block the sequence grows by the inserted tokens."""
         tokens = self.project(self.later[block - 1] if block else self.first)
-        # After the expansion, so that every prompt has a mask of its own.
+        # Apply dropout after the expansion, so that every prompt has its own mask.
         tokens = self.dropout(tokens.expand(x.shape[0], -1, -1))
         rest = x[:, 1 + self.length :] if block else x[:, 1:]
         return torch.cat([x[:, :1], tokens.to(x.dtype), rest], dim=1)
@@ -81,7 +81,7 @@ def check_length(clip: FrozenCLIP, sentences: StateSentences, deep_length: int) 
     """Refuse prompts that are longer than the text tower's context.
 
     Raises:
-        InputError: saying how much room there is.
+        InputError: the prompts are too long; the message says by how many tokens.
     """
     surplus = sentences.read_out + 1 + deep_length - clip.text.context_length
     if surplus > 0:

@@ -1,4 +1,4 @@
-"""What can be chosen about VCP-CLIP, with the training rates of the official code as named presets."""
+"""Declare the settings of VCP-CLIP, with the learning rates of the official code as named presets."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -10,7 +10,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "visa": {"epochs": 10, "learning_rate": 4e-5},
     "mvtec": {"epochs": 10, "learning_rate": 2e-5},
 }
-"""By the auxiliary set that is trained on; the computation is the same for all of them."""
+"""Values by auxiliary set; only the learning rate differs."""
 
 TEMPERATURE_RATE = 0.01
 """Learning rate of the two temperatures, the same for all presets."""
@@ -21,21 +21,22 @@ class VCPCLIPSettings:
     """Sizes, switches and official quirks of the VCP-CLIP computation.
 
     Attributes:
-        free_at_test: what a test may set otherwise than the training; all else belongs to the weights.
+        free_at_test: settings that a test may change; the others must be those of the weights.
         temperature_rate: learning rate of the two learned temperatures.
-        layers: vision blocks, counted from 1, whose patches are scored; those that end each quarter of the tower if
+        layers: vision blocks, counted from 1, whose patches are scored; the last one of each quarter of the tower if
             empty.
-        context_tokens: visual context tokens in the place of the product's name, r.
-        deep_length: deep prompts per text block, n; 0 is the official code without them, which also drops the layer
-            norm that comes with them.
+        context_tokens: number of visual context tokens in place of the product's name, r.
+        deep_length: number of deep prompts per text block, n; 0 leaves them and their layer norm out, as the official
+            code can.
         alpha: share of the Pre map in the anomaly map, in [0, 1].
-        sigma: smoothing of the anomaly map, in pixels of the model's input.
-        top_pixels: how many of the largest pixels of either map make the image score; all pixels if there are fewer.
-        heads: of the Post-VCP attention.
-        dropout: of the deep prompts in training, in [0, 1).
+        sigma: standard deviation of the anomaly map's smoothing, in pixels of the model's input.
+        top_pixels: number of largest pixels of each map whose mean makes the image score; all pixels if there are
+            fewer.
+        heads: number of heads of the Post-VCP attention.
+        dropout: dropout rate of the deep prompts in training, in [0, 1).
         use_global: add the image's global feature to the context tokens; without it all images share them.
-        quick_gelu: activation of the frozen encoder. False is the exact GELU, with which the official code runs
-            OpenAI's weights although they were trained with QuickGELU; published prompts depend on it.
+        quick_gelu: use QuickGELU in the frozen encoder. False is the exact GELU, with which the official code runs
+            OpenAI's weights although they were trained with QuickGELU; published prompts need it.
         min_max_over: leave maps and scores as they are ("none"), or stretch both to [0, 1] over the "batch", as the
             official code does over all test images of a category.
     """
@@ -61,7 +62,7 @@ class VCPCLIPSettings:
         """Check ranges.
 
         Raises:
-            InputError: naming the field, its value and what is allowed.
+            InputError: a value is not allowed; the message names the field, its value and what is allowed.
         """
         rules = {
             **{name: (getattr(self, name) >= 1, "at least 1") for name in ("context_tokens", "top_pixels", "heads")},

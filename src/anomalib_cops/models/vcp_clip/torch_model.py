@@ -1,4 +1,4 @@
-"""VCP-CLIP in plain torch: forward is the paper's overview figure, from left to right."""
+"""VCP-CLIP in plain torch; ``forward`` follows the paper's overview figure from left to right."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class VCPCLIPModel(nn.Module):
         settings: sizes and switches.
 
     Raises:
-        InputError: the encoder cannot carry these settings.
+        InputError: the encoder does not fit the settings.
     """
 
     frozen_features = ImageTokens
@@ -55,11 +55,11 @@ class VCPCLIPModel(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch 3 height width"], features: ImageTokens | None = None
     ) -> InferenceBatch:
-        """Anomaly score and map of every image, both in [0, 1].
+        """Return the anomaly score and the anomaly map of every image, both in [0, 1].
 
         Args:
-            images: normalised with CLIP's mean and standard deviation, at the encoder's image size.
-            features: tokens of the images, where they are known already.
+            images: images at the encoder's size, normalised with CLIP's mean and standard deviation.
+            features: tokens of the images, if they are known already.
         """
         tokens = features or self.encode(images)
         text = self.text_features(self.read_prompts(self.prompts(self.context(tokens))))
@@ -73,29 +73,29 @@ class VCPCLIPModel(nn.Module):
 
     @property
     def taps(self) -> tuple[Any, ...]:
-        """What decides on the tokens besides image and encoder."""
+        """Values besides image and encoder that the tokens depend on."""
         return (self.layers,)
 
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageTokens:
-        """Raw tokens of the ordinary path: no norm, no projection, no gradient."""
+        """Return raw tokens of the ordinary path, without norm, projection or gradient."""
         return self.clip.image.tokens(images, layers=self.layers)
 
     def context(self, tokens: ImageTokens) -> Float[Tensor, "batch slots dim"]:
-        """Visual context tokens from the global feature, which is not normalised."""
+        """Make visual context tokens from the global feature, which is not normalised."""
         return self.pre.context(self.clip.image.project(tokens.cls))
 
     def prompts(self, context: Float[Tensor, "batch slots dim"]) -> Float[Tensor, "batch states tokens dim"]:
-        """Token embeddings: start | "a photo of a good" or "… damaged" | context tokens | end of text."""
+        """Return token embeddings: start | "a photo of a good" or "… damaged" | context tokens | end of text."""
         return self.sentences(context)
 
     def read_prompts(self, prompts: Float[Tensor, "batch states tokens dim"]) -> Float[Tensor, "batch states dim"]:
-        """End-of-text tokens after the last text block; all images and both states go through it at once."""
+        """Run the text tower on all images and both states at once; return the end-of-text tokens of its last block."""
         ends = self.clip.text.read(prompts.flatten(0, 1), self.sentences.read_out, self.deep)
         return ends.unflatten(0, prompts.shape[:2])
 
     def text_features(self, ends: Float[Tensor, "batch states dim"]) -> Float[Tensor, "batch states dim"]:
-        """Unit text feature of each image and state: the learned norm, CLIP's own, and the projection."""
+        """Return each image's and state's unit text feature, after the learned norm, CLIP's norm and projection."""
         if self.deep is not None:
             ends = self.deep.norm(ends)
         return F.normalize(self.clip.text.project(ends), dim=-1)
@@ -103,7 +103,7 @@ class VCPCLIPModel(nn.Module):
     def maps(
         self, logits: Float[Tensor, "layers batch patches states"]
     ) -> Float[Tensor, "layers batch states height width"]:
-        """Probability of each state at every pixel: enlarged first, softmax after, in float32 under autocast too."""
+        """Return the probability of each state at every pixel: enlarge the logits, then apply softmax, in float32."""
         grids = to_grid(logits.float().mT)
         enlarged = enlarge_smoothly(grids.flatten(0, 1), self.clip.image_size, align_corners=True)
         return enlarged.softmax(dim=1).unflatten(0, grids.shape[:2])
@@ -111,17 +111,17 @@ class VCPCLIPModel(nn.Module):
     def fuse(
         self, pre: Float[Tensor, "batch height width"], post: Float[Tensor, "batch height width"]
     ) -> Float[Tensor, "batch height width"]:
-        """Weighted mean of the Pre and the Post map, before smoothing."""
+        """Return the weighted mean of the Pre and the Post map, before smoothing."""
         return self.settings.alpha * pre + (1 - self.settings.alpha) * post
 
     def image_score(
         self, pre: Float[Tensor, "batch height width"], post: Float[Tensor, "batch height width"]
     ) -> Float[Tensor, " batch"]:
-        """Mean of the largest pixels of both maps; the official score is the sum over the maps, twice as much."""
+        """Return the mean of both maps' largest pixels; the official score is their sum, twice as large."""
         return (self.top_mean(pre) + self.top_mean(post)) / 2
 
     def top_mean(self, maps: Float[Tensor, "batch height width"]) -> Float[Tensor, " batch"]:
-        """Mean of each map's largest pixels."""
+        """Return the mean of each map's largest pixels."""
         pixels = maps.flatten(1)
         return pixels.topk(min(self.settings.top_pixels, pixels.shape[1]), dim=1).values.mean(dim=1)
 
@@ -132,13 +132,13 @@ class VCPCLIPModel(nn.Module):
         labels: Float[Tensor, " batch"],
         features: ImageTokens | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
-        """All loss terms of a batch with masks, each summed over the layers; "loss" is their sum.
+        """Return all loss terms of a batch with masks, each summed over the layers; "loss" is their sum.
 
         Args:
             images: as in :meth:`forward`.
             masks: 1 where anomalous, 0 elsewhere, at image size.
             labels: not used; the method learns from pixels alone.
-            features: tokens of the images, where they are known already.
+            features: tokens of the images, if they are known already.
         """
         tokens = features or self.encode(images)
         text = self.text_features(self.read_prompts(self.prompts(self.context(tokens))))
@@ -151,11 +151,11 @@ class VCPCLIPModel(nn.Module):
         return terms
 
     def parameter_groups(self, rate: float, temperature_rate: float) -> list[dict[str, Any]]:
-        """Trained parameters for the optimiser; both temperatures learn at a rate of their own.
+        """Return the trained parameters in two groups for the optimiser, with a separate rate for both temperatures.
 
         Args:
-            rate: of everything else.
-            temperature_rate: of the logarithms of both scales.
+            rate: learning rate of all other parameters.
+            temperature_rate: learning rate of the logarithms of both scales.
         """
         temperatures = [self.pre.log_scale, self.post.log_scale]
         others = [p for p in self.parameters() if p.requires_grad and not any(p is t for t in temperatures)]
@@ -163,15 +163,15 @@ class VCPCLIPModel(nn.Module):
 
 
 def quarters(depth: int) -> tuple[int, ...]:
-    """Last block of each quarter of a tower: 6, 12, 18, 24 of 24; fewer than four in a tower of fewer blocks."""
+    """Return the last block of each quarter of a tower: 6, 12, 18, 24 of 24; fewer if it has fewer than four blocks."""
     return tuple(sorted({max(1, depth * part // QUARTERS) for part in range(1, QUARTERS + 1)}))
 
 
 def check_vcp_clip_fits_encoder(clip: FrozenCLIP, settings: VCPCLIPSettings) -> None:
-    """Refuse an encoder that cannot carry the settings.
+    """Refuse an encoder that does not fit the settings.
 
     Raises:
-        InputError: saying which.
+        InputError: the encoder does not fit; the message names the setting.
     """
     check_words_take_features("VCPCLIP", clip)
     if clip.image_width % settings.heads:

@@ -1,6 +1,5 @@
-"""A sheet of predictions to look at: image, truth, map and score."""
+"""Draw a grid of example predictions: image, true outline, anomaly map and score."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,19 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD  # noqa: E402
+from anomalib_cops.files import replacing  # noqa: E402
 
 
-def draw_sheet(examples: Sequence[tuple[str, Sequence[Any]]], path: Path, *, title: str) -> Path:
-    """Draw one row per target; every example is a picture with the true outline, and its map beside it.
+def draw_example_grid(examples: Sequence[tuple[str, Sequence[Any]]], path: Path, *, title: str) -> Path:
+    """Draw one row per target; show each example as its image with the true outline, and its anomaly map beside it.
 
     Args:
-        examples: target names and predicted ``ImageItem`` objects, normalised for CLIP.
-        path: PNG that is written; it appears complete or not at all.
-        title: head line, which names the backbone.
+        examples: name of each target, and its predicted ``ImageItem`` objects with images normalised for CLIP.
+        path: PNG file to write; it appears complete or not at all.
+        title: headline, which should name the backbone.
+
+    Returns:
+        The path.
     """
     columns = max(len(items) for _, items in examples)
     figure, axes = plt.subplots(
@@ -39,16 +42,14 @@ def draw_sheet(examples: Sequence[tuple[str, Sequence[Any]]], path: Path, *, tit
         f"{title}\nred outline: truth; heat: anomaly map from 0 to 1; number: score (0.5 = threshold)", fontsize=9
     )
     figure.tight_layout(rect=(0.01, 0, 1, 1 - 0.5 / figure.get_figheight()), pad=0.3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{os.getpid()}.{path.name}")
-    figure.savefig(unfinished, dpi=110, format="png")
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, dpi=110, format="png")
     plt.close(figure)
-    os.replace(unfinished, path)
     return path
 
 
 def picture(image: Tensor) -> np.ndarray:
-    """Undo CLIP's normalisation: (height width 3) in [0, 1]."""
+    """Undo CLIP's normalisation of an image; return (height width 3) in [0, 1]."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     return (image.cpu().float() * std + mean).clamp(0, 1).permute(1, 2, 0).numpy()
 
