@@ -99,7 +99,7 @@ def test_weights_are_saved_under_a_name_that_can_be_read_again(narrow: Any, tmp_
 
 def test_empty_words_are_not_given() -> None:
     model = CoPS(backbone="tiny", pretrained="", weights="", preset="", feature_cache="")
-    assert not model.has_trained_weights and model.cache_options is None
+    assert not model.has_trained_weights and not model.cache_options.feature_cache
 
 
 def test_a_trained_model_is_trained_also_in_another_engine(
