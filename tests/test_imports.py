@@ -1,6 +1,7 @@
 """Test that imports run one way: each part of the package imports only from parts below it."""
 
 import ast
+import tomllib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -84,3 +85,21 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_the_walk_over_the_sources_sees_imports() -> None:
     assert f"{PACKAGE}.errors" in IMPORTS[f"{PACKAGE}.encoder.load"]
     assert f"{PACKAGE}.models.method" in IMPORTS[f"{PACKAGE}.models.cops.lightning_model"]
+
+
+def test_files_stay_short() -> None:
+    root = SOURCE.parent
+    lengths = {
+        path: len(path.read_text().splitlines())
+        for folder in (SOURCE / PACKAGE, root / "benchmark")
+        for path in folder.rglob("*.py")
+    }
+    assert not [f"{path.relative_to(root)} has {length} lines" for path, length in lengths.items() if length > 300]
+    assert sorted(lengths.values())[len(lengths) // 2] <= 110
+
+
+def test_the_package_holds_no_training_code_of_the_tiny_clip() -> None:
+    assert [path.name for path in (SOURCE / PACKAGE / "encoder/tiny").glob("*.py")] == ["__init__.py"]
+    wheel = tomllib.loads((SOURCE.parent / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["only-include"] == ["src/anomalib_cops", "benchmark"]
+    assert not [name for targets in IMPORTS.values() for name in targets if name.startswith("tools")]
