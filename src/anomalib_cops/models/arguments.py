@@ -81,11 +81,11 @@ def arguments_of(declaration: type, *, optional: bool = False) -> dict[str, Argu
     arguments = {}
     for declared in fields(declaration):
         name = declared.name
-        if not meanings.get(name):
+        if declaration.__doc__ and not meanings.get(name):  # python -OO strips documentation
             raise TypeError(f"{declaration.__name__} does not say what its field '{name}' means.")
         kind: Any = list[int] if kinds[name] == tuple[int, ...] else kinds[name]
         default = None if optional or declared.default is MISSING else declared.default
-        arguments[name] = Argument(name, kind | None if optional else kind, default, meanings[name])
+        arguments[name] = Argument(name, kind | None if optional else kind, default, meanings.get(name, ""))
     return arguments
 
 
