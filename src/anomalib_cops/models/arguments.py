@@ -1,5 +1,6 @@
 """Read the arguments of models and their help texts from the dataclasses that declare them."""
 
+import sys
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, get_type_hints
 
@@ -81,7 +82,7 @@ def arguments_of(declaration: type, *, optional: bool = False) -> dict[str, Argu
     arguments = {}
     for declared in fields(declaration):
         name = declared.name
-        if declaration.__doc__ and not meanings.get(name):  # python -OO strips documentation
+        if not meanings.get(name) and sys.flags.optimize < 2:  # python -OO strips documentation
             raise TypeError(f"{declaration.__name__} does not say what its field '{name}' means.")
         kind: Any = list[int] if kinds[name] == tuple[int, ...] else kinds[name]
         default = None if optional or declared.default is MISSING else declared.default
