@@ -1,6 +1,5 @@
 """Identify weights that a method brings instead of a training, and refuse to test them on what they were trained on."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ def find_ready_weights(training: Training) -> ReadyWeights | None:
         return None
     checkpoint = published.find(model, str(name))
     if checkpoint is not None:
-        return ReadyWeights(name, checkpoint.digest, _whole_sets(checkpoint.trained_on), checkpoint.preset)
+        return ReadyWeights(name, checkpoint.digest, checkpoint.training_data, checkpoint.preset)
     path = Path(name).expanduser()
     if path.suffix not in SUFFIXES:
         file = read_weights(path, model)
@@ -65,7 +64,7 @@ def find_ready_weights(training: Training) -> ReadyWeights | None:
         raise InputError(f"The weight file {path} does not exist; check the path given as weights.")
     checkpoint = download.recognise(model, path)
     if checkpoint is not None:
-        return ReadyWeights(name, checkpoint.digest, _whole_sets(checkpoint.trained_on))
+        return ReadyWeights(name, checkpoint.digest, checkpoint.training_data)
     return ReadyWeights(name, f"sha256:{sha256(path)}", _configured_source(training))
 
 
@@ -104,10 +103,6 @@ def catalogue_name(name: str) -> str:
     """Return the catalogue's name of a data set, or the last part of a folder's path."""
     declared = find_declaration(last_name(name))
     return declared.name if declared else last_name(name)
-
-
-def _whole_sets(names: Sequence[str]) -> list[DataRecord]:
-    return [{"set": name, "categories": []} for name in names]
 
 
 def _configured_source(training: Training) -> list[DataRecord]:

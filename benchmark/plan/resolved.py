@@ -5,7 +5,7 @@ of the package's version, as a release that changes only the third computes the 
 """
 
 import inspect
-from dataclasses import fields, replace
+from dataclasses import replace
 from enum import Enum
 from functools import cache
 from importlib import metadata
@@ -17,7 +17,7 @@ from anomalib_cops.encoder.load import TINY, model_config, trained_with_quick_ge
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import sha256
 from anomalib_cops.models.arguments import CommonArguments
-from anomalib_cops.models.assembly import DEFAULT_BACKBONE, DEFAULT_PRETRAINED, resolve_settings
+from anomalib_cops.models.assembly import DEFAULT_BACKBONE, DEFAULT_PRETRAINED, resolve_settings, training_values
 from anomalib_cops.models.method import DEFAULT_PRESET, plain
 from anomalib_cops.models.request import Request
 from anomalib_cops.version import __version__
@@ -26,8 +26,6 @@ from ..own_models import is_own_model, own_model_parts
 from .cells import Training
 from .model_class import COMPONENTS, model_class
 from .ready_weights import ReadyWeights, find_ready_weights
-
-_COMMON = tuple(each.name for each in fields(CommonArguments))
 
 
 def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
@@ -46,10 +44,10 @@ def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
         return {"settings": _arguments(cls, training.options), "versions": _versions(package)}
     parts = own_model_parts(training.model)
     options = {name: value for name, value in training.options.items() if value is not None}
-    common = CommonArguments(**{name: value for name, value in options.items() if name in _COMMON})
-    chosen = {name: value for name, value in options.items() if name in parts.setting_names}
+    request = Request.of(parts, options)
+    common = request.common
     preset = parts.preset(common.preset or (weights.preset if weights else "") or DEFAULT_PRESET)
-    settings = resolve_settings(Request(parts, common, chosen), weights.file if weights else None, preset)
+    settings = resolve_settings(request, weights.file if weights else None, preset)
     resolved = {
         "settings": plain(settings),
         "encoder": _encoder(common, settings),
@@ -60,8 +58,7 @@ def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
     }
     if weights is not None:
         return {**resolved, "weights": weights.record}
-    given = {"epochs": common.epochs, "learning_rate": common.learning_rate}
-    return {**resolved, "training": {name: preset[name] if each is None else each for name, each in given.items()}}
+    return {**resolved, "training": training_values(common, preset)}
 
 
 def check_test_options(training: Training, test_options: dict[str, Any]) -> None:

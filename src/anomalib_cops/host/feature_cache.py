@@ -15,14 +15,14 @@ from typing import Any, Literal, TypeAlias
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.transforms.v2 import Resize
 
 from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, ImageTokens
 from anomalib_cops.errors import InputError
-from anomalib_cops.files import replacing
+from anomalib_cops.weights.format import write_tensors
 
 GIGABYTE = 10**9
 FORMAT = "anomalib-cops features 2"
@@ -114,13 +114,14 @@ class FeatureCache:
         Raises:
             InputError: the cache or the disk is too small, or features do not fit the precision.
         """
-        entries = [_read(self._file(path)) for path in paths]
+        files = [self._file(path) for path in paths]
+        entries = [_read(file) for file in files]
         missing = [row for row, entry in enumerate(entries) if entry is None]
         if missing:
             features = self._encode(images[missing])
             for at, row in enumerate(missing):
                 entries[row] = entry = self._entry(features, at, paths[row])
-                self._write(self._file(paths[row]), entry)
+                self._write(files[row], entry)
         # Under autocast to bfloat16, torch does not join float16.
         with torch.autocast(images.device.type, enabled=False):
             cls = torch.stack([entry["cls"] for entry in entries if entry])
@@ -158,8 +159,7 @@ class FeatureCache:
                 "delete the folder, or train without feature_cache."
             )
         try:
-            with replacing(file) as unfinished:
-                save_file(entry, unfinished)
+            write_tensors(file, entry)
         except (SafetensorError, OSError) as error:
             raise InputError(f"The feature cache {self._folder} cannot be written ({error}).") from None
         self._bytes += size

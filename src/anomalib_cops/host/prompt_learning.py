@@ -26,7 +26,6 @@ from anomalib_cops.host.rereading import Rereader
 from anomalib_cops.host.untrue_warning import hide_untrue_warning
 from anomalib_cops.host.visualizer import TransferVisualizer
 from anomalib_cops.metrics.states import without_counts
-from anomalib_cops.models.arguments import CommonArguments
 from anomalib_cops.models.assembly import ADAM_BETAS, assemble
 from anomalib_cops.models.method import Method
 from anomalib_cops.models.request import Request
@@ -78,9 +77,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         Raises:
             InputError: an argument cannot be used, or features are to be cached that change in every step.
         """
-        names = self.method.setting_names
-        chosen = {name: value for name, value in arguments.items() if name in names and value is not None}
-        assembled = assemble(Request(self.method, _fill(CommonArguments, arguments), chosen))
+        assembled = assemble(Request.of(self.method, arguments))
         components = _fill(Components, arguments)
         if components.pre_processor is True:
             side = assembled.model.clip.image_size

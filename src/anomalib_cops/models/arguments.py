@@ -114,7 +114,7 @@ def default_words(method: Method, name: str) -> str:
     """
     plain = next((each.default for each in fields(method.settings) if each.name == name), None)
     default = method.presets[DEFAULT_PRESET].get(name, plain)
-    if default in (None, "", ()) or (name == "seed"):
+    if name == "seed" or default in (None, "", ()):
         return ""
     other = {preset: values[name] for preset, values in method.presets.items() if values.get(name, default) != default}
     presets = ", ".join(f"preset {preset}: {value}" for preset, value in other.items())

@@ -35,14 +35,14 @@ class RequestedWeights:
         official: tensors of an official checkpoint, under the official names.
         source: path of the official checkpoint, for messages.
         preset: preset that published weights were trained with, if they were given by name.
-        trained_on: names of the data sets that published weights were trained on; None if unknown.
+        trained_on: data sets that published weights were trained on; None if unknown.
     """
 
     file: WeightFile | None = None
     official: dict[str, Tensor] = field(default_factory=dict)
     source: str = ""
     preset: str = DEFAULT_PRESET
-    trained_on: tuple[str, ...] | None = None
+    trained_on: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,17 @@ def assemble(request: Request) -> AssembledModel:
         if common.seed is not None:
             torch.manual_seed(common.seed)
         model: Any = method.build(clip, settings)
-    official, sets = requested.official, requested.trained_on
+    official = requested.official
     if official:
         trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
         official = from_official(official, trained, method.keys, requested.source)
     return AssembledModel(
         request=request,
         model=model,
-        epochs=preset["epochs"] if common.epochs is None else common.epochs,
-        learning_rate=preset["learning_rate"] if common.learning_rate is None else common.learning_rate,
+        **training_values(common, preset),
         file=requested.file,
         official=official,
-        trained_on=None if sets is None else [{"set": name, "categories": []} for name in sets],
+        trained_on=requested.trained_on,
     )
 
 
@@ -121,8 +120,14 @@ def read_requested_weights(method: Method, common: CommonArguments) -> Requested
         official=official,
         source=str(path),
         preset=named.preset if named else DEFAULT_PRESET,
-        trained_on=published_entry.trained_on if published_entry else None,
+        trained_on=published_entry.training_data if published_entry else None,
     )
+
+
+def training_values(common: CommonArguments, preset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return epochs and learning rate: those that were given, else those of the preset."""
+    given = {"epochs": common.epochs, "learning_rate": common.learning_rate}
+    return {name: preset[name] if value is None else value for name, value in given.items()}
 
 
 def resolve_settings(request: Request, file: WeightFile | None, preset: Mapping[str, Any]) -> Any:

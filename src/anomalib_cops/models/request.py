@@ -1,6 +1,7 @@
 """Hold the arguments that a user gave for a model."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from anomalib_cops.models.arguments import CommonArguments
@@ -20,3 +21,13 @@ class Request:
     method: Method
     common: CommonArguments
     settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, method: Method, arguments: Mapping[str, Any]) -> "Request":
+        """Sort arguments by name into common ones and settings; others are left out, as are settings that are None."""
+        names = [each.name for each in fields(CommonArguments)]
+        common = {name: arguments[name] for name in names if name in arguments}
+        settings = {
+            name: value for name, value in arguments.items() if name in method.setting_names and value is not None
+        }
+        return cls(method, CommonArguments(**common), settings)

@@ -28,7 +28,8 @@ class WeightFile:
         method: name of the model class that they belong to.
         encoder: the frozen encoder that they were trained on.
         settings: the model's settings as plain data.
-        trained_on: data sets and categories that they were trained on, see ``data/seen.py``; None if unknown.
+        trained_on: data sets and categories that they were trained on, see
+            ``data/train_test_overlap.py``; None if unknown.
         version: version of the package that wrote the file; empty if unknown.
     """
 

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from anomalib_cops.errors import InputError, nearest
 
@@ -34,6 +35,11 @@ class Published:
     preset: str = "default"
     trained_on: tuple[str, ...] = ()
     page: str = ""
+
+    @property
+    def training_data(self) -> list[dict[str, Any]]:
+        """The data sets that it was trained on as weight files record them: all of their categories."""
+        return [{"set": name, "categories": []} for name in self.trained_on]
 
     @property
     def fetchable(self) -> bool:

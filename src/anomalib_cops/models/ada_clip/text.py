@@ -44,10 +44,11 @@ class ClassNameText:
         """
         if dynamic is not None:
             return ensemble(self.sentence_features(class_names, dynamic))
-        if not tracing() and not (torch.is_grad_enabled() and self._static_prompts()):
-            return torch.stack([self._text_of(name) for name in class_names])
         different = list(dict.fromkeys(class_names))
-        features = ensemble(self.sentence_features(different, None))
+        if tracing() or (torch.is_grad_enabled() and self._static_prompts()):
+            features = ensemble(self.sentence_features(different, None))
+        else:
+            features = torch.stack([self._text_of(name) for name in different])
         return features[[different.index(name) for name in class_names]]
 
     def _static_prompts(self) -> list[Tensor]:
