@@ -3,7 +3,7 @@
 import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -69,6 +69,9 @@ class ZeroShotTransfer(AnomalibDataModule):
     Raises:
         InputError: On first use: a name is unknown, a folder is unusable, or source and target have the same data.
     """
+
+    # Its training split shows other things than its test split, so a model must take no reference images from there.
+    trains_on_other_data: ClassVar[bool] = True
 
     def __init__(
         self,

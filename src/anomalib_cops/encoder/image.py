@@ -7,9 +7,11 @@ from typing import TypeAlias
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from anomalib_cops.encoder.blocks import OpenClipModule, attend, feed_forward, project_qkv
 from anomalib_cops.errors import InputError
+from anomalib_cops.precision import in_full_precision
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 """Mean of each colour channel, in [0, 1], that images are normalised with."""
@@ -24,10 +26,12 @@ class ImageFeatures:
     Attributes:
         cls: one vector for the whole image.
         patches: one vector per patch, row by row, at every layer that was asked for.
+        descriptors: what :meth:`ImageTower.describe` returns, if it was asked for.
     """
 
     cls: Float[Tensor, "batch dim"]
     patches: Float[Tensor, "layers batch patches dim"]
+    descriptors: Float[Tensor, "batch patches width_"] | None = None
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,12 @@ class ImageTokens:
     Attributes:
         cls: class token of the ordinary path after the last block.
         patches: patch tokens, row by row, at every layer that was asked for.
+        descriptors: what :meth:`ImageTower.describe` returns, if it was asked for.
     """
 
     cls: Float[Tensor, "batch width_"]
     patches: Float[Tensor, "layers batch patches width_"]
+    descriptors: Float[Tensor, "batch patches width_"] | None = None
 
 
 Paths: TypeAlias = tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens width"] | None]
@@ -130,6 +136,7 @@ class ImageTower:
         *,
         layers: Sequence[int],
         local_start: int | None = None,
+        describe: bool = False,
         walk: Walk = walk,
     ) -> ImageTokens:
         """Return the class token after the last block and patch tokens after some blocks.
@@ -139,6 +146,7 @@ class ImageTower:
             layers: 1-based numbers of the blocks after which patches are read, ascending; at least one.
             local_start: 1-based number of the block in which the local (v-v) path begins. Patches are read from that
                 path from there on; if not given, all are read from the ordinary path.
+            describe: also return descriptors of the patches.
             walk: runs the blocks, for methods that add something to them. Tokens that it adds follow those of the
                 image.
         """
@@ -147,7 +155,7 @@ class ImageTower:
         local_blocks = range(0) if local_start is None else range(local_start - 1, max(layers))
         # The last block's patches are often read from the local path alone, or not at all.
         only_cls = depth not in layers or depth - 1 in local_blocks
-        tapped = []
+        tapped, described = [], []
         x = self.embed(images)
         end = x.shape[1]
         for layer, (ordinary, local) in enumerate(walk(blocks, x, local_blocks, depth - 1 if only_cls else None), 1):
@@ -155,7 +163,19 @@ class ImageTower:
             if layer in layers:
                 tokens = ordinary if local is None else local
                 tapped.append(tokens[:, 1:end])
-        return ImageTokens(cls=x[:, 0], patches=torch.stack(tapped))
+            if describe and layer in description_layers(depth):
+                described.append(ordinary[:, 1:end])
+        return ImageTokens(x[:, 0], torch.stack(tapped), descriptors_of(torch.stack(described)) if described else None)
+
+    def describe(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch patches width_"]:
+        """Return a unit vector per patch by which patches of several images can be compared.
+
+        It is the normalised sum of the patch's unit tokens on the ordinary path after the blocks of
+        :func:`description_layers`.
+        """
+        described = self.tokens(images, layers=[1], describe=True).descriptors
+        assert described is not None
+        return described
 
     def encode(
         self,
@@ -164,6 +184,7 @@ class ImageTower:
         layers: Sequence[int],
         local_start: int | None = None,
         normalize_cls: bool = False,
+        describe: bool = False,
         walk: Walk = walk,
     ) -> ImageFeatures:
         """Return the class feature of the ordinary path and patch features of either path.
@@ -173,12 +194,27 @@ class ImageTower:
             layers: 1-based numbers of the blocks after which patches are read, ascending.
             local_start: 1-based number of the block in which the local path begins, if patches are read from it.
             normalize_cls: apply the last layer norm to the class token, as CLIP does and CoPS does not.
+            describe: also return descriptors of the patches.
             walk: runs the blocks.
         """
-        tokens = self.tokens(images, layers=layers, local_start=local_start, walk=walk)
+        tokens = self.tokens(images, layers=layers, local_start=local_start, describe=describe, walk=walk)
         cls = self.project(tokens.cls) if normalize_cls else tokens.cls @ self.visual.proj
-        return ImageFeatures(cls=cls, patches=self.project(tokens.patches))
+        return ImageFeatures(cls, self.project(tokens.patches), tokens.descriptors)
 
     def project(self, tokens: Float[Tensor, "*shape width_"]) -> Float[Tensor, "*shape dim"]:
         """Map tokens into the joint space: apply the last layer norm and the projection."""
         return self.visual.ln_post(tokens) @ self.visual.proj
+
+
+def description_layers(depth: int) -> tuple[int, ...]:
+    """Return the blocks that describe patches, counted from 1: after each third of the tower.
+
+    The last one is the block before the last, because the last block's patches often need not be computed.
+    """
+    return tuple(sorted({max(1, depth // 3), max(1, 2 * depth // 3), max(1, depth - 1)}))
+
+
+@in_full_precision
+def descriptors_of(layers: Float[Tensor, "layers batch patches width_"]) -> Float[Tensor, "batch patches width_"]:
+    """Return the normalised sum of the unit tokens of some layers."""
+    return F.normalize(F.normalize(layers, dim=-1).sum(dim=0), dim=-1)

@@ -57,7 +57,7 @@ def as_checkpoint(file: WeightFile) -> dict[str, Any]:
     """Turn a weight file into what Lightning loads for a test or a prediction."""
     thresholds = {f"post_processor.{THRESHOLDS[name]}": v for name, v in file.tensors.items() if name in THRESHOLDS}
     return {
-        "state_dict": {**{f"{MODEL}{name}": value for name, value in file.trained.items()}, **thresholds},
+        "state_dict": {**{f"{MODEL}{name}": t for name, t in (file.trained | file.memory).items()}, **thresholds},
         "pytorch-lightning_version": lightning.__version__,
         CHECKPOINT_KEY: file.metadata(),
     }

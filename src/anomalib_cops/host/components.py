@@ -11,6 +11,7 @@ from anomalib.visualization import Visualizer
 from torch import nn
 
 from anomalib_cops.host.feature_cache import CacheOptions
+from anomalib_cops.host.reference_images import ReferenceOptions
 from anomalib_cops.models.arguments import Argument, arguments_of, method_arguments
 from anomalib_cops.models.method import Method
 
@@ -34,7 +35,8 @@ class Components:
 
 def model_arguments(method: Method) -> dict[str, Argument]:
     """Return all arguments of a method's Lightning class by name, in the order of its constructor."""
-    return {**method_arguments(method), **arguments_of(CacheOptions), **arguments_of(Components)}
+    options = {**arguments_of(ReferenceOptions), **arguments_of(CacheOptions)}
+    return {**method_arguments(method), **options, **arguments_of(Components)}
 
 
 def constructor(arguments: dict[str, Argument], build: Callable[..., None]) -> Callable[..., None]:

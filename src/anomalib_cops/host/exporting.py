@@ -27,6 +27,7 @@ class WholeExportMixin(_Base):
 
     def to_torch(self, export_root: Path | str, model_file_name: str = "model") -> Path:
         """Pickle the whole module. Load such a file only if you trust its source."""
+        self.load_due_references()
         return _whole(super().to_torch, export_root, model_file_name)
 
     def to_onnx(
@@ -49,6 +50,7 @@ class WholeExportMixin(_Base):
         """
         self.check_traceable()
         _need("onnx", "onnxscript")
+        self.load_due_references()
         return _whole(super().to_onnx, export_root, model_file_name, input_size, **{"opset_version": OPSET, **kwargs})
 
     def to_openvino(self, export_root: Path | str, model_file_name: str = "model", *args: Any, **kwargs: Any) -> Path:
@@ -59,6 +61,7 @@ class WholeExportMixin(_Base):
         """
         self.check_traceable()
         _need("onnx", "onnxscript", "openvino")
+        self.load_due_references()
         return _whole(super().to_openvino, export_root, model_file_name, *args, **kwargs)
 
 

@@ -10,6 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from anomalib_cops.precision import KeepsPrecision
+from anomalib_cops.weights.target import Calibration
 
 PIXEL_STRIDE = 4
 
@@ -21,7 +22,18 @@ class TransferPostProcessor(KeepsPrecision, PostProcessor):
     whose scores lie elsewhere that ruins the ranking. It also collects thresholds in every validation loop, which for a
     zero-shot model runs over the target. Here a strictly increasing map of [0, 1] onto itself moves the threshold to
     0.5. Nothing is clipped, so ranking metrics are those of the raw scores.
+
+    Attributes:
+        calibration: where calibrated thresholds come from; None if they were not calibrated.
     """
+
+    calibration: Calibration | None = None
+
+    def set_thresholds(self, image: float | None, pixel: float | None, calibration: Calibration | None) -> None:
+        """Set both thresholds of raw scores; None for none."""
+        for threshold, value in ((self._image_threshold, image), (self._pixel_threshold, pixel)):
+            threshold.fill_(float("nan") if value is None else value)
+        self.calibration = calibration
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any

@@ -38,7 +38,7 @@ class PredictionReport(Callback):
         self._returned: ReturnedPredictions | None = None
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make the folder, and warn if the threshold of the labels is not calibrated."""
+        """Make the folder."""
         made = new_folder(Path(trainer.default_root_dir)) if trainer.is_global_zero else None
         folder = Path(trainer.strategy.broadcast(made))  # type: ignore[arg-type] # all processes use that of the first
         self._table = ScoreTable(folder, trainer.global_rank)
@@ -48,12 +48,14 @@ class PredictionReport(Callback):
         if _discards_predictions(trainer):
             trainer.predict_loop.return_predictions = False
         self._returned = ReturnedPredictions(folder) if trainer.predict_loop.return_predictions else None
+
+    def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look up the threshold, after the model has read references; warn if nobody calibrated it."""
         self._threshold = label_threshold(pl_module)
         if self._threshold is not None and not self._threshold.calibrated and trainer.is_global_zero:
             logger.warning(
-                "These weights come without a threshold, so a label only says that the score is above %g: train on an "
-                "auxiliary set (--data ZeroShotTransfer), which finds thresholds, or choose one by scores.csv "
-                "and give post_processor=TransferPostProcessor(image_sensitivity=1 - threshold).",
+                "The threshold is not calibrated, so a label only says that the score is above %g: calibrate it on "
+                "good images of what you inspect (anomalib-cops calibrate --help, or model.calibrate(folder)).",
                 self._threshold.value,
             )
 
@@ -83,6 +85,8 @@ class PredictionReport(Callback):
             images = table.complete(trainer.world_size)
             shown = "no pictures (the visualizer is off)" if pictures is None else f"pictures in {pictures}"
             print(f"Scores of {images} image{'s' * (images != 1)} in {table.path}, {shown}")
+            if self._threshold is not None:
+                print(f"Labels by the threshold {self._threshold.value:g}, {self._threshold.origin}")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Say where the scores so far are."""

@@ -10,6 +10,7 @@ from anomalib import LearningType
 from anomalib.data import Batch
 from anomalib.metrics import Evaluator
 from lightning.pytorch import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from anomalib_cops.errors import InputError
@@ -22,6 +23,7 @@ from anomalib_cops.host.monitoring import check_precision, loss_name, provide_mo
 from anomalib_cops.host.post_processing import TransferPostProcessor
 from anomalib_cops.host.pre_processing import ClipPreProcessor
 from anomalib_cops.host.prediction_report import PredictionReport
+from anomalib_cops.host.reference_images import ReferenceOptions
 from anomalib_cops.host.rereading import Rereader
 from anomalib_cops.host.untrue_warning import hide_untrue_warning
 from anomalib_cops.host.visualizer import TransferVisualizer
@@ -90,6 +92,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
                 "cannot be cached; leave feature_cache out."
             )
         self.feature_cache: FeatureCache | None = None
+        self.reference_options = _fill(ReferenceOptions, arguments)
         self.request = assembled.request
         self.model = assembled.model
         self.epochs = assembled.epochs
@@ -97,6 +100,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         self.seed = assembled.request.common.seed
         self.has_trained_weights = False
         self.trained_on = assembled.trained_on
+        self._references_are_due = self.wants_references
         self.hparams.update(epochs=self.epochs, learning_rate=self.learning_rate)
         self.record_arguments()
         if assembled.file is not None:
@@ -192,6 +196,8 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         """Set the seed, if one was given; the same in every process, as they share what they draw."""
         super().on_fit_start()
         self.begin_training()
+        self.drop_references()
+        self.forget_thresholds()
         self.clip.widen_text()
         if self.seed is not None:
             torch.manual_seed(self.seed)
@@ -236,13 +242,25 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         """Score images without labels."""
         return self.validation_step(batch, batch_idx)
 
+    def forward(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        """Score images (batch 3 height width) with levels in [0, 1]; see ``AnomalibModule.forward``."""
+        self.load_due_references()
+        return super().forward(batch, *args, **kwargs)
+
+    def on_validation_start(self) -> None:
+        """Get the references ready, unless this is a part of a training."""
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            self.begin_with_references(is_test=True)
+
     def on_test_start(self) -> None:
-        """Warn before an untrained model is tested."""
+        """Warn before an untrained model is tested, and get the references ready."""
         self._warn_if_untrained()
+        self.begin_with_references(is_test=True)
 
     def on_predict_start(self) -> None:
-        """Warn before an untrained model predicts."""
+        """Warn before an untrained model predicts, and get the references ready."""
         self._warn_if_untrained()
+        self.begin_with_references(is_test=False)
 
     def _warn_if_untrained(self) -> None:
         if not self.has_trained_weights:

@@ -1,13 +1,15 @@
 """Save and load the trained part of a model: checkpoints and weight files without the frozen encoder."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from anomalib_cops.data.train_test_overlap import DataRecord
 from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.host.calibrating import CalibrationMixin
 from anomalib_cops.host.post_processing import TransferPostProcessor
 from anomalib_cops.host.pre_processing import ClipPreProcessor
 from anomalib_cops.models.assembly import load_encoder, resolve_settings
@@ -16,18 +18,19 @@ from anomalib_cops.models.method import DEFAULT_PRESET, plain
 from anomalib_cops.models.request import Request
 from anomalib_cops.tensors import check_finite, check_fits
 from anomalib_cops.version import __version__
-from anomalib_cops.weights.format import CHECKPOINT_KEY, MODEL, WEIGHT_SUFFIX, read_checkpoint, write_weights
-from anomalib_cops.weights.header import THRESHOLDS, WeightFile, check_same_encoder, read_header
-
-if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule as _Base
-else:
-    _Base = object
+from anomalib_cops.weights.format import (
+    CHECKPOINT_KEY,
+    WEIGHT_SUFFIX,
+    read_checkpoint,
+    trained_tensors,
+    write_weights,
+)
+from anomalib_cops.weights.header import MEMORY, THRESHOLDS, WeightFile, check_same_encoder, read_header
 
 ENCODER = "model.clip."
 
 
-class TrainedPartMixin(_Base):
+class TrainedPartMixin(CalibrationMixin):
     """Save and load the trained part of the torch model, with everything needed to use it again.
 
     Attributes:
@@ -39,8 +42,6 @@ class TrainedPartMixin(_Base):
 
     # Typed for what is asked of them; the host declares them as any module or nothing.
     model: Any
-    pre_processor: Any
-    post_processor: Any
     request: Request
     has_trained_weights: bool
     trained_on: list[DataRecord] | None
@@ -58,6 +59,10 @@ class TrainedPartMixin(_Base):
     def trained_state(self) -> dict[str, Tensor]:
         """Return the trained parameters by name."""
         return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def memory_state(self) -> dict[str, Tensor]:
+        """Return the tensors of the memory of reference images by name; empty without references."""
+        return {name: each for name, each in self.model.named_buffers() if name.startswith(MEMORY)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen encoder out, and record which it was.
@@ -82,10 +87,11 @@ class TrainedPartMixin(_Base):
         check_same_encoder(identity, self.clip.identity)
         check_learned(self.request.method, self.settings_data, identity)
         state = checkpoint["state_dict"]
-        found = {name.removeprefix(MODEL): value for name, value in state.items() if name.startswith(MODEL)}
-        check_fits(found, self.trained_state(), source)
-        check_finite(found, source)
+        file = replace(identity, tensors=trained_tensors(state))
+        check_fits(file.trained, self.trained_state(), source)
+        check_finite(file.tensors, source)
         super().on_load_checkpoint(checkpoint)
+        checkpoint["state_dict"] = state = self.take_target(file, state)
         # What the file leaves out stays as it is; without it, loading would list hundreds of missing names.
         checkpoint["state_dict"] = {**self.state_dict(), **state}
         self.trained_on = identity.trained_on
@@ -112,7 +118,8 @@ class TrainedPartMixin(_Base):
 
     def record_arguments(self) -> None:
         """Record the values in use as hyperparameters, so that a checkpoint needs no other file."""
-        self.hparams.update(self.settings_data, backbone=self.clip.name, image_size=self.clip.image_size, weights=None)
+        once = {"weights": None, "k_shot": 0, "few_shot_source": None}  # a checkpoint holds what came of them
+        self.hparams.update(self.settings_data, backbone=self.clip.name, image_size=self.clip.image_size, **once)
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -139,12 +146,14 @@ class TrainedPartMixin(_Base):
         known = {name: value for name, value in thresholds.items() if not torch.isnan(value)}
         return WeightFile(
             source=str(path),
-            tensors={**self.trained_state(), **known},
+            tensors={**self.trained_state(), **self.memory_state(), **known},
             method=type(self).__name__,
             encoder=self.clip.identity,
             settings=self.settings_data,
             trained_on=self.trained_on,
             version=__version__,
+            references=self.references,
+            calibration=getattr(self.post_processor, "calibration", None),
         )
 
     def save_weights(self, path: str | Path) -> Path:
@@ -159,6 +168,7 @@ class TrainedPartMixin(_Base):
         Raises:
             InputError: another ending, weights that are not finite, or a place that is not writable.
         """
+        self.load_due_references()
         return write_weights(self.weight_file(path))
 
     def load_weights(self, file: WeightFile) -> None:
@@ -169,7 +179,8 @@ class TrainedPartMixin(_Base):
         """
         check_same_encoder(file, self.clip.identity)
         check_fits(file.trained, self.trained_state(), file.source)
-        self.model.load_state_dict(file.trained, strict=False)
+        state = self.take_target(file, file.tensors)
+        self.model.load_state_dict({n: t for n, t in state.items() if n not in THRESHOLDS}, strict=False)
         self.take_thresholds(file)
         self.trained_on = file.trained_on
         self.has_trained_weights = True

@@ -9,13 +9,16 @@ from torch import Tensor
 
 from anomalib_cops.encoder.identity import EncoderIdentity
 from anomalib_cops.errors import InputError
+from anomalib_cops.weights.target import Calibration, References, plain_or_none
 
-FORMAT_VERSION = 1
-"""Newest version of the format that can be read, and the one that is written."""
+FORMAT_VERSION = 2
+"""Newest version of the format that can be read. Files without references and calibration are written as version 1."""
 REQUIRED = frozenset({"method", "backbone", "image_size", "settings", "format_version"})
 """Entries that the header of every version has."""
 THRESHOLDS = {"threshold.image": "_image_threshold", "threshold.pixel": "_pixel_threshold"}
 """Tensors of a weight file that belong to the post-processor, with its attributes of that purpose."""
+MEMORY = "memory."
+"""Prefix of the tensors of a weight file that hold patches of reference images."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class WeightFile:
         trained_on: data sets and categories that they were trained on, see
             ``data/train_test_overlap.py``; None if unknown.
         version: version of the package that wrote the file; empty if unknown.
+        references: the reference images whose patches are among the tensors; None without.
+        calibration: where the thresholds come from, if they were calibrated; None if they were found in training.
     """
 
     source: str
@@ -40,15 +45,22 @@ class WeightFile:
     settings: dict[str, Any] = field(default_factory=dict)
     trained_on: list[dict[str, Any]] | None = None
     version: str = ""
+    references: References | None = None
+    calibration: Calibration | None = None
 
     @property
     def trained(self) -> dict[str, Tensor]:
-        """The tensors without the thresholds."""
-        return {name: value for name, value in self.tensors.items() if name not in THRESHOLDS}
+        """The trained tensors: all but thresholds and memory."""
+        return {name: t for name, t in self.tensors.items() if name not in THRESHOLDS and not name.startswith(MEMORY)}
+
+    @property
+    def memory(self) -> dict[str, Tensor]:
+        """The tensors of the memory of reference images; empty without references."""
+        return {name: value for name, value in self.tensors.items() if name.startswith(MEMORY)}
 
     def without_thresholds(self) -> "WeightFile":
         """Return a copy for a model that has no post-processor, or one of the user's own."""
-        return replace(self, tensors=self.trained)
+        return replace(self, tensors={**self.trained, **self.memory}, calibration=None)
 
     def metadata(self) -> dict[str, str]:
         """Return everything but the tensors, as the strings that a safetensors header holds."""
@@ -57,8 +69,10 @@ class WeightFile:
             "settings": self.settings,
             **({} if self.trained_on is None else {"trained_on": self.trained_on}),
         }
+        target = {"references": plain_or_none(self.references), "calibration": plain_or_none(self.calibration)}
+        plain |= {name: record for name, record in target.items() if record is not None}
         return {
-            "format_version": str(FORMAT_VERSION),
+            "format_version": "1" if target.keys().isdisjoint(plain) else str(FORMAT_VERSION),
             "version": self.version,
             "method": self.method,
             # The first version of this package reads these two instead of "encoder".
@@ -93,6 +107,9 @@ def read_header(metadata: Mapping[str, str], method: str, source: str) -> Weight
         settings, trained_on = json.loads(metadata["settings"]), json.loads(metadata.get("trained_on", "null"))
         plain = {"backbone": metadata["backbone"], "image_size": int(metadata["image_size"])}
         encoder = EncoderIdentity(**{**json.loads(metadata.get("encoder", "{}")), **plain})
+        references, calibration = (json.loads(metadata.get(name, "null")) for name in ("references", "calibration"))
+        references = None if references is None else References(**references)
+        calibration = None if calibration is None else Calibration(**calibration)
         if not isinstance(settings, dict) or not isinstance(trained_on, list | None):
             raise ValueError("no dictionary of settings")
     except (ValueError, TypeError) as error:
@@ -108,6 +125,8 @@ def read_header(metadata: Mapping[str, str], method: str, source: str) -> Weight
         settings=settings,
         trained_on=trained_on,
         version=metadata.get("version", ""),
+        references=references,
+        calibration=calibration,
     )
 
 

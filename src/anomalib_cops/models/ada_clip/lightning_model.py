@@ -76,11 +76,11 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
 
     def _data_set_category(self) -> str:
         """Return the category of the data set or datamodule in use, and "object" with a warning if there is none."""
-        fn = self.trainer.state.fn
+        fn = self.trainer.state.fn if self._trainer else None
         # The trainer keeps loaders and datamodule of earlier runs, so look only at those in use.
         loaders = [getattr(self.trainer, name, None) for name in LOADERS[fn]] if fn is not None else []
         owners = [dataset for each in loaders for dataset in datasets(each)]
-        if fn != TrainerFn.PREDICTING:
+        if fn not in (None, TrainerFn.PREDICTING):
             owners.append(getattr(self.trainer, "datamodule", None))
         names = [getattr(owner, "category", None) for owner in owners]
         category = next((name for name in names if isinstance(name, str) and name.strip()), None)

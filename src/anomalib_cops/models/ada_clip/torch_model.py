@@ -1,6 +1,7 @@
 """AdaCLIP in plain torch; ``forward`` follows the paper's framework figure from left to right."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from anomalib.data import InferenceBatch
@@ -20,6 +21,7 @@ from anomalib_cops.models.ada_clip.settings import (
     four_layers,
 )
 from anomalib_cops.models.ada_clip.text import ClassNameText
+from anomalib_cops.models.patch_memory import FewShotModel
 from anomalib_cops.precision import in_full_precision
 from anomalib_cops.tracing import tracing
 
@@ -27,7 +29,7 @@ TEMPERATURE = 0.01
 UNKNOWN_CLASS = "object"
 
 
-class AdaCLIPModel(nn.Module):
+class AdaCLIPModel(FewShotModel):
     """CLIP with hybrid learnable prompts in both towers (arXiv 2407.15795).
 
     Args:
@@ -84,7 +86,7 @@ class AdaCLIPModel(nn.Module):
         image = self.image_probabilities(self.image_feature(features, logits), text)
         # The weights of the smoothing sum to one only up to rounding, so clamp.
         smooth = gaussian_smooth(self.anomaly_map(logits), self.settings.sigma).clamp(0, 1)
-        return InferenceBatch(pred_score=image[:, 1], anomaly_map=smooth)
+        return self.predict(image[:, 1], smooth, features.descriptors)
 
     def encode(
         self, images: Float[Tensor, "batch 3 height width"], class_names: Sequence[str] | None = None
@@ -97,25 +99,37 @@ class AdaCLIPModel(nn.Module):
         names = [self.settings.class_name or UNKNOWN_CLASS] if class_names is None else list(class_names)
         if len(names) not in (1, images.shape[0]):
             raise InputError(f"AdaCLIP: {len(names)} class names for {images.shape[0]} images; give one per image.")
-        vision, text = self.dynamic_prompts(images)
+        plain = self.plain_tokens(images) if self.memory is not None else None
+        vision, text = self.dynamic_prompts(images, plain)
         features = self.project(self.image_tokens(images, vision))
+        if plain is not None:
+            features = replace(features, descriptors=plain.descriptors)
         return features, self.text.features(names, text).expand(images.shape[0], -1, -1)
 
     def dynamic_prompts(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch 3 height width"], plain: ImageTokens | None = None
     ) -> tuple[Float[Tensor, "batch length width_"] | None, Float[Tensor, "batch length dim"] | None]:
-        """Make prompts from the images for the image and the text tower; None for a tower that gets none."""
+        """Make prompts from the images for the image and the text tower; None for a tower that gets none.
+
+        Args:
+            images: as in :meth:`forward`.
+            plain: their tokens without prompts, if they are known already.
+        """
         if self.vision_generator is None or self.text_generator is None or not self.settings.branch:
             return None, None
-        cls = self.unprompted(images)
+        cls = self.unprompted(images) if plain is None else self.clip.image.project(plain.cls)
         vision = self.vision_generator(cls) if self.vision_prompts is not None else None
         return vision, self.text_generator(cls) if self.text_prompts is not None else None
 
-    @torch.no_grad()
     def unprompted(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """Return CLIP's own image feature, not normalised."""
+        return self.clip.image.project(self.plain_tokens(images).cls)
+
+    @torch.no_grad()
+    def plain_tokens(self, images: Float[Tensor, "batch 3 height width"]) -> ImageTokens:
+        """Return the class token of the tower without prompts, and descriptors of the patches if there is a memory."""
         # Some layer must be tapped; take the first, as tapping the last would compute its patches just for this.
-        return self.clip.image.project(self.clip.image.tokens(images, layers=self.layers[:1]).cls)
+        return self.clip.image.tokens(images, layers=self.layers[:1], describe=self.memory is not None)
 
     def image_tokens(
         self, images: Float[Tensor, "batch 3 height width"], dynamic: Float[Tensor, "batch length width_"] | None

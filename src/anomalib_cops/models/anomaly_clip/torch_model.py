@@ -18,6 +18,7 @@ from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.anomaly_clip.settings import AnomalyCLIPSettings
 from anomalib_cops.models.cached_text import CachedText
 from anomalib_cops.models.checks import check_deep_depth
+from anomalib_cops.models.patch_memory import FewShotModel
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
 
@@ -25,7 +26,7 @@ LOCAL_BLOCKS = 19
 WORDS = (" object.", " damaged object.")
 
 
-class AnomalyCLIPModel(nn.Module):
+class AnomalyCLIPModel(FewShotModel):
     """Object-agnostic prompt learning on a frozen CLIP (arXiv 2310.18961).
 
     Args:
@@ -71,10 +72,9 @@ class AnomalyCLIPModel(nn.Module):
         features = features or self.encode(images)
         text = self.text_features()
         patches = self.patch_probabilities(features, text)
-        return InferenceBatch(
-            pred_score=self.image_logits(features, text).softmax(dim=-1)[:, 1],
-            anomaly_map=gaussian_smooth(self.level_maps(patches)[:, :, 1].mean(dim=0), self.settings.sigma),
-        )
+        score = self.image_logits(features, text).softmax(dim=-1)[:, 1]
+        anomaly_map = gaussian_smooth(self.level_maps(patches)[:, :, 1].mean(dim=0), self.settings.sigma)
+        return self.predict(score, anomaly_map, features.descriptors)
 
     @property
     def taps(self) -> tuple[Any, ...]:
@@ -87,6 +87,7 @@ class AnomalyCLIPModel(nn.Module):
             images,
             layers=self.layers,
             local_start=self.local_start,
+            describe=self.memory is not None,
             walk=walk_with_feed_forward if self.settings.local_feed_forward else walk,
         )
 

@@ -68,6 +68,8 @@ class CoPSSettings:
         noise: use the same "fixed" noise for every image, or a "stream" of new noise as the official code does.
         all_pairs_reconstruction: compare every decoded sample with every image of the batch, as the official code does.
         reflip_levels: invert anomalous distances again at every further layer, as the official code does.
+        references: compare patches with those of reference images beside the prompts ("memory"), or count those among
+            the normal "prototypes" of the spatial weight.
         seed: seed of the fixed noise, 0 if not given.
     """
 
@@ -82,6 +84,7 @@ class CoPSSettings:
             "min_max_over",
             "noise",
             "reflip_levels",
+            "references",
             "seed",
         }
     )
@@ -110,6 +113,7 @@ class CoPSSettings:
     noise: Literal["fixed", "stream"] = "fixed"
     all_pairs_reconstruction: bool = False
     reflip_levels: bool = False
+    references: Literal["memory", "prototypes"] = "memory"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -127,9 +131,15 @@ class CoPSSettings:
             "neighbourhood": (self.neighbourhood >= 1 and self.neighbourhood % 2 == 1, "odd and positive"),
             "sigma": (self.sigma >= 0, "at least 0"),
             "layers": (list(self.layers) == sorted(set(self.layers)), "ascending without repeats"),
+            "references": (self.spatial or not self.references_are_prototypes, '"memory" where spatial is False'),
             "seed": (self.seed >= 0, "at least 0"),
         }
         check_values("CoPS", vars(self), rules)
+
+    @property
+    def references_are_prototypes(self) -> bool:
+        """Whether reference patches are normal prototypes of SAGA, rather than a memory beside the prompts."""
+        return self.references == "prototypes"
 
     @property
     def needs_prototypes(self) -> bool:

@@ -22,6 +22,7 @@ from anomalib_cops.models.cops.prototypes import (
 )
 from anomalib_cops.models.cops.settings import CoPSSettings, check_cops_fits_encoder
 from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min_max
+from anomalib_cops.models.patch_memory import FewShotModel
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
 
@@ -29,7 +30,7 @@ EXTRA_PATCH_WEIGHT = 3.0
 """Added to the patch loss's weight of one, so that it counts four times."""
 
 
-class CoPSModel(nn.Module):
+class CoPSModel(FewShotModel):
     """Conditional prompt synthesis on a frozen CLIP (arXiv 2508.03447).
 
     Args:
@@ -83,10 +84,11 @@ class CoPSModel(nn.Module):
         text = self.text_features(self.encode_prompts(self.prompts(images.shape[0], prototypes, categories)))
         patches = self.patch_probabilities(local, text) * self.spatial_weights(local, prototypes).unsqueeze(-1)
         image = self.image_probability(features, text)
-        return InferenceBatch(
-            pred_score=glocal_score(image, patches[-1, ..., 1], self.settings.beta),
-            anomaly_map=gaussian_smooth(self.raw_map(patches), self.settings.sigma),
-        )
+        score = glocal_score(image, patches[-1, ..., 1], self.settings.beta)
+        anomaly_map = gaussian_smooth(self.raw_map(patches), self.settings.sigma)
+        if self.settings.references_are_prototypes:
+            return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
+        return self.predict(score, anomaly_map, features.descriptors)
 
     @property
     def taps(self) -> tuple[Any, ...]:
@@ -102,7 +104,18 @@ class CoPSModel(nn.Module):
 
     def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageFeatures:
         """Return the global feature of the ordinary path and the local features of the consistency (v-v) path."""
-        return self.clip.image.encode(images, layers=self.layers, local_start=self.settings.local_start)
+        return self.clip.image.encode(
+            images,
+            layers=self.layers,
+            local_start=self.settings.local_start,
+            describe=self.memory is not None and not self.settings.references_are_prototypes,
+        )
+
+    def describe(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch patches dim"]:
+        """Return the unit vectors by which patches are compared with references: SAGA's, if those are prototypes."""
+        if not self.settings.references_are_prototypes:
+            return super().describe(images)
+        return F.normalize(self.local_features(self.encode(images)).mean(dim=0), dim=-1)
 
     def local_features(self, features: ImageFeatures) -> Float[Tensor, "layers batch patches dim"]:
         """Average patch features over their neighbourhood."""
@@ -217,9 +230,15 @@ class CoPSModel(nn.Module):
         local: Float[Tensor, "layers batch patches dim"],
         prototypes: Float[Tensor, "batch states prototypes dim"],
     ) -> tuple[Float[Tensor, "batch patches"], Float[Tensor, "batch patches"]]:
-        """Return the distance of every patch to its nearest normal and its nearest anomalous prototype."""
+        """Return the distance of every patch to its nearest normal and its nearest anomalous prototype.
+
+        Patches of references may be further normal prototypes.
+        """
         mean = local.mean(dim=0)
-        return nearest_distance(mean, prototypes[:, 0]), nearest_distance(mean, prototypes[:, 1])
+        normal, anomalous = nearest_distance(mean, prototypes[:, 0]), nearest_distance(mean, prototypes[:, 1])
+        if self.memory is not None and self.settings.references_are_prototypes:
+            normal = torch.minimum(normal, self.memory.distances(F.normalize(mean, dim=-1)))
+        return normal, anomalous
 
     def image_probability(
         self, features: ImageFeatures, text: Float[Tensor, "batch states dim"]

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from anomalib.data import InferenceBatch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, stretch, to_grid
@@ -13,6 +13,7 @@ from anomalib_cops.encoder import FrozenCLIP, ImageTokens
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.models.checks import check_words_take_features
+from anomalib_cops.models.patch_memory import FewShotModel
 from anomalib_cops.models.vcp_clip.post_vcp import PostVCP
 from anomalib_cops.models.vcp_clip.pre_vcp import PreVCP
 from anomalib_cops.models.vcp_clip.prompts import DeepPrompts, StateSentences, check_length
@@ -21,7 +22,7 @@ from anomalib_cops.models.vcp_clip.settings import VCPCLIPSettings
 QUARTERS = 4
 
 
-class VCPCLIPModel(nn.Module):
+class VCPCLIPModel(FewShotModel):
     """Visual context prompting on a frozen CLIP (arXiv 2407.12276).
 
     Args:
@@ -69,7 +70,7 @@ class VCPCLIPModel(nn.Module):
         score = self.image_score(pre, post)
         if self.settings.min_max_over == "batch":
             anomaly_map, score = (stretch(x, x.amin(), x.amax()) for x in (anomaly_map, score))
-        return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
+        return self.predict(score, anomaly_map, tokens.descriptors)
 
     @property
     def taps(self) -> tuple[Any, ...]:
@@ -79,7 +80,7 @@ class VCPCLIPModel(nn.Module):
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageTokens:
         """Return raw tokens of the ordinary path, without norm, projection or gradient."""
-        return self.clip.image.tokens(images, layers=self.layers)
+        return self.clip.image.tokens(images, layers=self.layers, describe=self.memory is not None)
 
     def context(self, tokens: ImageTokens) -> Float[Tensor, "batch slots dim"]:
         """Make visual context tokens from the global feature, which is not normalised."""

@@ -1,0 +1,102 @@
+"""Good images of a target, named by a folder, a list of files, or a datamodule."""
+
+import hashlib
+import os
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from anomalib.data.utils.image import get_image_filenames
+from pandas import DataFrame
+
+from anomalib_cops.data.images import read_image
+from anomalib_cops.data.synthetic.addresses import draw_address, is_address
+from anomalib_cops.errors import InputError
+from anomalib_cops.files import sha256
+
+ImageSource = str | Path | Sequence[str | Path]
+"""A folder, a file, or a list of files."""
+
+
+def list_images(source: ImageSource, purpose: str) -> list[str]:
+    """List image files by name, those of a folder with its sub-folders.
+
+    Args:
+        source: a folder, a file, or a list of files.
+        purpose: what they are for, for the message.
+
+    Raises:
+        InputError: there are no images.
+    """
+    if not isinstance(source, (str, Path)):
+        if not source:
+            raise InputError(f"There are no {purpose}: the list is empty; give at least one image.")
+        return [str(each) for each in source]
+    folder = Path(source).expanduser()
+    if not folder.exists():
+        raise InputError(f"The folder of {purpose}, {folder}, does not exist; check its path.")
+    try:
+        return [str(path) for path in get_image_filenames(folder)]
+    except ValueError:
+        raise InputError(f"{folder} contains no images that could serve as {purpose}; add some.") from None
+
+
+def normal_training_images(datamodule: Any, count: int, seed: int) -> list[str]:
+    """Draw normal images from the training split of a datamodule.
+
+    Raises:
+        InputError: the datamodule does not train on the images that it tests, or has too few normal ones.
+    """
+    name = type(datamodule).__name__
+    samples = getattr(getattr(datamodule, "train_data", None), "samples", None)
+    if getattr(datamodule, "trains_on_other_data", False) or not isinstance(samples, DataFrame):
+        raise InputError(
+            f"k_shot={count} takes good images of the target from the training split, and {name} has none there; give "
+            "a folder of them as few_shot_source."
+        )
+    normal = sorted(samples.loc[samples["label_index"] == 0, "image_path"])
+    check_enough(count, len(normal), f"the training split of {name}")
+    return random.Random(seed).sample(normal, count)
+
+
+def check_enough(count: int, available: int, place: str) -> None:
+    """Refuse to take more images than there are.
+
+    Raises:
+        InputError: naming both numbers.
+    """
+    if count > available:
+        raise InputError(f"k_shot={count} asks for more images than {place} has, {available}; lower k_shot.")
+
+
+def read_levels(path: str) -> npt.NDArray[np.uint8]:
+    """Read an image file, or draw a synthetic picture: RGB levels, shape (height, width, 3)."""
+    return draw_address(path)[0] if is_address(path) else read_image(path)
+
+
+def content_digest(path: str) -> str:
+    """Return the SHA-256 of a file's content; for a synthetic picture that of its address."""
+    return hashlib.sha256(path.encode()).hexdigest() if is_address(path) else sha256(Path(path))
+
+
+def with_content_of(paths: Iterable[str], others: Sequence[str]) -> list[str]:
+    """Return those paths whose files have the content of one of the others."""
+    addresses = {path for path in others if is_address(path)}
+    sizes: dict[int, set[str]] = {}
+    for path in others:
+        if not is_address(path) and os.path.isfile(path):
+            sizes.setdefault(os.stat(path).st_size, set()).add(sha256(Path(path)))
+    found = []
+    for path in paths:
+        if is_address(path):
+            same = path in addresses
+        else:
+            # Only files of equal size can have equal content, so few are read.
+            candidates = sizes.get(os.stat(path).st_size) if os.path.isfile(path) else None
+            same = candidates is not None and sha256(Path(path)) in candidates
+        if same:
+            found.append(path)
+    return found

@@ -1,0 +1,61 @@
+"""See that reference images and the images of a run belong together."""
+
+import logging
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from lightning.pytorch.trainer.states import TrainerFn
+from PIL import Image
+
+from anomalib_cops.data.synthetic.addresses import is_address
+from anomalib_cops.host.rereading import datasets
+
+logger = logging.getLogger(__name__)
+LOADERS = {
+    TrainerFn.VALIDATING: "val_dataloaders",
+    TrainerFn.TESTING: "test_dataloaders",
+    TrainerFn.PREDICTING: "predict_dataloaders",
+}
+LOOKED_AT = 20
+RATIO, SIZE = 1.15, 2.0
+"""Factors by which aspect ratio and side of images may differ from those of the references without a warning."""
+
+
+def tested_images(trainer: Any) -> list[str]:
+    """List the image files of a run that has begun; empty if its data does not name them."""
+    name = LOADERS.get(trainer.state.fn)
+    paths: list[str] = []
+    for data in datasets(getattr(trainer, name, None)) if name else ():
+        samples = getattr(data, "samples", None)
+        listed = samples["image_path"] if samples is not None and "image_path" in samples else None
+        paths += map(str, getattr(data, "image_filenames", []) if listed is None else listed)
+    return paths
+
+
+def warn_of_other_shape(references: Sequence[str], images: Sequence[str]) -> None:
+    """Warn if images have another shape or scale than the references, as both are resized to the model's square."""
+    theirs, ours = _usual_size(references), _usual_size(images)
+    if theirs is None or ours is None:
+        return
+    ratio = (theirs[0] / theirs[1]) / (ours[0] / ours[1])
+    scale = (theirs[0] * theirs[1] / (ours[0] * ours[1])) ** 0.5
+    if not (1 / RATIO <= ratio <= RATIO and 1 / SIZE <= scale <= SIZE):
+        logger.warning(
+            "The reference images have about %d x %d pixels and the images %d x %d: take references with the same "
+            "camera and framing, as both are resized to the same square.",
+            *(*theirs, *ours),
+        )
+
+
+def _usual_size(paths: Sequence[str]) -> tuple[float, float] | None:
+    """Return the median width and height of some images, from their headers."""
+    sizes = []
+    for path in paths[:: 1 + len(paths) // LOOKED_AT]:
+        if not is_address(path):
+            try:
+                with Image.open(path) as image:
+                    sizes.append(image.size)
+            except OSError:  # reading the image itself reports this
+                continue
+    return (median(width for width, _ in sizes), median(height for _, height in sizes)) if sizes else None
