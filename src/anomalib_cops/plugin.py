@@ -68,8 +68,12 @@ def _provide(host: object, name: str, module: str) -> None:
 
 
 def main() -> None:
-    """Run anomalib's command line with our models registered, as the console script ``anomalib-cops``."""
+    """Run anomalib's command line with our models registered, and the command ``calibrate``: ``anomalib-cops``."""
     from anomalib.cli.cli import main as anomalib_main
 
     register()
+    if sys.argv[1:2] == ["calibrate"]:
+        from anomalib_cops.host.calibrate_command import main as calibrate_main
+
+        sys.exit(calibrate_main(sys.argv[2:]))
     anomalib_main()

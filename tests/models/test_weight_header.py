@@ -121,7 +121,7 @@ def test_files_of_the_first_version_still_load(narrow: Any, tmp_path: Path) -> N
         ("settings", '{"neighbourhood": 2}'),
         ("image_size", "large"),
         ("format_version", "1.5"),
-        ("format_version", "2"),
+        ("format_version", "3"),
         ("encoder", '{"colour": 1}'),
         ("trained_on", "3"),
     ],

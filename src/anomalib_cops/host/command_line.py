@@ -35,25 +35,33 @@ def adapted(cli: type[Any]) -> type[Any]:
             from anomalib.models import AnomalibModule
 
             super().before_instantiate_classes()
-            hand_checkpoint_to_model(self.config[self.config["subcommand"]])
+            config = self.config[self.config["subcommand"]]
+            if hand_checkpoint_to_model(config) and self.config["subcommand"] == "export":
+                # anomalib would make the model again from the checkpoint, without the arguments given here.
+                config["ckpt_path"] = None
             self.parser.add_instantiator(instantiate, AnomalibModule)
 
     return AdaptedCLI
 
 
-def hand_checkpoint_to_model(config: Any) -> None:
+def hand_checkpoint_to_model(config: Any) -> bool:
     """Give one of our models the checkpoint as its weights, unless it has others.
 
     Args:
         config: of a subcommand, after parsing; other models are left alone.
+
+    Returns:
+        Whether the model gets its weights from there.
     """
     model, path = config.get("model"), config.get("ckpt_path")
     if not path or not model or not str(model.get("class_path", "")).startswith("anomalib_cops."):
-        return
+        return False
     arguments = model.get("init_args") or {}
     file = Path(path).expanduser()
-    if not arguments.get("weights") and file.is_file():
-        arguments["weights"] = str(file)
+    if arguments.get("weights") or not file.is_file():
+        return False
+    arguments["weights"] = str(file)
+    return True
 
 
 def instantiate(model: type[Any], *args: Any, **kwargs: Any) -> Any:

@@ -29,9 +29,14 @@ class TransferPostProcessor(KeepsPrecision, PostProcessor):
 
     calibration: Calibration | None = None
 
+    @property
+    def thresholds(self) -> tuple[Tensor, Tensor]:
+        """Thresholds of raw image scores and of raw pixels; NaN for none."""
+        return self._image_threshold, self._pixel_threshold
+
     def set_thresholds(self, image: float | None, pixel: float | None, calibration: Calibration | None) -> None:
         """Set both thresholds of raw scores; None for none."""
-        for threshold, value in ((self._image_threshold, image), (self._pixel_threshold, pixel)):
+        for threshold, value in zip(self.thresholds, (image, pixel), strict=True):
             threshold.fill_(float("nan") if value is None else value)
         self.calibration = calibration
 

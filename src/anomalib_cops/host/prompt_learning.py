@@ -161,6 +161,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         super().setup(stage)
         self.watch_checkpoints()
         self.check_data(stage)
+        self.reference_files()
         if stage == "fit":
             check_precision(self.trainer)
             provide_monitored(self.trainer, self.model.loss_terms, self.evaluator)
@@ -196,18 +197,18 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         """Set the seed, if one was given; the same in every process, as they share what they draw."""
         super().on_fit_start()
         self.begin_training()
-        self.drop_references()
-        self.forget_thresholds()
         self.clip.widen_text()
         if self.seed is not None:
             torch.manual_seed(self.seed)
 
     def on_train_start(self) -> None:
-        """Open the feature cache, if one is wanted.
+        """Forget what the prompts before gave, and open the feature cache, if one is wanted.
 
         Raises:
             InputError: images are augmented, data does not name its files, or the cache cannot be used.
         """
+        self.drop_references()
+        self.forget_thresholds()
         if not self.cache_options.feature_cache:
             return
         self.feature_cache = FeatureCache(

@@ -113,9 +113,7 @@ class ReferencesMixin(_Base):
         Raises:
             InputError: there are too few images, one cannot be read, or the method cannot use references.
         """
-        paths = list_images(source, PURPOSE)
-        check_enough(k_shot, len(paths), str(source))
-        self._reference_files = paths[: k_shot or None]
+        self._reference_files = first_images(source, k_shot)
         return self._use(self._reference_files)
 
     def load_due_references(self) -> None:
@@ -124,22 +122,27 @@ class ReferencesMixin(_Base):
         Raises:
             InputError: they cannot be used.
         """
-        if not self._references_are_due:
-            return
+        if self._references_are_due:
+            self._use(self.reference_files())
+
+    def reference_files(self) -> list[str]:
+        """Return the files of the references that the user asked for; empty if none were.
+
+        Raises:
+            InputError: there are none, or fewer than asked for.
+        """
         options = self.reference_options
-        if self._reference_files is not None:
-            self._use(self._reference_files)
-            return
+        if self._reference_files is not None or not options.are_wanted:
+            return self._reference_files or []
         if options.few_shot_source:
-            self.load_references(options.few_shot_source, options.k_shot)
-            return
+            return first_images(options.few_shot_source, options.k_shot)
         datamodule = getattr(self.trainer, "datamodule", None) if self._trainer else None
         if datamodule is None:
             raise InputError(
                 f"k_shot={options.k_shot} takes images from a datamodule's training split, and there is none here; "
                 "give a folder of good images as few_shot_source."
             )
-        self._use(normal_training_images(datamodule, options.k_shot, self.seed or 0))
+        return normal_training_images(datamodule, options.k_shot, self.seed or 0)
 
     def drop_references(self) -> None:
         """Go back to zero-shot; references that the user asked for are read again when they are needed."""
@@ -231,3 +234,14 @@ class ReferencesMixin(_Base):
                 mirrored = model.describe(images.flip(-1))[0]
         scores, maps = (torch.cat(parts) for parts in zip(*predicted, strict=True))
         return build_memory(torch.cat(described), scores, maps, mirrored, options.memory_limit)
+
+
+def first_images(source: ImageSource, count: int) -> list[str]:
+    """Return the first images of a folder or list by name; all if ``count`` is 0.
+
+    Raises:
+        InputError: there are none, or fewer than asked for.
+    """
+    paths = list_images(source, PURPOSE)
+    check_enough(count, len(paths), str(source))
+    return paths[: count or None]

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from anomalib_cops.models.patch_memory import SMALLEST_SCALE, PatchMemory, image_distance
 
-SUSPICIOUS = 1.5
-"""A reference this many times farther from the others than they are from each other is likely to be defective."""
+SUSPICIOUS = 2.0
+"""A reference with a patch this many times farther from the others than usual is likely to be defective."""
 ENOUGH_TO_COMPARE = 4
 
 
@@ -62,23 +62,22 @@ def build_memory(
     memory.scale.fill_(images.mean()).clamp_(min=SMALLEST_SCALE)
     memory.prompt_weight.fill_((1 - scores.float().mean()) ** 2)
     fused_scores, fused_maps = memory.fuse(scores, maps, distances)
-    return BuiltMemory(memory, fused_scores, fused_maps.flatten(1).amax(dim=1), suspicious(images))
+    return BuiltMemory(memory, fused_scores, fused_maps.flatten(1).amax(dim=1), suspicious(distances))
 
 
-def suspicious(distances: Float[Tensor, " references"]) -> list[int]:
-    """Return the references that are much farther from the others than these are from each other.
+def suspicious(distances: Float[Tensor, "references patches"]) -> list[int]:
+    """Return the references that have a patch much farther from the other references than theirs usually are.
 
-    One defective image among four or more good ones resembles none of them. Where several are defective in the same
+    A defect of one image among four or more good ones resembles none of them. Where several are defective in the same
     way, they resemble each other, and nothing is found.
 
     Args:
-        distances: of every reference to the others.
+        distances: of every reference's patches to the other references.
     """
     if len(distances) < ENOUGH_TO_COMPARE:
         return []
-    usual = distances.median()
-    spread = (distances - usual).abs().median()
-    return ((distances > SUSPICIOUS * usual) & (distances > usual + 6 * spread)).nonzero().flatten().tolist()
+    farthest = distances.amax(dim=1)
+    return (farthest > SUSPICIOUS * farthest.median()).nonzero().flatten().tolist()
 
 
 def core_set(bank: Float[Tensor, "entries dim"], limit: int) -> Tensor:
