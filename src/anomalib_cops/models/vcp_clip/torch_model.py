@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from anomalib.data import InferenceBatch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +12,7 @@ from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, stretch, 
 from anomalib_cops.encoder import FrozenCLIP, ImageTokens
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
+from anomalib_cops.masked_rows import masked_rows
 from anomalib_cops.models.checks import check_words_take_features
 from anomalib_cops.models.vcp_clip.post_vcp import PostVCP
 from anomalib_cops.models.vcp_clip.pre_vcp import PreVCP
@@ -19,6 +20,10 @@ from anomalib_cops.models.vcp_clip.prompts import DeepPrompts, StateSentences, c
 from anomalib_cops.models.vcp_clip.settings import VCPCLIPSettings
 
 QUARTERS = 4
+NEEDS_MASKS = (
+    "VCPCLIP learns from pixels alone, and the images to train on have no masks; add masks, or train AdaCLIP, "
+    "AnomalyCLIP or CoPS, which learn from image labels as well."
+)
 
 
 class VCPCLIPModel(nn.Module):
@@ -34,6 +39,7 @@ class VCPCLIPModel(nn.Module):
 
     frozen_features = ImageTokens
     loss_terms = ("pre_focal", "pre_dice", "post_focal", "post_dice")
+    pixel_terms = loss_terms
 
     def __init__(self, clip: FrozenCLIP, settings: VCPCLIPSettings | None = None) -> None:
         super().__init__()
@@ -131,6 +137,7 @@ class VCPCLIPModel(nn.Module):
         masks: Float[Tensor, "batch height width"],
         labels: Float[Tensor, " batch"],
         features: ImageTokens | None = None,
+        masked: Bool[Tensor, " batch"] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """Return all loss terms of a batch with masks, each summed over the layers; "loss" is their sum.
 
@@ -139,14 +146,21 @@ class VCPCLIPModel(nn.Module):
             masks: 1 where anomalous, 0 elsewhere, at image size.
             labels: not used; the method learns from pixels alone.
             features: tokens of the images, if they are known already.
+            masked: whether the mask of each image is known, so that the image is used; all are known by default.
+
+        Raises:
+            InputError: no mask is known.
         """
-        tokens = features or self.encode(images)
+        rows = masked_rows(masked)
+        if rows is None:
+            raise InputError(NEEDS_MASKS)
+        tokens, masks = features or self.encode(images), rows.of(masks)
         text = self.text_features(self.read_prompts(self.prompts(self.context(tokens))))
         terms: dict[str, Tensor] = {}
         for name, scored in (("pre", self.pre), ("post", self.post)):
-            maps = self.maps(scored(tokens.patches, text))
-            terms[f"{name}_focal"] = torch.stack([focal_loss(layer, masks) for layer in maps]).sum()
-            terms[f"{name}_dice"] = torch.stack([dice_loss(layer[:, 1], masks) for layer in maps]).sum()
+            maps = self.maps(rows.of(scored(tokens.patches, text), dim=1))
+            terms[f"{name}_focal"] = rows.weigh(torch.stack([focal_loss(layer, masks) for layer in maps]).sum())
+            terms[f"{name}_dice"] = rows.weigh(torch.stack([dice_loss(layer[:, 1], masks) for layer in maps]).sum())
         terms["loss"] = torch.stack(list(terms.values())).sum()
         return terms
 
