@@ -279,8 +279,10 @@ class CoPSModel(nn.Module):
         text = self.text_features(self.encode_prompts(self.prompts(images.shape[0], prototypes, categories)))
         cosines, objective = cosine(features.cls.unsqueeze(1), text)[:, 0], self.settings.objective
         terms["image"] = image_loss(cosines, labels, objective)
+        extra: Tensor | float = 0.0
         if rows is not None:
             patches = self.patch_probabilities(rows.of(local, dim=1), rows.of(text))
             terms["patch"] = rows.weigh(patch_loss(patches, rows.of(masks), objective))
-        terms["loss"] = sum(terms.values()) + EXTRA_PATCH_WEIGHT * terms.get("patch", 0.0)
+            extra = EXTRA_PATCH_WEIGHT * terms["patch"]
+        terms["loss"] = torch.as_tensor(sum(terms.values()) + extra)
         return terms

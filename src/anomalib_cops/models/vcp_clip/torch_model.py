@@ -13,17 +13,13 @@ from anomalib_cops.encoder import FrozenCLIP, ImageTokens
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.masked_rows import masked_rows
-from anomalib_cops.models.checks import check_words_take_features
+from anomalib_cops.models.checks import check_words_take_features, learns_from_pixels_alone
 from anomalib_cops.models.vcp_clip.post_vcp import PostVCP
 from anomalib_cops.models.vcp_clip.pre_vcp import PreVCP
 from anomalib_cops.models.vcp_clip.prompts import DeepPrompts, StateSentences, check_length
 from anomalib_cops.models.vcp_clip.settings import VCPCLIPSettings
 
 QUARTERS = 4
-NEEDS_MASKS = (
-    "VCPCLIP learns from pixels alone, and the images to train on have no masks; add masks, or train AdaCLIP, "
-    "AnomalyCLIP or CoPS, which learn from image labels as well."
-)
 
 
 class VCPCLIPModel(nn.Module):
@@ -153,7 +149,7 @@ class VCPCLIPModel(nn.Module):
         """
         rows = masked_rows(masked)
         if rows is None:
-            raise InputError(NEEDS_MASKS)
+            raise InputError(learns_from_pixels_alone("VCPCLIP"))
         tokens, masks = features or self.encode(images), rows.of(masks)
         text = self.text_features(self.read_prompts(self.prompts(self.context(tokens))))
         terms: dict[str, Tensor] = {}
