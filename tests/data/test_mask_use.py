@@ -89,6 +89,20 @@ def test_no_batch_of_the_validation_mixes(sets: Path) -> None:
     assert [batch.image_path for batch in workers] == [batch.image_path for batch in batches]
 
 
+@pytest.mark.parametrize("processes", [2, 3, 9])
+def test_every_process_validates_images_of_both_kinds(
+    sets: Path, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds, paths = [], []
+    for rank in range(processes):
+        monkeypatch.setattr("anomalib_cops.data.evaluation_loaders.place", lambda rank=rank: (rank, processes))
+        batches = list(transfer(sets, val_fraction=0.4, eval_batch_size=2).val_dataloader())
+        kinds.append([(len(batch.image), batch.gt_mask is None) for batch in batches])
+        paths += [path for batch in batches for path in batch.image_path]
+    assert all(each == kinds[0] for each in kinds) and {masked for _, masked in kinds[0]} == {False, True}
+    assert set(paths) == set(transfer(sets, val_fraction=0.4).val_data.samples["image_path"])
+
+
 def test_none_is_the_same_as_a_folder_without_masks(sets: Path, tmp_path: Path) -> None:
     unused = transfer(sets, masks="none", train_batch_size=30)
     for mask in (sets / "tools").rglob("mask/*.png"):

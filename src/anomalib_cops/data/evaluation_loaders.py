@@ -4,15 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, SequentialSampler
 
 from anomalib_cops.data.dataset import LabelledImages, collate_uniform
+from anomalib_cops.distributed import Share, place
 
 
 class UniformBatches(LabelledImages):
     """Batches of images, first of those with masks, then of those without.
 
     The batches are the items of this data set, because anomalib's callbacks take one loader of validation images only.
+    With several processes, each gets its share of either kind, as all of them have to take part in every metric. Where
+    the images of a kind cannot be divided equally, some are repeated, as torch's ``DistributedSampler`` does.
 
     Args:
         images: All images.
@@ -25,11 +28,11 @@ class UniformBatches(LabelledImages):
         self._images = images
         self._collate = collate
         masked = self.samples["masked"].to_numpy(bool)
-        self._rows = [
-            rows[start : start + batch_size].tolist()
-            for rows in (np.flatnonzero(masked), np.flatnonzero(~masked))
-            for start in range(0, len(rows), batch_size)
-        ]
+        rank, processes = place()
+        self._rows: list[list[int]] = []
+        for rows in (np.flatnonzero(masked), np.flatnonzero(~masked)):
+            share = np.resize(rows, -(-len(rows) // processes) * processes)[rank::processes].tolist()
+            self._rows += [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -52,7 +55,9 @@ def uniform_loader(
         collate: Makes a batch of items; by default as ``LabelledImages`` does.
     """
     batches = UniformBatches(images, batch_size, collate or collate_uniform)
-    return DataLoader(batches, batch_size=None, num_workers=num_workers)
+    # Lightning shares out the items of a data set among processes, except for those of such a sampler.
+    every_item = Share(SequentialSampler(batches), rank=0, processes=1)
+    return DataLoader(batches, batch_size=None, sampler=every_item, num_workers=num_workers)
 
 
 def loaders_apart(

@@ -68,7 +68,7 @@ def report_missing_masks(source: DataFrame, use: str) -> None:
 
 def has_masks(images: Any) -> bool:
     """Tell whether any image of a data set of anomalib or of ours has a mask; True if the data set does not say."""
-    samples = getattr(images, "samples", None)
+    samples: Any = getattr(images, "samples", None)
     if "masked" in getattr(samples, "columns", ()):
         return bool(samples["masked"].any())
     return getattr(samples, "attrs", {}).get("task") != TaskType.CLASSIFICATION
