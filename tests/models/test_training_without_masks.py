@@ -12,6 +12,7 @@ from anomalib.data import AnomalibDataModule, Folder, ImageBatch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from anomalib_cops.data import ZeroShotTransfer
 from anomalib_cops.errors import InputError
@@ -81,6 +82,18 @@ def test_a_mixture_trains_and_logs_every_term(name: str, source: Path, tmp_path:
     assert not model.post_processor._pixel_threshold.isnan()
 
 
+def test_cached_features_teach_a_mixture_the_same(source: Path, tmp_path: Path) -> None:
+    states = []
+    for cache in (None, str(tmp_path / "features")):
+        model = lightning_class("AnomalyCLIP")(backbone="tiny", seed=0, visualizer=False, feature_cache=cache)
+        engine(tmp_path / f"{cache is None}", max_epochs=2).fit(model, datamodule=transfer(source))
+        states.append(model.trained_state())
+    assert len(list((tmp_path / "features").rglob("*.safetensors"))) == 16
+    for key, value in states[0].items():
+        # The cache rounds features to float16.
+        torch.testing.assert_close(value, states[1][key], atol=2e-3, rtol=0)
+
+
 def test_no_masks_used_is_no_masks_there_bit_for_bit(source: Path, tmp_path: Path) -> None:
     unused, _, _ = fit("CoPS", tmp_path / "unused", transfer(source, masks="none"))
     shutil.rmtree(source / "bolt" / "mask")
@@ -108,6 +121,15 @@ def test_thresholds_and_metrics_of_pixels_are_those_of_the_images_with_masks(sou
         found.append((model.post_processor._pixel_threshold, run.trainer.callback_metrics["pixel_AUROC"]))
     assert torch.equal(*(threshold for threshold, _ in found))
     assert torch.equal(*(figure for _, figure in found))
+
+
+def test_a_loader_that_mixes_is_refused_where_masks_would_be_taken_for_true(source: Path, tmp_path: Path) -> None:
+    data = transfer(source, val_fraction=0.5)
+    data.setup()
+    loaders = [DataLoader(part, batch_size=16, collate_fn=part.collate_fn) for part in (data.train_data, data.val_data)]
+    model = lightning_class("AnomalyCLIP")(backbone="tiny", visualizer=False)
+    with pytest.raises(InputError, match="A batch to evaluate holds images without masks among others"):
+        engine(tmp_path, max_epochs=1).fit(model, *loaders)
 
 
 def test_vcp_clip_refuses_a_source_without_masks_and_uses_those_of_a_mixture(source: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from anomalib_cops.distributed import place
+from anomalib_cops.errors import InputError
 
 
 @dataclass
@@ -76,3 +77,17 @@ def known_masks(batch: Any) -> Bool[Tensor, " batch"] | None:
     if masked is None:
         return None if batch.gt_mask is not None else torch.zeros_like(batch.gt_label, dtype=torch.bool)
     return None if place()[1] == 1 and masked.all() else masked
+
+
+def refuse_mixture(batch: Any) -> None:
+    """Refuse to evaluate a batch with empty masks of images whose masks are not known.
+
+    Raises:
+        InputError: The batch has such masks, which metrics and thresholds of pixels would take for true.
+    """
+    masked: Tensor | None = getattr(batch, "masked", None)
+    if masked is not None and not masked.all():
+        raise InputError(
+            "A batch to evaluate holds images without masks among others; evaluate them in batches of their own, as "
+            "the loaders of ZeroShotTransfer do."
+        )

@@ -12,7 +12,7 @@ from anomalib.metrics import Evaluator
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from anomalib_cops.data.category_batch import known_masks
+from anomalib_cops.data.category_batch import known_masks, refuse_mixture
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.components import Components, constructor, documented, model_arguments
 from anomalib_cops.host.evaluator import paper_evaluator
@@ -238,6 +238,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
     def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         """Score held-out images; the post-processor takes thresholds from them."""
         check_levels(batch)
+        refuse_mixture(batch)
         return batch.update(**self.model(batch.image, **self.extra_inputs(batch))._asdict())
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
