@@ -37,7 +37,7 @@ class Transfer:
     """An auxiliary set, and the data sets that are tested after training on it.
 
     Attributes:
-        source: Name or folder of the auxiliary set, which needs masks; a list of several to train on together.
+        source: Name or folder of the auxiliary set (VCP-CLIP needs masks); a list of several to train on together.
         targets: Names or folders of the data sets to test.
         source_categories: Categories of the source to train on; all if None.
         target_categories: Categories of the targets to test; all if None.

@@ -27,16 +27,22 @@ def place() -> tuple[int, int]:
     return 0, 1
 
 
+def total(count: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """Return the sum of a count over all processes, without gradient."""
+    _, processes = place()
+    count = count.detach().clone()
+    if processes > 1:
+        distributed.all_reduce(count)
+    return count
+
+
 def mean_count(count: Float[Tensor, ""]) -> Float[Tensor, ""]:
     """Return the mean of a count over all processes, which each process divides its own sum by.
 
     The total counts as at least one, so that empty sums stay 0.
     """
     _, processes = place()
-    count = count.detach().clone()
-    if processes > 1:
-        distributed.all_reduce(count)
-    return count.clamp(min=1) / processes
+    return total(count).clamp(min=1) / processes
 
 
 def draw_rows(like: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:

@@ -101,6 +101,12 @@ COMMANDS: list[Run | Elsewhere] = [
         FIGURES,
     ),
     Run(
+        r"anomalib train .* --data.masks none .*",
+        f"{TINY} {FEW} --data.target_categories [screw]",
+        TRAINED,
+        FIGURES,
+    ),
+    Run(
         r"anomalib train .* --model.feature_cache ./features .* --data.source visa",
         f"{TINY} {FEW} --data.root ./datasets {ONE_EACH.format('candle', 'screw')}",
         (*TRAINED, "features/**/*.safetensors"),

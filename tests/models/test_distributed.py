@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import RandomSampler
 
 from anomalib_cops.distributed import Share, draw_rows, mean_count
+from anomalib_cops.registry import METHODS
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -29,6 +30,20 @@ def test_two_processes_learn_what_one_does_with_the_whole_batch_and_find_its_fig
     assert {len(tensors) > 0 for tensors in apart.values()} == {True}
     worst = {f"{method}.{name}": value for method, tensors in apart.items() for name, value in tensors.items()}
     assert {name: value for name, value in worst.items() if not value <= 1e-4} == {}
+
+
+def test_two_processes_learn_what_one_does_from_a_batch_in_which_masks_are_missing(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.models.masks_in_processes", tmp_path, *METHODS],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    apart = json.loads(run.stdout.splitlines()[-1])
+    assert len(apart) == 15
+    assert {name: value for name, value in apart.items() if not value <= 1e-4} == {}
 
 
 @pytest.mark.parametrize(("images", "processes", "batch"), [(12, 2, 2), (13, 3, 2), (5, 4, 1)])

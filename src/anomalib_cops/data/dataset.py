@@ -71,7 +71,7 @@ class LabelledImages(AnomalibDataset):
     def __getitem__(self, index: int) -> ImageItem:
         """Read or draw one image: levels in [0, 1] of shape (3, height, width), and a mask of shape (height, width).
 
-        ``gt_mask`` is None if the data set has no masks. An anomalous image with an empty mask stays anomalous.
+        ``gt_mask`` is None if the row is not ``masked``. An anomalous image with an empty mask stays anomalous.
 
         Raises:
             InputError: A file cannot be read, a mask does not tell which pixels are anomalous, or image and mask do
@@ -99,23 +99,45 @@ class LabelledImages(AnomalibDataset):
 
     @property
     def collate_fn(self) -> Callable[[list[ImageItem]], ImageBatch]:
-        """Function that makes a batch of items; ``mask_path`` is the empty string for an image without a mask file."""
-        return _collate
+        """Function that makes a batch of items; ``mask_path`` is the empty string for an image without a mask file.
+
+        If only some images of the data set have masks, the batch says in ``masked`` which.
+        """
+        return _collate_mixed if self.samples["masked"].nunique() > 1 else collate_uniform
 
 
 def _read(row: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_] | None]:
     """Return levels and anomalous pixels; a normal image has none of these, whatever its mask says."""
     if is_address(row.image_path):
-        return draw_address(row.image_path)
+        levels, anomalous = draw_address(row.image_path)
+        return levels, anomalous if row.masked else None
     if row.masked and row.mask_path and row.label_index:
         return read_image_and_mask(row.image_path, row.mask_path, int(row.mask_above), mask_values_of(row))
     image = read_image(row.image_path)
     return image, np.zeros(image.shape[:2], np.bool_) if row.masked else None
 
 
-def _collate(items: list[ImageItem]) -> ImageBatch:
+def collate_uniform(items: list[ImageItem]) -> ImageBatch:
+    """Make a batch of items that all have masks, or all have none."""
     batch = CategoryBatch.collate(items)
     assert isinstance(batch, CategoryBatch)
     # anomalib's own collation leaves the list out or fills it with "None", depending on the first item.
     batch.mask_path = [item.mask_path or "" for item in items]
     return batch
+
+
+def _collate_mixed(items: list[ImageItem]) -> ImageBatch:
+    """Make a batch with masks of all images, and note which of them are known."""
+    masked = torch.tensor([item.gt_mask is not None for item in items])
+    return collate_uniform([_with_mask(item) for item in items]).update(masked=masked)
+
+
+def _with_mask(item: ImageItem) -> ImageItem:
+    """Return an item that has a mask; if it has none, a copy with an empty one, as a subclass may keep the item."""
+    if item.gt_mask is not None:
+        return item
+    assert item.image is not None
+    completed: ImageItem = item.update(
+        in_place=False, gt_mask=Mask(torch.zeros(item.image.shape[-2:], dtype=torch.uint8))
+    )
+    return completed

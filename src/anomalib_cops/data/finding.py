@@ -11,7 +11,9 @@ UNUSABLE = {
     "unclear mask": "say which levels are anomalous with mask_values=, or --mask-values here",
     "mask of another size": "save it in the size of its image",
     "mask of a turned image": "save the image the right way up",
-    "anomalous image without a mask": "add the mask, or move all masks away to use image labels only",
+    "anomalous image without a mask": (
+        'add the mask, move all masks away to use image labels only, or train with masks="some" or "none"'
+    ),
 }
 """Problems that keep a data set from being used, each with its remedy."""
 

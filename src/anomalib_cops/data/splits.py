@@ -8,27 +8,30 @@ import torch
 from pandas import DataFrame
 
 from anomalib_cops.data.category_assignment import Selection, same_data
+from anomalib_cops.data.mask_use import with_mask_use
 from anomalib_cops.data.masks import MaskValues
-from anomalib_cops.data.sets.samples import with_mask_values
+from anomalib_cops.data.sets.samples import MaskUse, with_mask_values
 from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.errors import InputError
 
 
-def list_images(selections: Sequence[Selection], values: MaskValues) -> DataFrame:
+def list_images(selections: Sequence[Selection], values: MaskValues, masks: MaskUse | None = None) -> DataFrame:
     """List all images of some data sets and categories as one table of samples.
 
     Args:
         selections: The data sets and their categories.
         values: Anomalous levels of masks, for data sets that do not define them.
+        masks: Masks that a training uses; None for a target, which needs all of its masks.
 
     Raises:
         InputError: A category is incomplete.
     """
     tables = []
     for each, categories in selections:
-        listed = [each.samples(category) for category in categories]
+        listed = [each.samples(category, masks) for category in categories]
         tables += listed if each.has_mask_rule or values is None else [with_mask_values(one, values) for one in listed]
-    return pd.concat(tables, ignore_index=True)
+    samples = pd.concat(tables, ignore_index=True)
+    return samples if masks is None else with_mask_use(samples, masks)
 
 
 def mark_validation(samples: DataFrame, fraction: float, seed: int) -> pd.Series:
@@ -36,7 +39,8 @@ def mark_validation(samples: DataFrame, fraction: float, seed: int) -> pd.Series
 
     Args:
         samples: Table of samples of the source.
-        fraction: Share to hold out of each category and label; at least one image, but never the only one.
+        fraction: Share to hold out of each category and label, of images with and without masks alike; at least one
+            image, but never the only one.
         seed: Seed of the choice.
 
     Returns:
@@ -49,7 +53,7 @@ def mark_validation(samples: DataFrame, fraction: float, seed: int) -> pd.Series
         raise InputError(f"val_fraction={fraction} is not between 0 and 1; give the share to hold out.")
     generator = torch.Generator().manual_seed(seed)
     chosen = pd.Series(False, index=samples.index)
-    for _, group in samples.sort_values("image_path").groupby(["set", "category", "label_index"]):
+    for _, group in samples.sort_values("image_path").groupby(["set", "category", "label_index", "masked"]):
         count = min(max(1, round(fraction * len(group))), len(group) - 1)
         chosen[group.index[torch.randperm(len(group), generator=generator)[:count].tolist()]] = True
     for label, kind in ((0, "normal"), (1, "anomalous")):
@@ -63,20 +67,6 @@ def mark_validation(samples: DataFrame, fraction: float, seed: int) -> pd.Series
                 f"the source needs at least two {kind} images of a category, one to hold out for validation."
             )
     return chosen
-
-
-def refuse_missing_masks(source: DataFrame) -> None:
-    """Refuse a source with categories that have no masks.
-
-    Raises:
-        InputError: A category has no masks; the message names it.
-    """
-    if not source["masked"].all():
-        without = source[~source["masked"]].iloc[0]
-        raise InputError(
-            f"the source {without['set']} has no masks for {without['category']}, and training needs them; "
-            "add a mask folder, choose other categories, or use it as a target."
-        )
 
 
 def refuse_shared_images(source: DataFrame, target: DataFrame) -> None:

@@ -17,6 +17,8 @@ from torchvision.transforms.v2 import Transform
 
 from anomalib_cops.data.category_assignment import Selection, assign_categories
 from anomalib_cops.data.dataset import LabelledImages
+from anomalib_cops.data.evaluation_loaders import loaders_apart, uniform_loader
+from anomalib_cops.data.mask_use import masked_images_only, parse_mask_use, report_missing_masks
 from anomalib_cops.data.mask_validation import validate_masks
 from anomalib_cops.data.masks import parse_mask_values
 from anomalib_cops.data.one_class import is_one_class, normal_images_only
@@ -24,7 +26,7 @@ from anomalib_cops.data.picture_names import common_folder, picture_path
 from anomalib_cops.data.sets.find import DataSetSpec, find_set
 from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.data.sets.synthetic_set import SyntheticSet
-from anomalib_cops.data.splits import list_images, mark_validation, refuse_missing_masks, refuse_shared_images
+from anomalib_cops.data.splits import list_images, mark_validation, refuse_shared_images
 from anomalib_cops.data.synthetic.addresses import address_of
 from anomalib_cops.distributed import Share, place, processors
 from anomalib_cops.errors import InputError
@@ -36,9 +38,9 @@ _DataSets = str | dict[str, Any] | list[str | dict[str, Any]]
 class ZeroShotTransfer(AnomalibDataModule):
     """Train and validate on labelled data (the auxiliary set), and test on data sets that the model never saw.
 
-    The labelled split of the source, normal and anomalous images with masks, is used for training. A part of it is held
-    out for validation, so that no threshold comes from the target. The published protocol does the same: it trains on
-    the test split of one data set and tests on another.
+    The labelled split of the source, normal and anomalous images, is used for training; where it has masks, they are
+    used as well. A part of it is held out for validation, so that no threshold comes from the target. The published
+    protocol does the same: it trains on the test split of one data set and tests on another.
 
     Give a data set by its name, ``synthetic`` or one of the catalogue (``python -m anomalib_cops.data layout`` lists
     them); as a folder (see ``sets/folder.py`` for its layouts); as ``meta:`` and the ``meta.json`` that was made for an
@@ -48,7 +50,7 @@ class ZeroShotTransfer(AnomalibDataModule):
     the first, and the others are for testing; so both have surfaces and objects.
 
     Args:
-        source: Data set or sets to train on; they need masks.
+        source: Data set or sets to train on, with normal and anomalous images; masks are optional, see ``masks``.
         target: Data set or sets to test on; without masks only image metrics are computed, without normal images only
             pixel metrics.
         source_categories: Categories to train on, from any of the sources; all by default.
@@ -65,6 +67,9 @@ class ZeroShotTransfer(AnomalibDataModule):
         train_augmentations: Transform of image and mask of a training sample together; none by default.
         mask_values: Levels of masks that are anomalous, as a list, or "nonzero" for all but 0, for your own folders and
             lists whose masks have other levels than 0 and 255. Published data sets are read as published.
+        masks: Masks of the source that the training uses: "auto", those of categories that have them, whose anomalous
+            images then all need one; "some", also those of categories in which only some of the anomalous images have
+            one; "none", no mask. Images without masks train by their labels.
 
     Raises:
         InputError: On first use: a name is unknown, a folder is unusable, or source and target have the same data.
@@ -90,6 +95,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         synthetic_level: str = "mixed",
         train_augmentations: Transform | None = None,
         mask_values: int | list[int] | str | None = None,
+        masks: str = "auto",
     ) -> None:
         super().__init__(
             train_augmentations=train_augmentations,
@@ -108,6 +114,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         self.synthetic_size = synthetic_size
         self.synthetic_level = synthetic_level
         self.mask_values = mask_values
+        self.masks = masks
         self.train_data: LabelledImages
         self.val_data: LabelledImages
         self.test_data: LabelledImages
@@ -184,14 +191,14 @@ class ZeroShotTransfer(AnomalibDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the training images, shuffled in an order that depends on ``seed`` only.
 
-        Give a one-class model the normal images only, with a warning.
+        Give a one-class model the normal images only, and one that needs masks the images with masks; warn of it.
 
         Raises:
             InputError: The model needs normal images, and there are none.
         """
         generator = torch.Generator().manual_seed(self.seed or 0)
         model = getattr(self.trainer, "lightning_module", None)
-        images = normal_images_only(self.train_data, model) if is_one_class(model) else self.train_data
+        images = (normal_images_only if is_one_class(model) else masked_images_only)(self.train_data, model)
         return DataLoader(
             images,
             batch_size=self.train_batch_size,
@@ -201,19 +208,16 @@ class ZeroShotTransfer(AnomalibDataModule):
             generator=generator,
         )
 
+    def val_dataloader(self) -> Any:
+        """Return one loader of the images held out; no batch of it mixes images with and without masks."""
+        if self.val_data.samples["masked"].nunique() < 2:
+            return super().val_dataloader()
+        return uniform_loader(self.val_data, self.eval_batch_size, self.num_workers, self.external_collate_fn)
+
     def test_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Return one loader, or two if only some targets have masks, so that no batch mixes images with and without."""
-        samples = self.test_data.samples
         home = self.name if self._needs_files() else None
-        loaders = [
-            DataLoader(
-                LabelledImages(samples[samples["masked"] == masked], self.test_data.augmentations, home),
-                batch_size=self.eval_batch_size,
-                num_workers=self.num_workers,
-                collate_fn=self.external_collate_fn or self.test_data.collate_fn,
-            )
-            for masked in samples["masked"].sort_values(ascending=False).unique()
-        ]
+        loaders = loaders_apart(self.test_data, self.eval_batch_size, self.num_workers, self.external_collate_fn, home)
         return loaders[0] if len(loaders) == 1 else loaders
 
     def prepare_data(self) -> None:
@@ -236,6 +240,8 @@ class ZeroShotTransfer(AnomalibDataModule):
         if self.trainer is None:
             return
         source = [] if stage == TrainerFn.TESTING else [self.train_data, self.val_data]
+        if stage == TrainerFn.FITTING and self.train_data not in self._validated:
+            report_missing_masks(pd.concat([part.samples for part in source]), self.masks)
         for parts in (source, [self.test_data]):
             new = [part for part in parts if part not in self._validated]
             if new:
@@ -258,8 +264,8 @@ class ZeroShotTransfer(AnomalibDataModule):
                 f"mask_values={self.mask_values} is for masks in folders or lists of your own, and all of source and "
                 "target say themselves how theirs are read; leave it out."
             )
-        source, target = (list_images(part, values) for part in self._selections)
-        refuse_missing_masks(source)
+        masks = parse_mask_use(self.masks)
+        source, target = list_images(self._selections[0], values, masks), list_images(self._selections[1], values)
         refuse_shared_images(source, target)
         self._names = None
         validation = mark_validation(source, self.val_fraction, self.seed or 0)

@@ -3,18 +3,21 @@
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from anomalib.utils.path import create_versioned_dir
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from anomalib_cops.data.mask_use import has_masks
 from anomalib_cops.data.train_test_overlap import DataRecord, refuse_overlap, training_sources
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.checkpoint_io import CheckedCheckpointIO
 from anomalib_cops.host.post_processing import TransferPostProcessor
+from anomalib_cops.host.rereading import datasets
 from anomalib_cops.host.trained_part import TrainedPartMixin
+from anomalib_cops.models.checks import learns_from_pixels_alone
 from anomalib_cops.weights.format import WEIGHT_SUFFIX, read_checkpoint, read_weights
 from anomalib_cops.weights.header import WeightFile
 
@@ -31,9 +34,12 @@ class FittingMixin(TrainedPartMixin):
 
     Attributes:
         epochs: length of a training for which anomalib's Engine is given none.
+        learns_from_labels: whether images without masks teach the model something; ``ZeroShotTransfer`` leaves them out
+            otherwise.
     """
 
     epochs: int
+    learns_from_labels: ClassVar[bool] = True
     # Plain numbers, as the whole module is pickled by an export to torch.
     _trained_in: int | None = None
     _resumed_from: str | None = None
@@ -123,6 +129,8 @@ class FittingMixin(TrainedPartMixin):
             refuse_overlap(self.trained_on or [], datamodule, f"The model {name}")
         train_data = getattr(datamodule, "train_data", None)
         if stage != "fit" or getattr(train_data, "has_anomalous", True):
+            if stage == "fit" and not self.learns_from_labels and not has_masks(train_data):
+                raise InputError(learns_from_pixels_alone(name))
             return
         if not self.has_trained_weights:
             raise InputError(needs_anomalies(name))
@@ -133,6 +141,11 @@ class FittingMixin(TrainedPartMixin):
             name,
             type(datamodule).__name__,
         )
+
+    def has_anomalies(self, labels: Tensor) -> bool:
+        """Tell whether there are anomalies in a batch or elsewhere in the training data, as far as these say."""
+        data = datasets(self.trainer.train_dataloader if self._trainer else None)
+        return bool(labels.any()) or any(getattr(each, "has_anomalous", True) for each in data)
 
     def begin_training(self) -> None:
         """Record where the training begins.
@@ -214,7 +227,7 @@ def merged(before: list[DataRecord] | None, now: list[DataRecord]) -> list[DataR
 def needs_anomalies(model: str) -> str:
     """Return the sentence for data that has nothing to learn from."""
     return (
-        f"{model} learns from normal and anomalous images with masks of an auxiliary data set (never the target's): "
-        "train it with --data ZeroShotTransfer --data.source SET --data.target SETS, or give trained weights with "
-        "--model.weights FILE."
+        f"{model} learns from normal and anomalous images of an auxiliary data set (never the target's), with masks "
+        "where there are any: train it with --data ZeroShotTransfer --data.source SET --data.target SETS, or give "
+        "trained weights with --model.weights FILE."
     )

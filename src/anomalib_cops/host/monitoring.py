@@ -8,6 +8,7 @@ from anomalib.metrics import Evaluator
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from anomalib_cops.data.mask_use import has_masks
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.evaluator import CategoryEvaluator
 
@@ -23,6 +24,17 @@ def loss_name(term: str) -> str:
     return "train_loss" if term == "loss" else f"train_{term}_loss"
 
 
+def given_terms(model: Any, train_data: Any) -> tuple[str, ...]:
+    """Return the names of the terms of the loss that a training gives: without any mask, none of pixels.
+
+    Args:
+        model: the torch model.
+        train_data: the data set to train on; None if it is not known, so that all terms are expected.
+    """
+    absent = () if has_masks(train_data) else getattr(model, "pixel_terms", ())
+    return tuple(term for term in model.loss_terms if term not in absent)
+
+
 def check_precision(trainer: Trainer) -> None:
     """Refuse a precision in which prompts become NaN.
 
@@ -36,7 +48,7 @@ def check_precision(trainer: Trainer) -> None:
         )
 
 
-def provide_monitored(trainer: Trainer, terms: Iterable[str], evaluator: Any) -> None:
+def provide_monitored(trainer: Trainer, terms: Iterable[str], evaluator: Any, val_data: Any = None) -> None:
     """Make the losses and the metrics that early stopping and checkpoints watch available to them.
 
     Metrics are computed on the held-out part of the auxiliary set, and only if a callback watches them. They do not
@@ -47,12 +59,13 @@ def provide_monitored(trainer: Trainer, terms: Iterable[str], evaluator: Any) ->
         terms: names of the terms of the loss, besides their sum.
         evaluator: the model's, or None. All test metrics of a ``CategoryEvaluator`` may be watched, and the validation
             metrics of any other.
+        val_data: the data set of the validation, if it is known; without masks it gives no metrics of pixels.
 
     Raises:
         InputError: a callback watches a name that will not exist, or takes a smaller metric for a better one.
     """
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    there, possible = _figures(evaluator) if trainer.limit_val_batches else ({}, {})
+    there, possible = _figures(evaluator, has_masks(val_data)) if trainer.limit_val_batches else ({}, {})
     known = [*map(loss_name, ("loss", *terms)), *dict.fromkeys([*there, *possible])]
     foreign = any(type(each).__module__.split(".")[0] not in ORIGINS for each in callbacks)
     for callback in callbacks:
@@ -72,8 +85,9 @@ def provide_monitored(trainer: Trainer, terms: Iterable[str], evaluator: Any) ->
             evaluator.val_metrics.append(there[name])
 
 
-def _figures(evaluator: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _figures(evaluator: Any, masks: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return, by name, the metrics that the evaluator has for the validation, and those that it could have."""
     there: Any = evaluator.val_metrics if isinstance(evaluator, Evaluator) else ()
     possible: Any = evaluator.test_metrics if isinstance(evaluator, CategoryEvaluator) else ()
-    return {metric.name: metric for metric in there}, {metric.name: metric for metric in possible}
+    defined = [metric for metric in possible if masks or "gt_mask" not in metric.fields]
+    return {metric.name: metric for metric in there}, {metric.name: metric for metric in defined}

@@ -13,13 +13,14 @@ from lightning.pytorch import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from anomalib_cops.data.category_batch import known_masks, refuse_mixture
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.components import Components, constructor, documented, model_arguments
 from anomalib_cops.host.evaluator import paper_evaluator
 from anomalib_cops.host.exporting import WholeExportMixin
 from anomalib_cops.host.feature_cache import CacheOptions, FeatureCache, encoder_digest, paths_of_files
 from anomalib_cops.host.fitting import FittingMixin, needs_anomalies
-from anomalib_cops.host.monitoring import check_precision, loss_name, provide_monitored
+from anomalib_cops.host.monitoring import check_precision, given_terms, loss_name, provide_monitored
 from anomalib_cops.host.post_processing import TransferPostProcessor
 from anomalib_cops.host.pre_processing import ClipPreProcessor
 from anomalib_cops.host.prediction_report import PredictionReport
@@ -50,6 +51,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
 
     Attributes:
         method: what the class is made from.
+        logged_terms: names of the terms of the loss that the current training logs.
         learns_from_anomalies: ``ZeroShotTransfer`` trains other models of anomalib on normal images only.
     """
 
@@ -61,6 +63,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
     epochs: int
     learning_rate: float
     seed: int | None
+    logged_terms: tuple[str, ...] = ()
     betas: tuple[float, float] = ADAM_BETAS
 
     def __init_subclass__(cls, method: Method | None = None, **rest: Any) -> None:
@@ -164,7 +167,9 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         self.reference_files()
         if stage == "fit":
             check_precision(self.trainer)
-            provide_monitored(self.trainer, self.model.loss_terms, self.evaluator)
+            data = getattr(self.trainer, "datamodule", None)
+            self.logged_terms = given_terms(self.model, getattr(data, "train_data", None))
+            provide_monitored(self.trainer, self.logged_terms, self.evaluator, getattr(data, "val_data", None))
 
     def train_dataloader(self) -> Any:
         """Refuse to train without data, and say what to train on.
@@ -179,15 +184,22 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         return []
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Compute and log the loss of one batch of the auxiliary set."""
-        if batch.gt_mask is None or batch.gt_label is None:
+        """Compute and log the loss of one batch of the auxiliary set; a term of pixels is 0 in a batch without masks.
+
+        Raises:
+            InputError: there is nothing to learn from, or the training has diverged.
+        """
+        if batch.gt_label is None or (batch.gt_mask is None and not self.has_anomalies(batch.gt_label)):
             raise InputError(needs_anomalies(type(self).__name__))
         check_levels(batch)
-        masks, labels = batch.gt_mask.float(), batch.gt_label.float()
-        terms = self.model.loss(batch.image, masks, labels, **self.extra_inputs(batch))
+        assert batch.image is not None
+        labels, known = batch.gt_label.float(), known_masks(batch)
+        masks = torch.zeros_like(batch.image[:, 0]) if batch.gt_mask is None else batch.gt_mask.float()
+        inputs = self.extra_inputs(batch) | ({} if known is None else {"masked": known})
+        terms = self.model.loss(batch.image, masks, labels, **inputs)
         self.count_step(terms["loss"], batch_idx)
-        size = int(batch.gt_label.shape[0])
-        for name, value in terms.items():
+        size, absent = int(batch.gt_label.shape[0]), torch.zeros_like(terms["loss"])
+        for name, value in {**dict.fromkeys(self.logged_terms, absent), **terms}.items():
             self.log(
                 loss_name(name), value.detach(), on_step=False, on_epoch=True, prog_bar=name == "loss", batch_size=size
             )
@@ -233,6 +245,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
     def validation_step(self, batch: Batch, batch_idx: int) -> Any:
         """Score held-out images; the post-processor takes thresholds from them."""
         check_levels(batch)
+        refuse_mixture(batch)
         return batch.update(**self.model(batch.image, **self.extra_inputs(batch))._asdict())
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:

@@ -19,6 +19,7 @@ class TorchModel(Protocol):
             so that training may cache it on disk; None if prompts enter the image tower.
         taps: values besides image and encoder that these features depend on, such as the tapped layers.
         loss_terms: names of the terms that :meth:`loss` adds up.
+        pixel_terms: those of them that compare pixels with masks, and that a batch without masks does not have.
     """
 
     @property
@@ -36,6 +37,9 @@ class TorchModel(Protocol):
     @property
     def loss_terms(self) -> tuple[str, ...]: ...  # noqa: D102
 
+    @property
+    def pixel_terms(self) -> tuple[str, ...]: ...  # noqa: D102
+
     def encode(self, *images: Any, **extra: Any) -> Any:
         """Compute the features of images (batch 3 height width), normalised as CLIP expects them."""
 
@@ -52,5 +56,6 @@ class TorchModel(Protocol):
 
         Args:
             labelled: images as for :meth:`forward`; masks (batch height width), 1 where anomalous; labels (batch).
-            extra: as for :meth:`forward`.
+            extra: as for :meth:`forward`; and ``masked`` (batch) of bool, whether the mask of each image is known, if
+                any is not.
         """

@@ -44,3 +44,11 @@ def check_deep_depth(method: str, clip: FrozenCLIP, deep_depth: int) -> None:
             f"{method}: deep_depth={deep_depth} does not fit the {clip.text_depth} text blocks of '{clip.name}'; "
             f"use at most {clip.text_depth - 1}."
         )
+
+
+def learns_from_pixels_alone(method: str) -> str:
+    """Return the sentence for images without masks and a method that cannot learn from their labels."""
+    return (
+        f"{method} learns from pixels alone, and the images to train on have no masks; add masks, or train AdaCLIP, "
+        "AnomalyCLIP or CoPS, which learn from image labels as well."
+    )

@@ -13,7 +13,7 @@ from anomalib_cops.data.masks import parse_mask_values
 from anomalib_cops.data.sets.category_folders import CategoryFolders
 from anomalib_cops.data.sets.index import load_or_list
 from anomalib_cops.data.sets.listing import Listing
-from anomalib_cops.data.sets.samples import require_complete, with_mask_values
+from anomalib_cops.data.sets.samples import MaskUse, require_complete, with_mask_values
 from anomalib_cops.errors import InputError, nearest
 
 ARGUMENTS = (
@@ -60,8 +60,12 @@ class ExplicitFolderSet:
         """Return the table of the category, which may be incomplete."""
         return self._folders.read(self.name, category, listing)
 
-    def samples(self, category: str) -> DataFrame:
+    def samples(self, category: str, masks: MaskUse | None = None) -> DataFrame:
         """List all images: one row per image, as ``LabelledImages`` takes them.
+
+        Args:
+            category: Name of the category.
+            masks: Masks that a training uses; None for a target, which needs all of its masks.
 
         Raises:
             InputError: Normal or anomalous images are missing, or masks of some anomalous images.
@@ -75,7 +79,9 @@ class ExplicitFolderSet:
             self.name,
             labels=self._labels,
             expected=f"{', '.join(folders.suffixes[:3])} files, or the like, in normal_dir and abnormal_dir",
+            masks=masks,
             describe_masks=folders.describe_masks,
+            unused_masks=lambda: folders.unused_masks(samples, Listing()),
         )
         return with_mask_values(samples, self._values)
 

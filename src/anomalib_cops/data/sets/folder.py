@@ -15,7 +15,7 @@ from anomalib_cops.data.images import IMAGE_SUFFIXES
 from anomalib_cops.data.sets.category_folders import CategoryFolders
 from anomalib_cops.data.sets.index import load_or_list
 from anomalib_cops.data.sets.listing import Listing
-from anomalib_cops.data.sets.samples import abbreviate, require_complete
+from anomalib_cops.data.sets.samples import MaskUse, abbreviate, require_complete
 from anomalib_cops.errors import InputError
 
 GOOD = ("good", "normal", "ok", "pass", "passed")
@@ -78,10 +78,14 @@ class FolderSet:
         """Return the masks of a category that belong to none of its images."""
         return self._found[category].unused_masks(samples, Listing())
 
-    def samples(self, category: str) -> DataFrame:
+    def samples(self, category: str, masks: MaskUse | None = None) -> DataFrame:
         """List a category: one row per image, as ``LabelledImages`` takes them; ``masked`` tells whether masks exist.
 
         Warn if normal images are missing and may be in a folder that is not recognised.
+
+        Args:
+            category: Name of the category.
+            masks: Masks that a training uses; None for a target, which needs all of its masks.
 
         Raises:
             InputError: Normal or anomalous images are missing, or masks of some anomalous images.
@@ -90,7 +94,13 @@ class FolderSet:
         folders, labels = self._found[category], self.labels(category, samples)
         expected = f"{EXPECTED}; {_children(folders.folder)}"
         samples = require_complete(
-            samples, folders.folder, labels=labels, expected=expected, describe_masks=folders.describe_masks
+            samples,
+            folders.folder,
+            labels=labels,
+            expected=expected,
+            masks=masks,
+            describe_masks=folders.describe_masks,
+            unused_masks=lambda: self.unused_masks(category, samples),
         )
         if 0 not in labels and _has_other_folders(folders):
             logger.warning(

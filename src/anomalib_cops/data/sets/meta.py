@@ -9,7 +9,14 @@ from pandas import DataFrame
 from anomalib_cops.data.images import IMAGE_SUFFIXES
 from anomalib_cops.data.sets.index import load_or_list
 from anomalib_cops.data.sets.listing import Listing
-from anomalib_cops.data.sets.samples import SampleRow, anomalous_row, normal_row, require_complete, sample_table
+from anomalib_cops.data.sets.samples import (
+    MaskUse,
+    SampleRow,
+    anomalous_row,
+    normal_row,
+    require_complete,
+    sample_table,
+)
 from anomalib_cops.errors import InputError
 
 PREFIX = "meta:"
@@ -56,14 +63,20 @@ class MetaSet:
         masked = any(row.mask_path for row in rows)
         return sample_table(rows, name=self.name, category=category, masked=masked, mask_above=0)
 
-    def samples(self, category: str) -> DataFrame:
+    def samples(self, category: str, masks: MaskUse | None = None) -> DataFrame:
         """List a category: one row per image, as ``LabelledImages`` takes them.
+
+        Args:
+            category: Name of the category.
+            masks: Masks that a training uses; None for a target, which needs all of its masks.
 
         Raises:
             InputError: An entry cannot be used, or masks of some anomalous images are missing.
         """
         samples = load_or_list(self.path, self.name, category, lambda listing: self.find_samples(category, listing))
-        return require_complete(samples, f"{self.path}, {category},", labels=(1,), expected="entries with anomaly 1")
+        return require_complete(
+            samples, f"{self.path}, {category},", labels=(1,), expected="entries with anomaly 1", masks=masks
+        )
 
     def _row(self, entry: Any, category: str, listing: Listing) -> SampleRow:
         try:

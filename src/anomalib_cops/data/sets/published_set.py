@@ -11,7 +11,7 @@ from anomalib_cops.data.sets.download import download
 from anomalib_cops.data.sets.folder import FolderSet, find_categories
 from anomalib_cops.data.sets.index import load_or_list
 from anomalib_cops.data.sets.listing import Listing
-from anomalib_cops.data.sets.samples import require_complete, sample_table
+from anomalib_cops.data.sets.samples import MaskUse, require_complete, sample_table
 from anomalib_cops.errors import InputError
 
 
@@ -81,8 +81,12 @@ class PublishedSet:
         masked, above = self.declared.has_masks, self.declared.mask_above
         return sample_table(rows, name=self.name, category=category, masked=masked, mask_above=above)
 
-    def samples(self, category: str) -> DataFrame:
+    def samples(self, category: str, masks: MaskUse | None = None) -> DataFrame:
         """List the labelled part of a category: one row per image, as ``LabelledImages`` takes them.
+
+        Args:
+            category: Name of the category.
+            masks: Masks that a training uses; None for a target, which needs all of its masks.
 
         Raises:
             InputError: The category or a part of it is missing.
@@ -94,6 +98,7 @@ class PublishedSet:
             f"{self.declared.title}, {category}, in {folder}",
             labels=self.declared.labels,
             expected=f"those that {_layout_command(self.declared)} shows",
+            masks=masks,
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from pandas import DataFrame
 
@@ -10,6 +10,10 @@ from anomalib_cops.data.masks import MaskValues
 from anomalib_cops.errors import InputError
 
 GOOD = "good"
+MaskUse = Literal["auto", "some", "none"]
+"""Masks of a source that a training uses: those of categories whose anomalous images all have one, also those of
+categories in which some have one, or none."""
+MASK_USES: tuple[MaskUse, ...] = get_args(MaskUse)
 MASK_ENDINGS = ("", "_mask", "_label", "_gt", "_segmentation", "_Segmentation")
 """Endings that the name of a mask adds to that of its image."""
 
@@ -74,7 +78,9 @@ def require_complete(
     *,
     labels: tuple[int, ...] = (0, 1),
     expected: str,
+    masks: MaskUse | None = None,
     describe_masks: Callable[[], str] = str,
+    unused_masks: Callable[[], list[str]] = list,
 ) -> DataFrame:
     """Return a category unchanged if nothing is missing.
 
@@ -83,22 +89,19 @@ def require_complete(
         place: Where its images were looked for, for the message.
         labels: Labels that there have to be.
         expected: Files that were looked for, for the message.
+        masks: Masks that a training uses; None for a target, which needs all of its masks.
         describe_masks: Describes the masks that there are, for the message if none belongs to an image; by default it
             returns an empty text.
+        unused_masks: Returns the masks that belong to no image; by default none.
 
     Raises:
-        InputError: Images of a label are missing, or the masks of some anomalous images; or an image has both labels.
+        InputError: Images of a label are missing; or the masks of some anomalous images, unless ``masks`` allows it; or
+            an image has both labels.
     """
     for kind in missing_labels(samples, labels):
         raise InputError(f"{place} has no {kind} images; expected are {expected}.")
-    missing = images_without_mask(samples)
-    if missing:
-        masks = "" if (samples["mask_path"] != "").any() else describe_masks()
-        there = f"; {masks}" if masks else ""
-        raise InputError(
-            f"{place} has no mask for {abbreviate(missing)}{there}; add what is missing, or move all masks away to use "
-            "image labels only."
-        )
+    if masks != "none":
+        _check_masks(samples, place, masks, describe_masks, unused_masks)
     labelled = samples.groupby("image_path")["label_index"].nunique()
     if (labelled > 1).any():
         raise InputError(
@@ -106,6 +109,38 @@ def require_complete(
             "give each image once."
         )
     return samples
+
+
+def _check_masks(
+    samples: DataFrame,
+    place: Path | str,
+    masks: MaskUse | None,
+    describe_masks: Callable[[], str],
+    unused_masks: Callable[[], list[str]],
+) -> None:
+    """Refuse missing masks; with ``masks="some"`` only if a mask of another name may be the missing one."""
+    missing = images_without_mask(samples)
+    if not missing:
+        return
+    said = f"{place} has no mask for {abbreviate(missing)}"
+    some_have_one = len(missing) < (samples["label_index"] == 1).sum()
+    if masks == "some" and some_have_one:
+        if unused := unused_masks():
+            raise InputError(
+                f"{said}, and {abbreviate(unused)} belongs to no image; name the masks as their images, or move away "
+                "those of other images."
+            )
+        return
+    described = "" if (samples["mask_path"] != "").any() else describe_masks()
+    there = f"; {described}" if described else ""
+    away = "move all masks away to use image labels only"
+    if masks is None:
+        remedy = f"or {away}"
+    elif some_have_one:
+        remedy = f'{away}, or give masks="some" to train these images by their labels alone'
+    else:
+        remedy = f'{away}, or give masks="none", which does the same'
+    raise InputError(f"{said}{there}; add what is missing, {remedy}.")
 
 
 def abbreviate(names: list[str], at_most: int = 3) -> str:

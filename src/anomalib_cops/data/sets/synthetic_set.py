@@ -3,6 +3,7 @@
 from pandas import DataFrame
 
 from anomalib_cops.data import synthetic
+from anomalib_cops.data.sets.samples import MaskUse
 from anomalib_cops.errors import InputError, nearest
 
 
@@ -35,8 +36,8 @@ class SyntheticSet:
         self.count = count
         self.folder = f"synthetic/{size}px-seed{seed}" + (f"-{level}" if level != "mixed" else "")
 
-    def samples(self, category: str) -> DataFrame:
-        """List one category: a row per picture, as ``LabelledImages`` takes them."""
+    def samples(self, category: str, masks: MaskUse | None = None) -> DataFrame:
+        """List one category: a row per picture, as ``LabelledImages`` takes them; every picture has a mask."""
         good = (self.count + 1) // 2
         defects = synthetic.defects_of(category)
         labels = ["good"] * good + [defects[index % len(defects)] for index in range(self.count - good)]

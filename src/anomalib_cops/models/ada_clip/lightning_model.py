@@ -32,9 +32,9 @@ logger = logging.getLogger(__name__)
 class AdaCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: ignore[misc] # the host overrides to_onnx
     """CLIP with hybrid learnable prompts for zero-shot anomaly detection (ECCV 2024, arXiv 2407.15795).
 
-    Train it once on an auxiliary set with labels and masks (``ZeroShotTransfer``), then use it on images of categories
-    that it never saw. It reads sentences about what an image shows, which is ``class_name`` or the category that the
-    data names.
+    Train it once on an auxiliary set with labels, and masks where there are any (``ZeroShotTransfer``), then use it on
+    images of categories that it never saw. It reads sentences about what an image shows, which is ``class_name`` or the
+    category that the data names.
 
     Raises:
         InputError: an argument cannot be used; the message says which one and what to do.

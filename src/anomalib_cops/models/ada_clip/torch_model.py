@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import torch
 from anomalib.data import InferenceBatch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, to_grid, unit
 from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, ImageTokens
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
+from anomalib_cops.masked_rows import masked_rows
 from anomalib_cops.models.ada_clip import fusion
 from anomalib_cops.models.ada_clip.prompters import PromptGenerator, Prompts
 from anomalib_cops.models.ada_clip.settings import (
@@ -43,6 +44,7 @@ class AdaCLIPModel(FewShotModel):
     # Prompts enter the image tower, so its features change in every training step.
     frozen_features = None
     loss_terms = ("image", "focal", "dice_anomalous", "dice_normal")
+    pixel_terms = ("focal", "dice_anomalous", "dice_normal")
 
     def __init__(self, clip: FrozenCLIP, settings: AdaCLIPSettings | None = None) -> None:
         super().__init__()
@@ -204,6 +206,7 @@ class AdaCLIPModel(FewShotModel):
         masks: Float[Tensor, "batch height width"],
         labels: Float[Tensor, " batch"],
         class_names: Sequence[str] | None = None,
+        masked: Bool[Tensor, " batch"] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """Return all loss terms of a labelled batch; "loss" is their sum.
 
@@ -212,12 +215,17 @@ class AdaCLIPModel(FewShotModel):
             masks: 1 where anomalous, 0 elsewhere, at image size.
             labels: 1 for anomalous images, 0 for normal ones.
             class_names: as in :meth:`forward`.
+            masked: whether the mask of each image is known. Losses of pixels use these images only, and are left out if
+                there are none; all are known by default.
         """
         features, text = self.encode(images, class_names)
         logits = self.patch_logits(features.patches, text)
         image = self.image_probabilities(self.image_feature(features, logits), text)
-        layers = self.map_losses(self.layer_maps(logits), masks)
-        terms = {"image": focal_loss(image, labels), **{name: each.sum() for name, each in layers.items()}}
+        terms = {"image": focal_loss(image, labels)}
+        rows = masked_rows(masked)
+        if rows is not None:
+            layers = self.map_losses(self.layer_maps(rows.of(logits, dim=1)), rows.of(masks))
+            terms |= {name: rows.weigh(each.sum()) for name, each in layers.items()}
         return {**terms, "loss": torch.stack(list(terms.values())).sum()}
 
     def map_losses(

@@ -15,8 +15,8 @@ METHOD = Method("AnomalyCLIP", AnomalyCLIPSettings, AnomalyCLIPModel, PRESETS, K
 class AnomalyCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: ignore[misc] # the host overrides to_onnx
     """Object-agnostic prompt learning for zero-shot anomaly detection (ICLR 2024, arXiv 2310.18961).
 
-    Train it once on an auxiliary set with labels and masks (``ZeroShotTransfer``), then use it on images of categories
-    that it never saw.
+    Train it once on an auxiliary set with labels, and masks where there are any (``ZeroShotTransfer``), then use it on
+    images of categories that it never saw.
 
     Raises:
         InputError: an argument cannot be used; the message says which one and what to do.

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from anomalib.data import InferenceBatch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +15,7 @@ from anomalib_cops.encoder.blocks import OpenClipModule, attend, feed_forward, p
 from anomalib_cops.encoder.image import Paths, walk
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
+from anomalib_cops.masked_rows import masked_rows
 from anomalib_cops.models.anomaly_clip.settings import AnomalyCLIPSettings
 from anomalib_cops.models.cached_text import CachedText
 from anomalib_cops.models.checks import check_deep_depth
@@ -39,6 +40,7 @@ class AnomalyCLIPModel(FewShotModel):
 
     frozen_features = ImageFeatures
     loss_terms = ("image", "focal", "dice_anomalous", "dice_normal")
+    pixel_terms = ("focal", "dice_anomalous", "dice_normal")
 
     def __init__(self, clip: FrozenCLIP, settings: AnomalyCLIPSettings | None = None) -> None:
         super().__init__()
@@ -129,6 +131,7 @@ class AnomalyCLIPModel(FewShotModel):
         masks: Float[Tensor, "batch height width"],
         labels: Float[Tensor, " batch"],
         features: ImageFeatures | None = None,
+        masked: Bool[Tensor, " batch"] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """Return all loss terms of a labelled batch; "loss" is their weighted sum (the paper's equation 4).
 
@@ -137,17 +140,23 @@ class AnomalyCLIPModel(FewShotModel):
             masks: 1 where anomalous, 0 elsewhere, at image size.
             labels: 1 for anomalous images, 0 for normal ones.
             features: features of the images, if they are known already.
+            masked: whether the mask of each image is known. Losses of pixels use these images only, and are left out if
+                there are none; all are known by default.
         """
         features, text = features or self.encode(images), self.encode_prompts()
-        levels = self.level_maps(self.patch_probabilities(features, text))
+        image, rows = F.cross_entropy(self.image_logits(features, text), labels.long()), masked_rows(masked)
+        if rows is None:
+            return {"image": image, "loss": image}
+        levels = self.level_maps(rows.of(self.patch_probabilities(features, text), dim=1))
+        masks = rows.of(masks)
         terms = {
-            "image": F.cross_entropy(self.image_logits(features, text), labels.long()),
             "focal": torch.stack([focal_loss(maps, masks) for maps in levels]).sum(),
             "dice_anomalous": torch.stack([dice_loss(maps[:, 1], masks) for maps in levels]).sum(),
             "dice_normal": torch.stack([dice_loss(maps[:, 0], 1 - masks) for maps in levels]).sum(),
         }
+        terms = {name: rows.weigh(value) for name, value in terms.items()}
         local = terms["focal"] + terms["dice_anomalous"] + terms["dice_normal"]
-        return {**terms, "loss": terms["image"] + self.settings.local_weight * local}
+        return {"image": image, **terms, "loss": image + self.settings.local_weight * local}
 
 
 def walk_with_feed_forward(

@@ -15,8 +15,8 @@ METHOD = Method("CoPS", CoPSSettings, CoPSModel, PRESETS, KEYS, check_official=c
 class CoPS(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: ignore[misc] # the host overrides to_onnx
     """Conditional prompt synthesis for zero-shot anomaly detection (CVPR 2026, arXiv 2508.03447).
 
-    Train it once on an auxiliary set with labels and masks (``ZeroShotTransfer``), then use it on images of categories
-    that it never saw.
+    Train it once on an auxiliary set with labels, and masks where there are any (``ZeroShotTransfer``), then use it on
+    images of categories that it never saw.
 
     Raises:
         InputError: an argument cannot be used; the message says which one and what to do.

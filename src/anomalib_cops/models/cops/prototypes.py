@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -106,6 +106,7 @@ def center_losses(
     distance_normal: Float[Tensor, "batch patches"],
     distance_anomalous: Float[Tensor, "batch patches"],
     anomalous: Float[Tensor, "batch patches"],
+    masked: Bool[Tensor, " batch"] | None = None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Return the centre losses, which pull patches towards the prototypes of their own state.
 
@@ -113,12 +114,15 @@ def center_losses(
         distance_normal: distance to the nearest normal prototype.
         distance_anomalous: distance to the nearest anomalous prototype.
         anomalous: 1 where a patch contains an anomalous pixel, else 0.
+        masked: whether each image's mask is known, so that its patches count; all do by default.
 
     Returns:
         The mean distance of the batch's normal patches and that of its anomalous patches; 0 if there are none (the
         official code gives NaN for a batch without normal patches).
     """
     normal = 1 - anomalous
+    if masked is not None:
+        normal, anomalous = (patches * masked.unsqueeze(1) for patches in (normal, anomalous))
     gather = (distance_normal * normal).sum() / mean_count(normal.sum())
     scatter = (distance_anomalous * anomalous).sum() / mean_count(anomalous.sum())
     return gather, scatter

@@ -4,16 +4,18 @@ from typing import Any
 
 import torch
 from anomalib.data import InferenceBatch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomalib_cops.alignment import TEMPERATURE, cosine, enlarge, gaussian_smooth, probabilities, to_grid
+from anomalib_cops.alignment import cosine, enlarge, gaussian_smooth, probabilities, to_grid
 from anomalib_cops.distributed import draw_rows
 from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, PrefixCache
-from anomalib_cops.losses import binary_cross_entropy, dice_loss, focal_loss, kl_to_standard_normal
+from anomalib_cops.losses import kl_to_standard_normal
+from anomalib_cops.masked_rows import masked_rows
 from anomalib_cops.models.cached_text import CachedText
 from anomalib_cops.models.cops.category_vae import CategoryVAE, reconstruction_loss, reparametrize
+from anomalib_cops.models.cops.objective import image_loss, patch_loss
 from anomalib_cops.models.cops.prototypes import (
     PrototypeExtractor,
     center_losses,
@@ -42,6 +44,7 @@ class CoPSModel(FewShotModel):
     """
 
     frozen_features = ImageFeatures
+    pixel_terms = ("gather", "scatter", "patch")
 
     def __init__(self, clip: FrozenCLIP, settings: CoPSSettings | None = None) -> None:
         super().__init__()
@@ -257,6 +260,7 @@ class CoPSModel(FewShotModel):
         labels: Float[Tensor, " batch"],
         noise: Float[Tensor, "batch dim"] | None = None,
         features: ImageFeatures | None = None,
+        masked: Bool[Tensor, " batch"] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """Return all loss terms of a labelled batch; "loss" is their weighted sum.
 
@@ -266,16 +270,22 @@ class CoPSModel(FewShotModel):
             labels: 1 for anomalous images, 0 for normal ones.
             noise: standard normal numbers for each image's posterior sample; drawn if not given.
             features: features of the images, if they are known already.
+            masked: whether the mask of each image is known. Losses of pixels use these images only, and are left out if
+                there are none; all are known by default.
         """
         features = features or self.encode(images)
         local = self.local_features(features)
+        rows = masked_rows(masked)
         terms: dict[str, Tensor] = {}
         prototypes, categories = None, None
         if self.prototypes is not None:
             prototypes = self.prototypes(local.mean(dim=0))
-            patch_masks = F.max_pool2d(masks.unsqueeze(1), self.clip.patch_size).flatten(1)
-            terms["gather"], terms["scatter"] = center_losses(*self.distances(local, prototypes), patch_masks)
-            prototypes = prototypes.detach()
+            if rows is not None:
+                patch_masks = F.max_pool2d(masks.unsqueeze(1), self.clip.patch_size).flatten(1)
+                distances = self.distances(local, prototypes)
+                terms["gather"], terms["scatter"] = center_losses(*distances, patch_masks, masked)
+                # Without masks nothing but the image loss can teach the prototypes.
+                prototypes = prototypes.detach()
         if self.vae is not None:
             noise = draw_rows(features.cls) if noise is None else noise
             mean, log_variance = self.vae.posterior(features.cls)
@@ -286,27 +296,12 @@ class CoPSModel(FewShotModel):
                     features.cls, categories[:, 0], all_pairs=self.settings.all_pairs_reconstruction
                 )
         text = self.text_features(self.encode_prompts(self.prompts(images.shape[0], prototypes, categories)))
-        terms["image"] = self.image_loss(features, text, labels)
-        terms["patch"] = self.patch_loss(self.patch_probabilities(local, text), masks)
-        terms["loss"] = sum(terms.values()) + EXTRA_PATCH_WEIGHT * terms["patch"]
+        cosines, objective = cosine(features.cls.unsqueeze(1), text)[:, 0], self.settings.objective
+        terms["image"] = image_loss(cosines, labels, objective)
+        extra: Tensor | float = 0.0
+        if rows is not None:
+            patches = self.patch_probabilities(rows.of(local, dim=1), rows.of(text))
+            terms["patch"] = rows.weigh(patch_loss(patches, rows.of(masks), objective))
+            extra = EXTRA_PATCH_WEIGHT * terms["patch"]
+        terms["loss"] = torch.as_tensor(sum(terms.values()) + extra)
         return terms
-
-    def image_loss(
-        self, features: ImageFeatures, text: Float[Tensor, "batch states dim"], labels: Float[Tensor, " batch"]
-    ) -> Float[Tensor, ""]:
-        """Return the cross entropy of the global alignment, or its focal loss with the paper's objective."""
-        cosines = cosine(features.cls.unsqueeze(1), text)[:, 0]
-        if self.settings.objective == "paper":
-            return focal_loss(probabilities(cosines), labels)
-        return F.cross_entropy(cosines / TEMPERATURE, labels.long())
-
-    def patch_loss(
-        self, patches: Float[Tensor, "layers batch patches states"], masks: Float[Tensor, "batch height width"]
-    ) -> Float[Tensor, ""]:
-        """Return focal and two Dice losses of the enlarged maps, or the paper's Dice loss and cross entropy."""
-        maps = torch.stack([enlarge(to_grid(layer.mT), masks.shape[-1]) for layer in patches])
-        if self.settings.objective == "paper":
-            terms = [dice_loss(m[:, 1], masks) + binary_cross_entropy(m[:, 1], masks) for m in maps]
-        else:
-            terms = [focal_loss(m, masks) + dice_loss(m[:, 1], masks) + dice_loss(m[:, 0], 1 - masks) for m in maps]
-        return torch.stack(terms).mean()

@@ -25,7 +25,7 @@ class VCPCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
     """Visual context prompting for zero-shot anomaly segmentation (ECCV 2024, arXiv 2407.12276).
 
     Train it once on an auxiliary set with masks (``ZeroShotTransfer``), then use it on images of categories that it
-    never saw; it needs no category names.
+    never saw; it needs no category names. It learns from pixels alone, so images without masks are left out.
 
     Raises:
         InputError: an argument cannot be used; the message says which one and what to do.
@@ -37,6 +37,8 @@ class VCPCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
         >>> Engine().train(model, datamodule=ZeroShotTransfer(source="synthetic", target="synthetic"))
         >>> model.save_weights("vcp_clip.safetensors")
     """
+
+    learns_from_labels = False
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam for the trained parameters, with a separate learning rate for the two temperatures."""

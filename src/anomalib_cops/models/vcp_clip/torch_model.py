@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from anomalib.data import InferenceBatch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -12,7 +12,8 @@ from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, stretch, 
 from anomalib_cops.encoder import FrozenCLIP, ImageTokens
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
-from anomalib_cops.models.checks import check_words_take_features
+from anomalib_cops.masked_rows import masked_rows
+from anomalib_cops.models.checks import check_words_take_features, learns_from_pixels_alone
 from anomalib_cops.models.patch_memory import FewShotModel
 from anomalib_cops.models.vcp_clip.post_vcp import PostVCP
 from anomalib_cops.models.vcp_clip.pre_vcp import PreVCP
@@ -35,6 +36,7 @@ class VCPCLIPModel(FewShotModel):
 
     frozen_features = ImageTokens
     loss_terms = ("pre_focal", "pre_dice", "post_focal", "post_dice")
+    pixel_terms = loss_terms
 
     def __init__(self, clip: FrozenCLIP, settings: VCPCLIPSettings | None = None) -> None:
         super().__init__()
@@ -132,6 +134,7 @@ class VCPCLIPModel(FewShotModel):
         masks: Float[Tensor, "batch height width"],
         labels: Float[Tensor, " batch"],
         features: ImageTokens | None = None,
+        masked: Bool[Tensor, " batch"] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """Return all loss terms of a batch with masks, each summed over the layers; "loss" is their sum.
 
@@ -140,14 +143,21 @@ class VCPCLIPModel(FewShotModel):
             masks: 1 where anomalous, 0 elsewhere, at image size.
             labels: not used; the method learns from pixels alone.
             features: tokens of the images, if they are known already.
+            masked: whether the mask of each image is known, so that the image is used; all are known by default.
+
+        Raises:
+            InputError: no mask is known.
         """
-        tokens = features or self.encode(images)
+        rows = masked_rows(masked)
+        if rows is None:
+            raise InputError(learns_from_pixels_alone("VCPCLIP"))
+        tokens, masks = features or self.encode(images), rows.of(masks)
         text = self.text_features(self.read_prompts(self.prompts(self.context(tokens))))
         terms: dict[str, Tensor] = {}
         for name, scored in (("pre", self.pre), ("post", self.post)):
-            maps = self.maps(scored(tokens.patches, text))
-            terms[f"{name}_focal"] = torch.stack([focal_loss(layer, masks) for layer in maps]).sum()
-            terms[f"{name}_dice"] = torch.stack([dice_loss(layer[:, 1], masks) for layer in maps]).sum()
+            maps = self.maps(rows.of(scored(tokens.patches, text), dim=1))
+            terms[f"{name}_focal"] = rows.weigh(torch.stack([focal_loss(layer, masks) for layer in maps]).sum())
+            terms[f"{name}_dice"] = rows.weigh(torch.stack([dice_loss(layer[:, 1], masks) for layer in maps]).sum())
         terms["loss"] = torch.stack(list(terms.values())).sum()
         return terms
 
