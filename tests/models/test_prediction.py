@@ -156,7 +156,7 @@ def test_labels_without_a_threshold_are_warned_of_once(
 ) -> None:
     engine(tmp_path).predict(published, data_path=pictures)
     [warning] = [record.getMessage() for record in caplog.records if "threshold" in record.getMessage()]
-    assert "a label only says that the score is above 0.5" in warning and "ZeroShotTransfer" in warning
+    assert "a label only says that the score is above 0.5" in warning and "anomalib-cops calibrate" in warning
 
 
 @pytest.mark.parametrize("has_found", [True, False])

@@ -91,3 +91,16 @@ def refuse_mixture(batch: Any) -> None:
             "A batch to evaluate holds images without masks among others; evaluate them in batches of their own, as "
             "the loaders of ZeroShotTransfer do."
         )
+
+
+def check_levels(batch: Any) -> None:
+    """Refuse images with NaN or infinite levels, which would spoil the prompts or give meaningless scores.
+
+    Raises:
+        InputError: naming the file.
+    """
+    sound = torch.isfinite(batch.image).flatten(1).all(dim=1)
+    if not sound.all():
+        row = int(sound.int().argmin())
+        name = batch.image_path[row] if batch.image_path else f"Image {row + 1} of a batch"
+        raise InputError(f"{name} holds NaN or infinite levels; remove or replace it.")

@@ -23,7 +23,7 @@ from anomalib_cops.data.mask_validation import validate_masks
 from anomalib_cops.data.masks import parse_mask_values
 from anomalib_cops.data.one_class import is_one_class, normal_images_only
 from anomalib_cops.data.picture_names import common_folder, picture_path
-from anomalib_cops.data.sets.find import DataSetSpec, find_set
+from anomalib_cops.data.sets.find import DataSetSpecs, as_list, find_set
 from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.data.sets.synthetic_set import SyntheticSet
 from anomalib_cops.data.splits import list_images, mark_validation, refuse_shared_images
@@ -31,8 +31,6 @@ from anomalib_cops.data.synthetic.addresses import address_of
 from anomalib_cops.distributed import Share, place, processors
 from anomalib_cops.errors import InputError
 from anomalib_cops.plugin import register_datamodules
-
-_DataSets = str | dict[str, Any] | list[str | dict[str, Any]]
 
 
 class ZeroShotTransfer(AnomalibDataModule):
@@ -80,8 +78,8 @@ class ZeroShotTransfer(AnomalibDataModule):
 
     def __init__(
         self,
-        source: _DataSets = "synthetic",
-        target: _DataSets = "synthetic",
+        source: DataSetSpecs = "synthetic",
+        target: DataSetSpecs = "synthetic",
         source_categories: list[str] | None = None,
         target_categories: list[str] | None = None,
         root: str | None = None,
@@ -104,8 +102,8 @@ class ZeroShotTransfer(AnomalibDataModule):
             num_workers=min(num_workers, processors()),
             seed=seed,
         )
-        self.source = _as_list(source)
-        self.target = _as_list(target)
+        self.source = as_list(source)
+        self.target = as_list(target)
         self.source_categories = source_categories
         self.target_categories = target_categories
         self.root = root
@@ -292,11 +290,6 @@ class ZeroShotTransfer(AnomalibDataModule):
     def _need_setup(self) -> None:
         if not hasattr(self, "test_data"):
             self.setup()
-
-
-def _as_list(data_sets: _DataSets) -> list[DataSetSpec]:
-    several = data_sets if isinstance(data_sets, list) else [data_sets]
-    return [each if isinstance(each, dict) else str(each) for each in several]
 
 
 # If this import is what loaded anomalib, its hook ran too early to see the class.

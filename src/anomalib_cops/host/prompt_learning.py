@@ -13,7 +13,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from anomalib_cops.data.category_batch import known_masks, refuse_mixture
+from anomalib_cops.data.category_batch import check_levels, known_masks, refuse_mixture
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.components import Components, constructor, documented, model_arguments
 from anomalib_cops.host.evaluator import paper_evaluator
@@ -287,16 +287,3 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
 def _fill(declaration: type[Declaration], arguments: dict[str, Any]) -> Declaration:
     """Make a dataclass of the arguments that it declares."""
     return declaration(**{each.name: arguments[each.name] for each in fields(declaration)})  # type: ignore[arg-type]
-
-
-def check_levels(batch: Any) -> None:
-    """Refuse images with NaN or infinite levels, which would spoil the prompts or give meaningless scores.
-
-    Raises:
-        InputError: naming the file.
-    """
-    sound = torch.isfinite(batch.image).flatten(1).all(dim=1)
-    if not sound.all():
-        row = int(sound.int().argmin())
-        name = batch.image_path[row] if batch.image_path else f"Image {row + 1} of a batch"
-        raise InputError(f"{name} holds NaN or infinite levels; remove or replace it.")

@@ -26,6 +26,16 @@ LabelledSet = SyntheticSet | PublishedSet | FolderSet | MetaSet | ExplicitFolder
 method that lists the samples of one. ``has_mask_rule`` says whether it defines how its masks are read."""
 
 
+DataSetSpecs = str | dict[str, Any] | list[str | dict[str, Any]]
+"""Specification of one data set or of several."""
+
+
+def as_list(specs: DataSetSpecs) -> list[DataSetSpec]:
+    """Return one specification or several as a list."""
+    several = specs if isinstance(specs, list) else [specs]
+    return [each if isinstance(each, dict) else str(each) for each in several]
+
+
 def find_set(spec: DataSetSpec, *, root: str | None, synthetic: SyntheticSet) -> LabelledSet:
     """Find a data set.
 

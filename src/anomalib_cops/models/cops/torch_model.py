@@ -14,7 +14,7 @@ from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, PrefixCache
 from anomalib_cops.losses import kl_to_standard_normal
 from anomalib_cops.masked_rows import masked_rows
 from anomalib_cops.models.cached_text import CachedText
-from anomalib_cops.models.cops.category_vae import CategoryVAE, reconstruction_loss, reparametrize
+from anomalib_cops.models.cops.category_vae import CategoryVAE, noise_of_batch, reconstruction_loss, reparametrize
 from anomalib_cops.models.cops.objective import image_loss, patch_loss
 from anomalib_cops.models.cops.prototypes import (
     PrototypeExtractor,
@@ -131,17 +131,10 @@ class CoPSModel(FewShotModel):
         if self.vae is None:
             return None
         if noise is None:
-            noise = self._draw_noise(features.cls.shape[0])
+            noise = noise_of_batch(self.noise, features.cls.shape[0], self.settings.noise)
         if self.settings.test_categories == "posterior":
             noise = reparametrize(*self.vae.posterior(features.cls), noise)
         return self.vae.decode(noise)
-
-    def _draw_noise(self, batch: int) -> Float[Tensor, "batch samples dim"]:
-        if self.settings.noise == "fixed":
-            return self.noise.expand(batch, -1, -1)
-        # As the official code does: draw (samples, batch, dim) and cut the flattened rows into one group per image.
-        samples, dim = self.noise.shape
-        return torch.randn(samples, batch, dim, device=self.noise.device).reshape(batch, samples, dim)
 
     def prompts(
         self,
