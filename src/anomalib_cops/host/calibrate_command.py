@@ -1,6 +1,7 @@
 """``anomalib-cops calibrate``: set the thresholds of a model on images of the target, and save it."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from anomalib.models import AnomalibModule
@@ -58,9 +59,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
     output = Path(given.output).expanduser()
     if output.suffix != ".safetensors":
         raise InputError(f"--output {output} has to end in .safetensors; give {output.with_suffix('.safetensors')}.")
+    module, _, name = given.model.class_path.rpartition(".")
+    if not hasattr(getattr(import_module(module), name), "calibrate"):
+        raise InputError(f"{name} is none of the models of anomalib-cops; calibrate one of those.")
     model = command.instantiate_classes(given).model.to(given.device)
-    if not hasattr(model, "calibrate"):
-        raise InputError(f"{type(model).__name__} is none of the models of anomalib-cops; calibrate one of those.")
     calibration = model.calibrate(images_of(given), given.false_alarm_rate, given.anomalous_share)
     model.save_weights(output)
     image, pixel = (float(each) for each in model.post_processor.thresholds)
