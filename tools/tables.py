@@ -1,7 +1,8 @@
 """Write the generated tables of README and docs between their markers: ``python -m tools.tables``.
 
 With ``--check``, change nothing and fail if a table is out of date. No figure is typed by hand:
-``docs/results/demo.json`` is a copy of the result of ``make demo``, ``docs/results/speed.json`` of that of ``python -m
+``docs/results/demo.json`` is a copy of the result of ``make demo``, ``docs/results/references.json`` that of
+``python -m tools.reference_study``, ``docs/results/speed.json`` of that of ``python -m
 benchmark speed``, and ``benchmark/results`` of that of ``python -m benchmark run quick``. Tables of data sets are made
 from their declarations, and the table of capabilities from the list that a test checks.
 """
@@ -27,6 +28,7 @@ from benchmark.report.tables import ablation, published
 from benchmark.speed import tables as speed_tables
 from tools.capabilities import capability_table
 from tools.method_tables import common_table, methods_table, settings_table
+from tools.reference_study import study_table
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "AUPRO")
@@ -46,6 +48,24 @@ def demo_table(result: dict) -> str:
     for name, row in result["targets"].items():
         figures = ["–" if row[column] is None else f"{100 * row[column]:.1f}" for column in COLUMNS]
         lines.append(f"| {name} | {row['images']} | " + " | ".join(figures) + " |")
+    return "\n".join(lines)
+
+
+def few_shot_table(result: dict) -> str:
+    """Return the figures of a demo with reference images beside those without, in Markdown."""
+    few = result["few_shot"]
+    lines = [
+        f"The same prompts and photographs, compared with {few['references']} good images of each target; thresholds "
+        f"calibrated on {few['calibration']} other good images for {100 * few['false_alarm_rate']:g} % false alarms. "
+        "No image is used twice.",
+        "",
+        f"| target | images | I-AUROC without | I-AUROC with {few['references']} | false alarms | defects found |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in few["targets"].items():
+        columns = ("zero-shot I-AUROC", "I-AUROC", "false alarms", "recall")
+        figures = " | ".join(f"{100 * row[column]:.1f}" for column in columns)
+        lines.append(f"| {name} | {row['images']} | {figures} |")
     return "\n".join(lines)
 
 
@@ -104,9 +124,11 @@ def tables() -> list[tuple[str, str, str]]:
     sets = [("industrial", INDUSTRIAL), ("medical", MEDICAL), ("further", FURTHER)]
     return [
         ("README.md", "demo", demo_table(demo)),
+        ("README.md", "few-shot demo", few_shot_table(demo)),
         ("README.md", "benchmark", benchmark_tables(board, whole=False)),
         ("README.md", "speed", speed_tables.summary(speed)),
         ("docs/models.md", "methods", methods_table()),
+        ("docs/models.md", "references", study_table(json.loads((ROOT / "docs/results/references.json").read_text()))),
         ("docs/models.md", "capabilities", capability_table()),
         ("docs/models.md", "arguments", common_table()),
         *(("docs/models.md", f"settings {name}", settings_table(entry.method)) for name, entry in METHODS.items()),

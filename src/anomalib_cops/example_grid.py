@@ -39,7 +39,8 @@ def draw_example_grid(examples: Sequence[tuple[str, Sequence[Any]]], path: Path,
             _draw_example(row[2 * index], row[2 * index + 1], item)
         row[0].text(-0.08, 0.5, name, rotation=90, va="center", ha="right", fontsize=7, transform=row[0].transAxes)
     figure.suptitle(
-        f"{title}\nred outline: truth; heat: anomaly map from 0 to 1; number: score (0.5 = threshold)", fontsize=9
+        f"{title}\nred outline: truth; heat: anomaly map from 0 to 1; number and word: score and label (threshold 0.5)",
+        fontsize=9,
     )
     figure.tight_layout(rect=(0.01, 0, 1, 1 - 0.5 / figure.get_figheight()), pad=0.3)
     with replacing(path) as unfinished:
@@ -63,4 +64,5 @@ def _draw_example(left: Any, right: Any, item: Any) -> None:
     right.imshow(item.anomaly_map.cpu().float().squeeze().numpy(), cmap="inferno", vmin=0, vmax=1, alpha=0.6)
     truth = "" if item.gt_label is None else ("defect " if bool(item.gt_label) else "good ")
     left.set_title(truth, fontsize=6, pad=1)
-    right.set_title(f"{float(item.pred_score):.2f}", fontsize=6, pad=1)
+    said = "" if item.pred_label is None else (" defect" if bool(item.pred_label) else " good")
+    right.set_title(f"{float(item.pred_score):.2f}{said}", fontsize=6, pad=1)

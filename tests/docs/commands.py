@@ -73,6 +73,7 @@ COMMANDS: list[Run | Elsewhere] = [
     Elsewhere(r"make demo", "tests/test_demo.py", "demo.main("),
     Elsewhere(r"make test", ".ci/run", "make test"),
     Elsewhere(r"make check", ".ci/run", "make lint"),
+    Elsewhere(r"python -m tools\.reference_study", "tests/tools/test_reference_study.py", "study.main("),
     Elsewhere(r"make towers", ".ci/open_clip", "tests/encoder"),
     Elsewhere(r"python -m benchmark run published .*", "tests/benchmark/test_ready.py", '"published"'),
     Elsewhere(r"make format", "tests/test_docs.py", "tables.main("),
@@ -125,6 +126,16 @@ COMMANDS: list[Run | Elsewhere] = [
         (),
         FIGURES,
         installed=True,
+    ),
+    Run(
+        r"anomalib test .* --model.k_shot 4 --data MVTecAD",
+        "--model.backbone tiny --model.k_shot 1 --data.root ./datasets/MVTecAD --data.category bottle "
+        "--data.num_workers 0",
+        (),
+        "image_AUROC",
+    ),
+    Run(
+        r"anomalib-cops calibrate .*", "", ("*.safetensors",), r"labels for a false-alarm rate of \d+ %, calibrated on"
     ),
     Run(r"anomalib predict .* --data folder_of_images", "", PREDICTED, r"Scores of \d+ image", installed=True),
     Run(r"anomalib predict .*", "", PREDICTED, r"Scores of \d+ image"),

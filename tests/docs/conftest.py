@@ -27,6 +27,7 @@ model = CoPS(backbone="tiny", epochs=1, visualizer=False)
 few = dict(synthetic_samples=4, synthetic_size=64, num_workers=0)
 Engine(logger=False).fit(model, datamodule=ZeroShotTransfer(source_categories=["leather"], **few))
 model.save_weights("cops.safetensors")
+model.save_weights("line1.safetensors")
 """
 
 
@@ -56,6 +57,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
             save(desk / folder / f"{number}.png", picture(10 + number, (60, 50)))
         for folder in ("masks", "my_parts/mask"):
             save(desk / folder / f"{number}.png", spot((60, 50)))
+        for folder, first in (("good", 20), ("more_good", 30), ("unlabelled", 40)):
+            save(desk / folder / f"{number}.png", picture(first + number, (60, 50)))
     shutil.copytree(desk / "my_parts", desk / "few/my_parts")
     _prepare_as_official_code_does(desk)
     for block in all_blocks("yaml"):

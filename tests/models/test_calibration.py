@@ -1,6 +1,7 @@
 """Test calibration: thresholds by hand-computed numbers, the promise, messages, the command."""
 
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import torch
 
 from anomalib_cops import CoPS, InputError
 from anomalib_cops.conformal import is_promised, threshold_for, without_highest
+from anomalib_cops.data.sets.catalog import CATALOG
 from anomalib_cops.host.calibrate_command import main
 from anomalib_cops.host.label_threshold import label_threshold
+from tests.data.replicas import build
 from tests.models.good_images import write
 from tests.models.runs import Trained, engine, predict
 
@@ -146,6 +149,27 @@ def test_the_command_writes_a_file_that_predicts_with_its_threshold(
     assert "has to end in .safetensors" in capsys.readouterr().err
     assert main(["--model", "anomalib.models.Padim", "--output", str(line)]) == 2
     assert "Padim is none of the models of anomalib-cops" in capsys.readouterr().err
+
+
+def test_the_command_takes_unlabelled_images_and_data_sets_by_name(
+    weights: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(CATALOG["visa"], CATALOG["visa"].layouts[-1], tmp_path / "datasets")
+    write(tmp_path / "unlabelled", 5)
+    arguments = ["--model", "CoPS", "--model.weights", weights, "--false_alarm_rate", "0.2"]
+    for source, words in (
+        (["--data", "visa", "--root", str(tmp_path / "datasets")], r"calibrated on \d+ good images"),
+        (
+            ["--data", str(tmp_path / "unlabelled"), "--anomalous_share", "0.02"],
+            "5 unlabelled images with an assumed share",
+        ),
+    ):
+        assert main([*arguments, *source, "--output", str(tmp_path / "line.safetensors")]) == 0
+        assert re.search(words, capsys.readouterr().out)
+    assert (
+        main([*arguments, "--data", "visa", "--root", str(tmp_path), "--output", str(tmp_path / "l.safetensors")]) == 2
+    )
+    assert "visa" in capsys.readouterr().err
 
 
 def test_the_console_script_knows_the_command(

@@ -219,7 +219,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         Raises:
             InputError: images are augmented, data does not name its files, or the cache cannot be used.
         """
-        self.drop_references()
+        self.unload_references()
         self.forget_thresholds()
         if not self.cache_options.feature_cache:
             return

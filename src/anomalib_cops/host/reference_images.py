@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -145,7 +145,15 @@ class ReferencesMixin(_Base):
         return normal_training_images(datamodule, options.k_shot, self.seed or 0)
 
     def drop_references(self) -> None:
-        """Go back to zero-shot; references that the user asked for are read again when they are needed."""
+        """Go back to zero-shot, without the references and the thresholds that fit their scores."""
+        self.reference_options = replace(self.reference_options, k_shot=0, few_shot_source=None)
+        self._reference_files = None
+        if self.references is not None:
+            self.forget_thresholds()
+        self.unload_references()
+
+    def unload_references(self) -> None:
+        """Remove the memory; references that the user asked for are read again when they are needed."""
         self.model.memory = None
         self.references = None
         self._references_are_due = self.wants_references
@@ -160,7 +168,7 @@ class ReferencesMixin(_Base):
         Returns:
             The tensors to load: all, or all but the memory if it is not wanted.
         """
-        self.drop_references()
+        self.unload_references()
         if isinstance(self.post_processor, TransferPostProcessor):
             self.post_processor.calibration = file.calibration
         if file.memory and not self.wants_references and isinstance(self.model, FewShotModel):
@@ -202,7 +210,7 @@ class ReferencesMixin(_Base):
                 f"{type(self).__name__} cannot use reference images; leave k_shot and few_shot_source out."
             )
         check_images([path for path in paths if not is_address(path)])
-        self.drop_references()
+        self.unload_references()
         # Tensors made in a prediction could not be changed later.
         with torch.inference_mode(False), torch.no_grad():
             built = self._build(paths)
