@@ -17,6 +17,7 @@ from benchmark.run.runner import ModelRunner
 from benchmark.run.schedule import Schedule
 from benchmark.speed.inference import measure_inference
 from tests.benchmark.fake import RUN, Silent
+from tests.models.good_images import write
 from tools.method_tables import methods_table, settings_table
 
 FOLDER = {
@@ -46,16 +47,16 @@ class DirectionSettings:
 """Direction in plain torch: one learned direction from normal to anomalous."""
 
 import torch
-from anomalib.data import InferenceBatch
 from torch import nn
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import enlarge, to_grid
 from anomalib_cops.encoder import ImageFeatures
 from anomalib_cops.losses import binary_cross_entropy
+from anomalib_cops.models.patch_memory import FewShotModel
 
 
-class DirectionModel(nn.Module):
+class DirectionModel(FewShotModel):
     frozen_features = ImageFeatures
     taps = ("last",)
     loss_terms = ("pixel",)
@@ -67,7 +68,7 @@ class DirectionModel(nn.Module):
         self.direction = nn.Parameter(torch.zeros(clip.dim).normal_())
 
     def encode(self, images):
-        return self.clip.image.encode(images, layers=[self.clip.depth])
+        return self.clip.image.encode(images, layers=[self.clip.depth], describe=self.memory is not None)
 
     def maps(self, images, features=None):
         patches = (features or self.encode(images)).patches[-1]
@@ -76,8 +77,9 @@ class DirectionModel(nn.Module):
 
     @torch.no_grad()
     def forward(self, images, features=None):
+        features = features or self.encode(images)
         maps = self.maps(images, features)
-        return InferenceBatch(pred_score=maps.flatten(1).amax(dim=1), anomaly_map=maps)
+        return self.predict(maps.flatten(1).amax(dim=1), maps, features.descriptors)
 
     def loss(self, images, masks, labels, features=None):
         pixel = binary_cross_entropy(self.maps(images, features), masks)
@@ -132,6 +134,7 @@ def test_a_fifth_method_is_known_everywhere(fifth: str, tmp_path: Path, monkeypa
     assert model.model.settings.sharpness == 3.0
     path = model.save_weights(tmp_path / "direction.safetensors")
     assert type(model)(weights=str(path)).model.settings.sharpness == 3.0
+    assert len(model.load_references(write(tmp_path / "good", 2)).files) == 2
 
     assert "| `Direction` | [Direction](https://example.org): One Direction, 2026," in methods_table()
     assert "| `sharpness` | 5.0 | Factor of the cosine" in settings_table(METHODS[fifth].method)

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from anomalib_cops.models.checks import learns_from_pixels_alone
 from anomalib_cops.registry import METHODS
 
 PRECISIONS = ("bf16-mixed", "16-mixed", "bf16-true", "16-true")
 """Precisions besides the default ``32-true``, which all other rows use."""
 TRAIN, RESUME, VALIDATE, TEST, PREDICT = "train", "train --ckpt_path", "validate", "test", "predict"
+FEW_SHOT, CALIBRATE = "predict --model.few_shot_source", "anomalib-cops calibrate"
+WITHOUT_MASKS = "train --data.masks none"
 EXPORTS = {kind: f"export --export_type {kind}" for kind in ("torch", "onnx", "openvino")}
 HOST_BENCHMARK, BENCHMARK, CACHE = "anomalib benchmark", "python -m benchmark run", "train --model.feature_cache"
 TRAIN_IN = {precision: f"train --trainer.precision {precision}" for precision in PRECISIONS}
@@ -40,12 +43,15 @@ ROWS = {
     VALIDATE: Cell(within=0),
     TEST: Cell(within=0),
     PREDICT: Cell(within=0),
+    FEW_SHOT: Cell(),
+    CALIBRATE: Cell(),
     EXPORTS["torch"]: Cell(within=1e-5),
     EXPORTS["onnx"]: Cell(within=1e-4),
     EXPORTS["openvino"]: Cell(within=1e-4),
     HOST_BENCHMARK: Cell(),
     BENCHMARK: Cell(),
     CACHE: Cell(),
+    WITHOUT_MASKS: Cell(),
     **{row: Cell() for row in TRAIN_IN.values()},
     **{row: Cell(within=0.05) for row in USE_IN.values()},
 }
@@ -66,6 +72,7 @@ OTHERWISE = {
         refusal="AdaCLIP puts prompts into the image tower, so its features change in every step and cannot be cached; "
         "leave feature_cache out."
     ),
+    ("VCPCLIP", WITHOUT_MASKS): Cell(refusal=learns_from_pixels_alone("VCPCLIP")),
     **{
         (name, TRAIN_IN["16-true"]): Cell(
             refusal="precision=16-true is good for tests and predictions, but in training the gradients' squares are "

@@ -20,8 +20,10 @@ from PIL import Image
 from torch import Tensor
 
 from anomalib_cops import ZeroShotTransfer
+from anomalib_cops.host.calibrate_command import main as calibrate_main
 from benchmark import cli
 from tests.models.cases import CASES, lightning_class
+from tests.models.good_images import write
 from tests.models.runs import Trained, engine, predict, transfer
 from tools import capabilities as can
 
@@ -174,6 +176,31 @@ def own_benchmark(subject: Subject, folder: Path, settings: Settings) -> None:
     assert {"I-AUROC", "AUPRO"} <= set(category["scores"]) and np.isfinite(list(category["scores"].values())).all()
 
 
+def few_shot(subject: Subject, folder: Path, settings: Settings) -> None:
+    model = subject.made(few_shot_source=str(subject.images), **settings)
+    write(folder / "parts", 2, first=30)
+    scores = _joined(predict(model, folder, folder / "parts"))
+    plain = _joined(predict(subject.made(**settings), folder, folder / "parts"))
+    assert len(model.references.files) == 3 and not torch.equal(scores, plain)
+
+
+def calibrate(subject: Subject, folder: Path, settings: Settings) -> None:
+    write(folder / "good", 4)
+    model, line = ["--model", subject.trained.name, "--model.weights", str(subject.weights)], folder / "l.safetensors"
+    assert calibrate_main([*model, "--data", str(folder / "good"), "--output", str(line)]) == 0
+    calibrated = lightning_class(subject.trained.name)(weights=str(line), visualizer=False, **settings)
+    assert calibrated.calibration.images == 4
+    assert not _joined(predict(calibrated, folder, folder / "good")).gt(0.5).any()
+
+
+def without_masks(subject: Subject, folder: Path, settings: Settings) -> None:
+    model = subject.fresh(**settings)
+    before = {name: value.clone() for name, value in model.trained_state().items()}
+    data = transfer(source_categories=["leather"], synthetic_samples=4, masks="none")
+    engine(folder).fit(model, datamodule=data)
+    assert any(not torch.equal(value, before[name]) for name, value in model.trained_state().items())
+
+
 def in_precision(verb: Callable[..., Tensor | None], precision: str) -> Verb:
     return lambda subject, folder, settings: verb(subject, folder, settings, precision=precision)
 
@@ -189,6 +216,9 @@ VERBS: dict[str, Verb] = {
     can.TEST: test,
     can.PREDICT: lambda subject, folder, settings: subject.scores(folder, **settings),
     **{row: to_kind(kind) for kind, row in can.EXPORTS.items()},
+    can.FEW_SHOT: few_shot,
+    can.CALIBRATE: calibrate,
+    can.WITHOUT_MASKS: without_masks,
     can.HOST_BENCHMARK: host_benchmark,
     can.BENCHMARK: own_benchmark,
     can.CACHE: lambda subject, folder, settings: train(

@@ -10,8 +10,6 @@ from torchvision.transforms.v2.functional import to_dtype, to_image
 
 from anomalib_cops.data.good_images import read_levels
 
-BATCH = 8
-
 
 class RawScores(NamedTuple):
     """Raw scores of images, before thresholds move them.
@@ -36,10 +34,13 @@ def load_images(module: Any, paths: Sequence[str]) -> ImageBatch:
     return ImageBatch(image=torch.stack(images).to(module.device), image_path=list(paths))
 
 
-def batches(module: Any, paths: Sequence[str], size: int = BATCH) -> Iterator[ImageBatch]:
-    """Read images in batches."""
-    for first in range(0, len(paths), size):
-        yield load_images(module, paths[first : first + size])
+def one_by_one(module: Any, paths: Sequence[str]) -> Iterator[ImageBatch]:
+    """Read images in batches of one, as a prediction of a folder does.
+
+    Larger batches are rounded in another way, by which an image could come to lie just above its own threshold.
+    """
+    for path in paths:
+        yield load_images(module, [path])
 
 
 @torch.no_grad()
@@ -53,7 +54,7 @@ def raw_scores(module: Any, paths: Sequence[str]) -> RawScores:
     """Return the raw scores of image files."""
     scores: list[Tensor] = []
     peaks: list[Tensor] = []
-    for batch in batches(module, paths):
+    for batch in one_by_one(module, paths):
         found, maps = predict_raw(module, batch)
         scores.append(found.float().cpu())
         peaks.append(maps.flatten(1).amax(dim=1).float().cpu())

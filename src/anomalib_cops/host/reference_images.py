@@ -21,7 +21,7 @@ from anomalib_cops.data.images import check_images
 from anomalib_cops.data.sets.samples import abbreviate
 from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.errors import InputError
-from anomalib_cops.host.image_scores import batches, predict_raw
+from anomalib_cops.host.image_scores import one_by_one, predict_raw
 from anomalib_cops.host.post_processing import TransferPostProcessor
 from anomalib_cops.host.reference_checks import tested_images, warn_of_other_shape
 from anomalib_cops.models.memory_building import BuiltMemory, build_memory, orientations
@@ -61,7 +61,8 @@ class ReferenceOptions:
     memory_limit: int = 16384
 
     def __post_init__(self) -> None:
-        """Check the values."""
+        """Check the values; a path becomes text, as configurations and checkpoints hold it."""
+        object.__setattr__(self, "few_shot_source", str(self.few_shot_source) if self.few_shot_source else None)
         if self.k_shot < 0:
             raise InputError(f"k_shot={self.k_shot} must be 0 or more.")
         if self.memory_limit < 1:
@@ -233,7 +234,7 @@ class ReferencesMixin(_Base):
     def _build(self, paths: list[str]) -> BuiltMemory:
         model, options = self.model.eval(), self.reference_options
         described, predicted, mirrored = [], [], None
-        for batch in batches(self, paths):
+        for batch in one_by_one(self, paths):
             images: Any = batch.image
             turned = orientations(images, turned=options.turn_references)
             described.append(torch.stack([model.describe(each) for each in turned], dim=1))
