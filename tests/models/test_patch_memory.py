@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from anomalib_cops.models import patch_memory
+from anomalib_cops.models import memory_building, patch_memory
 from anomalib_cops.models.memory_building import build_memory, core_set, orientations, suspicious
 from anomalib_cops.models.patch_memory import PatchMemory, image_distance, nearest_distances
 
@@ -59,13 +59,26 @@ def test_the_mirror_image_stands_in_for_a_second_reference() -> None:
 def test_a_core_set_keeps_what_is_far_apart_and_is_the_same_every_time() -> None:
     clusters = units(5, 8).repeat_interleave(40, dim=0)
     bank = F.normalize(clusters + 0.01 * units(200, 8, seed=2), dim=-1)
-    state = torch.get_rng_state()
     kept = core_set(bank, 5)
     assert sorted((kept // 40).tolist()) == [0, 1, 2, 3, 4], "one of each cluster"
-    assert torch.equal(kept, core_set(bank, 5)) and torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(kept, core_set(bank, 5))
     assert torch.equal(core_set(bank, 200), torch.arange(200))
     built = build_memory(bank[:196].view(4, 1, 49, 8), torch.ones(4), torch.zeros(4, 6, 6), None, limit=30)
     assert built.memory.bank.shape == (30, 8) and set(built.memory.owners.tolist()) <= {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("candidates", [1, 7, 256])
+def test_a_core_set_is_that_of_taking_one_entry_after_the_other(
+    candidates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_building, "CANDIDATES", candidates)
+    bank = units(80, 8)
+    distances, expected = 1 - bank @ bank[0], [0]
+    while len(expected) < 40:
+        expected.append(int(distances.argmax()))
+        distances = torch.minimum(distances, 1 - bank @ bank[expected[-1]])
+    assert core_set(bank, 40).tolist() == sorted(expected)
+    assert core_set(bank.repeat(3, 1), 239).unique().numel() == 239, "also where entries are equal"
 
 
 def test_one_unlike_reference_among_several_is_suspicious() -> None:

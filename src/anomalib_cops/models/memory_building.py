@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 
 import torch
-from anomalib.models.components import KCenterGreedy
-from anomalib.models.components.dimensionality_reduction import SparseRandomProjection
 from jaxtyping import Float
 from torch import Tensor
 
-from anomalib_cops.models.patch_memory import SMALLEST_SCALE, PatchMemory, image_distance
+from anomalib_cops.models.patch_memory import SMALLEST_SCALE, PatchMemory, image_distance, nearest_distances
 
 SUSPICIOUS = 2.0
 """A reference with a patch this many times farther from the others than usual is likely to be defective."""
 ENOUGH_TO_COMPARE = 4
+CANDIDATES = 256
+TAKEN = -1.0
+"""Distance of an entry that was taken, below all others."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +84,53 @@ def suspicious(distances: Float[Tensor, "references patches"]) -> list[int]:
 def core_set(bank: Float[Tensor, "entries dim"], limit: int) -> Tensor:
     """Return the indices of the entries that are kept: all, or a greedy core-set of ``limit`` in ascending order.
 
-    The greedy core-set (Sener and Savarese 2018, as in PatchCore) takes the entry farthest from those already taken,
-    in a random projection that is always the same.
+    The greedy core-set (Sener and Savarese 2018, as in PatchCore) begins with the first entry and adds the one farthest
+    from all that were taken, again and again. An entry's distance to those can only fall. So within the farthest few
+    hundred, entries can be taken without looking at the others, until the best is nearer than the rest began. This
+    takes the same entries as one by one, with a hundredth of the passes over the bank; anomalib's own ``KCenterGreedy``
+    makes them all and takes minutes for 16 references of ViT-L.
     """
     if len(bank) <= limit:
         return torch.arange(len(bank), device=bank.device)
-    # Half an entry more, so that rounding does not lose the last one.
-    sampler = KCenterGreedy(bank, sampling_ratio=(limit + 0.5) / len(bank))
-    sampler.model = SparseRandomProjection(eps=0.9, random_state=0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        chosen = sampler.select_coreset_idxs()
-    return torch.tensor(sorted(chosen), device=bank.device)
+    distances, kept = nearest_distances(bank.unsqueeze(0), bank[:1])[0], [torch.zeros(1, dtype=torch.long)]
+    distances[0] = TAKEN
+    missing = limit - 1
+    while missing > 0:
+        far = distances.topk(min(CANDIDATES + 1, len(bank)))
+        candidates, bound = far.indices[:-1], float(far.values[-1])
+        taken = farthest_first(bank[candidates], far.values[:-1], bound, missing)
+        new = candidates[taken]
+        distances = torch.minimum(distances, nearest_distances(bank.unsqueeze(0), bank[new])[0])
+        distances[new] = TAKEN
+        kept.append(new.cpu())
+        missing -= len(taken)
+    return torch.cat(kept).sort().values.to(bank.device)
+
+
+def farthest_first(
+    candidates: Float[Tensor, "candidates dim"], distances: Float[Tensor, " candidates"], bound: float, limit: int
+) -> list[int]:
+    """Return the candidates that a greedy core-set takes next, in its order.
+
+    Args:
+        candidates: the entries farthest from those that were taken.
+        distances: their distances to those.
+        bound: distance that no other entry exceeds.
+        limit: largest number to take, at least one.
+    """
+    between = 1 - candidates @ candidates.mT
+    distances = distances.clone()
+    taken: list[int] = []
+    while len(taken) < limit:
+        farthest = int(distances.argmax())
+        if taken and distances[farthest] < bound:
+            break
+        taken.append(farthest)
+        distances = torch.minimum(distances, between[farthest])
+        distances[farthest] = TAKEN
+        if len(taken) == len(candidates):
+            break
+    return taken
 
 
 def orientations(images: Float[Tensor, "batch 3 height width"], *, turned: bool) -> list[Tensor]:
