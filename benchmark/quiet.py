@@ -11,6 +11,10 @@ _LOGGERS = (
     "lightning.fabric",
     "lightning_fabric",
     "lightning.pytorch.utilities.rank_zero",
+    # Of references, of which the same would be said in every category.
+    "anomalib_cops.host.calibrating",
+    "anomalib_cops.host.reference_images",
+    "anomalib_cops.host.reference_checks",
 )
 _WARNINGS = (
     "The .* does not have many workers",

@@ -1,6 +1,8 @@
 """Run a model on the test images of one category, through Lightning's test loop, and collect raw scores and maps."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ def infer(
     """Run a model on all images of a category.
 
     Args:
-        model: Model without a post-processor, so that scores are raw.
+        model: Model; its post-processor is left out, so that scores are raw.
         images: Images of the category, with or without masks.
         category: Name of the category, which some models read.
         settings: Batch size and number of workers.
@@ -35,13 +37,29 @@ def infer(
     Raises:
         InputError: The model gives no scores, scores or maps are not finite, or maps and masks differ in size.
     """
+    resized_as_the_model_does(images, model)
+    collector = _Collector(all_maps)
+    with _without_post_processor(model):
+        Trainer(**trainer, callbacks=[collector]).test(
+            model, datamodule=_CategoryData(images, category, settings), verbose=False
+        )
+    return collector.output(type(model).__name__)
+
+
+def resized_as_the_model_does(images: LabelledImages, model: Any) -> None:
+    """Let a data set resize its images as a model's pre-processor does, so that they fit into batches."""
     transform = getattr(model.pre_processor, "transform", None)
     images.augmentations = next(iter(extract_transforms_by_type(transform, Resize)), None) if transform else None
-    collector = _Collector(all_maps)
-    Trainer(**trainer, callbacks=[collector]).test(
-        model, datamodule=_CategoryData(images, category, settings), verbose=False
-    )
-    return collector.output(type(model).__name__)
+
+
+@contextmanager
+def _without_post_processor(model: Any) -> Iterator[None]:
+    """Take a model's post-processor away during the block."""
+    post_processor, model.post_processor = model.post_processor, None
+    try:
+        yield
+    finally:
+        model.post_processor = post_processor
 
 
 class _CategoryData(LightningDataModule):

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..records.result import AT_THRESHOLD
 from .board import MEAN, Board, BoardRow, ranks
 from .render import present_metrics
 from .reported import Reported
 
 COLUMNS = (
-    *("backbone", "method", "role", "trained_on", "target", "category", "metric"),
+    *("backbone", "references", "method", "role", "trained_on", "target", "category", "metric"),
     *("mean", "deviation", "seeds", "rank", "paper", "difference", "hole"),
 )
 
@@ -35,27 +36,35 @@ def as_json(boards: Sequence[Board], reported: Reported, metrics: Sequence[str])
 def lines(boards: Sequence[Board], reported: Reported, metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the values of ``COLUMNS`` for each row, target, category and metric.
 
-    The category is empty for the mean over all categories.
+    The category is empty for the mean over all categories. Boards with a number of references also have lines without a
+    target for the mean over all targets, since its deviation over draws does not follow from those of the targets.
     """
     for board in boards:
         for metric in present_metrics(board, metrics):
-            for target in board.targets:
-                if board.has_metric(target, metric):
-                    for category in (MEAN, *board.categories(target)):
-                        yield from _lines_of_rows(board, reported, metric, target, category)
+            for target in board.targets_with(metric):
+                for category in (MEAN, *board.categories(target)):
+                    yield from _lines_of_rows(board, reported, metric, target, category)
+            if board.shots is not None:
+                yield from _lines_of_rows(board, reported, metric, MEAN, MEAN)
 
 
 def _lines_of_rows(
     board: Board, reported: Reported, metric: str, target: str, category: str
 ) -> Iterator[dict[str, Any]]:
-    figures = {row.method: row.figure(target, metric, category) for row in board.rows}
-    ranked = board.with_role("method", "baseline")
+    figures = {
+        row.method: row.figure(target, metric, category)
+        if target
+        else row.figure_over(board.targets_with(metric), metric)
+        for row in board.rows
+    }
+    ranked = [] if metric in AT_THRESHOLD else board.with_role("method", "baseline")
     means = [None if (each := figures[row.method]) is None else round(each.mean, 3) for row in ranked]
     places = dict(zip((row.method for row in ranked), ranks(means), strict=True))
     for row in board.rows:
         figure, paper = figures[row.method], _paper_percent(board, row, reported, target, metric, category)
         yield {
             "backbone": board.backbone,
+            "references": board.shots,
             "method": row.method,
             "role": row.role,
             "trained_on": ", ".join(row.sources()),
@@ -68,7 +77,7 @@ def _lines_of_rows(
             "rank": places.get(row.method),
             "paper": None if paper is None else round(paper / 100, 6),
             "difference": None if paper is None or figure is None else round(figure.mean - paper / 100, 6),
-            "hole": row.hole(target) if figure is None else "",
+            "hole": row.hole(target) if figure is None and target else "",
         }
 
 
@@ -76,6 +85,6 @@ def _paper_percent(
     board: Board, row: BoardRow, reported: Reported, target: str, metric: str, category: str
 ) -> float | None:
     """Return the paper's figure in percent, for methods with the papers' backbone and the mean over categories."""
-    if category or board.backbone != reported.backbone or row.role != "method":
+    if category or board.backbone != reported.backbone or board.shots is not None or row.role != "method":
         return None
     return reported.value(row.model, target, metric)
