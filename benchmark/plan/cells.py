@@ -138,7 +138,9 @@ class Cell:
     def title(self) -> str:
         """The cell in words, for messages."""
         training = self.training
-        return f"{self.method} ({training.backbone}), {training.source_name} → {self.target_name}, seed {self.repetition}"
+        return (
+            f"{self.method} ({training.backbone}), {training.source_name} → {self.target_name}, seed {self.repetition}"
+        )
 
     @property
     def path(self) -> str:

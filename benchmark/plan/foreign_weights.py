@@ -3,9 +3,8 @@
 Left to themselves, some of them try for a minute where there is no network, and end in errors of several kinds.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from anomalib.models.image.winclip import torch_model as winclip
 from huggingface_hub import constants as hub
@@ -59,21 +58,21 @@ class ForeignWeights:
         """Fetch them if they are not on this disk; return why they could not be had, or nothing."""
         if self.is_here:
             return ""
-        fetch: Callable[[], Any] = self._fetch_clip if self.library == "open_clip" else self._fetch_timm
         try:
-            fetch()
+            _check_hub()
+            if self.library == "open_clip":
+                self._fetch_clip()
+            else:
+                self._fetch_timm()
         except Exception as error:  # the libraries raise errors of several kinds
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             return f"The {self} could not be fetched ({reason}); connect once, or leave the method out by --methods."
         return ""
 
     def _fetch_clip(self) -> None:
-        # WinCLIP's are on a server of their own or on the hub, depending on open_clip's version.
-        _check_hub()
         find_weights(self.network, self.tag)
 
     def _fetch_timm(self) -> None:
-        _check_hub()
         repository, (first, second) = _timm_repository(self.network), TIMM_FILES
         try:
             hf_hub_download(repository, first)

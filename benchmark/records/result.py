@@ -11,8 +11,10 @@ METRICS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
 AT_THRESHOLD = ("false_alarm_rate", "recall")
 """Shares of the normal and of the anomalous images that the model labels anomalous. They are not ranked by."""
 FORMAT = 2
-"""Version of the file format: counted up when older code cannot read a new file, or new code an old one. All versions up
-to this one are read, and results without references are written as version 1."""
+"""Version of the file format: counted up when older code cannot read a new file, or new code an old one.
+
+All versions up to this one are read. Results without references are written as version 1.
+"""
 KIND = "accuracy"
 
 

@@ -12,15 +12,18 @@ from .render import present_metrics
 from .reported import Reported
 
 COLUMNS = (
-    *("backbone", "references", "method", "role", "trained_on", "target", "category", "metric"),
+    *("backbone", "method", "role", "trained_on", "target", "category", "metric"),
     *("mean", "deviation", "seeds", "rank", "paper", "difference", "hole"),
 )
+REFERENCES = "references"
+"""Further column, the number of references, where there are boards that have one."""
 
 
 def as_csv(boards: Sequence[Board], reported: Reported, metrics: Sequence[str]) -> str:
     """Print all figures as CSV."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    columns = (*COLUMNS, REFERENCES) if _have_references(boards) else COLUMNS
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines(boards, reported, metrics))
     return buffer.getvalue()
@@ -40,12 +43,22 @@ def lines(boards: Sequence[Board], reported: Reported, metrics: Sequence[str]) -
     target for the mean over all targets, since its deviation over draws does not follow from those of the targets.
     """
     for board in boards:
+        further = {REFERENCES: board.shots} if _have_references(boards) else {}
         for metric in present_metrics(board, metrics):
-            for target in board.targets_with(metric):
-                for category in (MEAN, *board.categories(target)):
-                    yield from _lines_of_rows(board, reported, metric, target, category)
+            places = [
+                (target, category)
+                for target in board.targets_with(metric)
+                for category in (MEAN, *board.categories(target))
+            ]
             if board.shots is not None:
-                yield from _lines_of_rows(board, reported, metric, MEAN, MEAN)
+                places.append((MEAN, MEAN))
+            for target, category in places:
+                for line in _lines_of_rows(board, reported, metric, target, category):
+                    yield line | further
+
+
+def _have_references(boards: Sequence[Board]) -> bool:
+    return any(board.shots is not None for board in boards)
 
 
 def _lines_of_rows(
@@ -64,7 +77,6 @@ def _lines_of_rows(
         figure, paper = figures[row.method], _paper_percent(board, row, reported, target, metric, category)
         yield {
             "backbone": board.backbone,
-            "references": board.shots,
             "method": row.method,
             "role": row.role,
             "trained_on": ", ".join(row.sources()),

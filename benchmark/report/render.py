@@ -15,10 +15,10 @@ def markdown(boards: Sequence[Board], reported: Reported, metrics: Sequence[str]
     """Print all boards as a Markdown page: the best of each column bold, the second best underlined."""
     lines: list[str] = []
     for number, board in enumerate(boards):
-        if is_first_with_references(boards, number):
+        if compared := _shot_tables_before(boards, number, metrics, categories):
             lines += [f"## Backbone {board.backbone} by number of references", ""]
             lines += [f"*{TINY_LABEL}*", ""] if board.backbone == TINY else []
-            for table in shot_tables(boards, board.backbone, metrics, per_target=categories):
+            for table in compared:
                 lines += [f"### {table.title}", "", markdown_table(table), ""]
         lines += [f"## Backbone {board.name}", "", *(f"{note}\n" for note in remarks(board))]
         lines += [text for text, _ in board_provenance(board)] + [""]
@@ -39,9 +39,8 @@ def latex(boards: Sequence[Board], reported: Reported, metrics: Sequence[str], c
     lines = ["% needs \\usepackage{booktabs}"]
     for number, board in enumerate(boards):
         label = f" ({TINY_LABEL})" if board.backbone == TINY else ""
-        if is_first_with_references(boards, number):
-            for table in shot_tables(boards, board.backbone, metrics, per_target=categories):
-                lines += _latex_table(table, f"Backbone {board.backbone}{label}.")
+        for table in _shot_tables_before(boards, number, metrics, categories):
+            lines += _latex_table(table, f"Backbone {board.backbone}{label}.")
         lines += [f"% failed: {_escaped(failure)}" for failure in board.failures()]
         for table in all_tables(board, reported, present_metrics(board, metrics), categories):
             lines += _latex_table(table, f"Backbone {board.name}{label}.")
@@ -66,11 +65,15 @@ def _latex_table(table: FigureTable, remark: str) -> list[str]:
     ]
 
 
-def is_first_with_references(boards: Sequence[Board], number: int) -> bool:
-    """Return whether a board is the first of its backbone that has a number of references."""
+def _shot_tables_before(
+    boards: Sequence[Board], number: int, metrics: Sequence[str], categories: bool
+) -> list[FigureTable]:
+    """Make the tables by number of references before the first board of a backbone that has references."""
     board = boards[number]
-    earlier = (each for each in boards[:number] if each.backbone == board.backbone)
-    return board.shots is not None and all(each.shots is None for each in earlier)
+    earlier = [each for each in boards[:number] if each.backbone == board.backbone and each.shots is not None]
+    if board.shots is None or earlier:
+        return []
+    return shot_tables(boards, board.backbone, metrics, per_target=categories)
 
 
 def present_metrics(board: Board, metrics: Sequence[str]) -> list[str]:

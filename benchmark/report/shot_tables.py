@@ -9,7 +9,9 @@ from .figure_table import HOLE, Entry, FigureTable, figure_text
 
 SHOT_METRICS = ("I-AUROC", "P-AUROC")
 """Metrics that have a table by the number of references."""
-NOTE = "Mean ± sample standard deviation over draws of references. All numbers of references of a draw see the same images."
+NOTE = (
+    "Mean ± sample standard deviation over draws of references. In a draw, all columns were tested on the same images."
+)
 
 
 class ShotBoards:
@@ -24,7 +26,8 @@ class ShotBoards:
         self.boards = {board.shots: board for board in boards if board.backbone == backbone and board.shots is not None}
         rows = {row.method: row for board in self.boards.values() for row in board.rows}
         self.methods = [row.method for row in sorted(rows.values(), key=lambda row: row.sort_key)]
-        self.ranked_methods = [name for name in self.methods if rows[name].role != "ablation"]
+        self.roles = {name: row.role for name, row in rows.items()}
+        self.ranked_methods = [name for name in self.methods if self.roles[name] != "ablation"]
         self.targets = list(dict.fromkeys(target for board in self.boards.values() for target in board.targets))
 
     def __bool__(self) -> bool:
@@ -34,9 +37,7 @@ class ShotBoards:
     def targets_with(self, metric: str) -> list[str]:
         """List the targets that have a metric with any number of references."""
         return [
-            target
-            for target in self.targets
-            if any(board.has_metric(target, metric) for board in self.boards.values())
+            target for target in self.targets if any(board.has_metric(target, metric) for board in self.boards.values())
         ]
 
     def row(self, shots: int, method: str) -> BoardRow | None:
@@ -96,7 +97,8 @@ def shot_data(boards: Sequence[Board], backbone: str, metrics: Sequence[str]) ->
         for method in compared.methods:
             line = [_pair(compared.figure(shots, method, metric)) for shots in compared.boards]
             figures.setdefault(metric, {})[method] = line
-    return {"shots": list(compared.boards), "methods": compared.methods, "figures": figures}
+    methods = [{"method": name, "role": compared.roles[name]} for name in compared.methods]
+    return {"shots": list(compared.boards), "methods": methods, "figures": figures}
 
 
 def _table(compared: ShotBoards, metric: str, target: str = "") -> FigureTable:

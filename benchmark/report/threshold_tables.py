@@ -7,8 +7,9 @@ from .figure_table import HOLE, Entry, FigureTable, figure_text
 
 LABELS = {"false_alarm_rate": "false alarms", "recall": "recall"}
 NOTE = (
-    "False alarms: share of good images that are labelled anomalous; recall: share of anomalous ones. The threshold is the "
-    "model's own: calibrated on the references for 5 % false alarms where there are two or more, else found in training."
+    "False alarms: share of good images that are labelled anomalous; recall: share of anomalous ones. The threshold is "
+    "the model's own: calibrated on the references for 5 % false alarms where there are two or more, else found in "
+    "training."
 )
 
 
