@@ -22,7 +22,14 @@ from .outputs import CategoryOutput, Predictions
 
 
 def infer(
-    model: Any, images: LabelledImages, category: str, settings: DataSettings, *, all_maps: bool, **trainer: Any
+    model: Any,
+    images: LabelledImages,
+    category: str,
+    settings: DataSettings,
+    *,
+    all_maps: bool,
+    references: LabelledImages | None = None,
+    **trainer: Any,
 ) -> CategoryOutput:
     """Run a model on all images of a category.
 
@@ -32,6 +39,7 @@ def infer(
         category: Name of the category, which some models read.
         settings: Batch size and number of workers.
         all_maps: Keep maps also where pixels are not labelled, so that no metric needs them.
+        references: Images that a few-shot model finds as the training split of its datamodule, if any.
         **trainer: Arguments of Lightning's trainer.
 
     Raises:
@@ -41,7 +49,7 @@ def infer(
     collector = _Collector(all_maps)
     with _without_post_processor(model):
         Trainer(**trainer, callbacks=[collector]).test(
-            model, datamodule=_CategoryData(images, category, settings), verbose=False
+            model, datamodule=_CategoryData(images, category, settings, references), verbose=False
         )
     return collector.output(type(model).__name__)
 
@@ -63,26 +71,36 @@ def _without_post_processor(model: Any) -> Iterator[None]:
 
 
 class _CategoryData(LightningDataModule):
-    """One category as a datamodule, since anomalib's models look for its name there."""
+    """One category as a datamodule, since anomalib's models look for its name and for references there."""
 
-    def __init__(self, images: LabelledImages, category: str, settings: DataSettings) -> None:
+    def __init__(
+        self, images: LabelledImages, category: str, settings: DataSettings, references: LabelledImages | None
+    ) -> None:
         super().__init__()
+        self.references = references
         self.images = images
         self.category = category
         self.settings = settings
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Load the images in order."""
-        return DataLoader(
-            self.images,
-            batch_size=self.settings.eval_batch_size,
-            num_workers=min(self.settings.num_workers, cores()),
-            collate_fn=self.images.collate_fn,
-        )
+        return self._loader(self.images)
+
+    def train_dataloader(self) -> Any:
+        """Load the references in order; nothing without references."""
+        return [] if self.references is None else self._loader(self.references)
 
     def val_dataloader(self) -> list[Any]:
         """Load nothing: no model may look at a target before its test."""
         return []
+
+    def _loader(self, images: LabelledImages) -> DataLoader[Any]:
+        return DataLoader(
+            images,
+            batch_size=self.settings.eval_batch_size,
+            num_workers=min(self.settings.num_workers, cores()),
+            collate_fn=images.collate_fn,
+        )
 
 
 class _Collector(Callback):

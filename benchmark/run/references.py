@@ -4,15 +4,12 @@ import inspect
 import io
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
-from PIL import Image
 from torch.utils.data import DataLoader
 
 from anomalib_cops.data import LabelledImages
-from anomalib_cops.data.good_images import read_levels
 from anomalib_cops.errors import InputError
 
 from ..measure.inference import resized_as_the_model_does
@@ -39,10 +36,10 @@ def check_model(cell: Cell) -> None:
     if is_own_model(name) or cell.training.is_fitted_on_references:
         return
     parameters = inspect.signature(model_class(name).__init__).parameters
-    if not {"k_shot", "few_shot_source"} <= set(parameters):
+    if "k_shot" not in parameters:
         raise InputError(
-            f"{name} takes no reference images, as it has no arguments k_shot and few_shot_source; give the method "
-            "fitted_on: references if it learns from good images, or leave it out."
+            f"{name} takes no reference images, as it has no argument k_shot; give the method fitted_on: references if "
+            "it learns from good images, or leave it out."
         )
 
 
@@ -77,11 +74,13 @@ def fit_on(model: Any, images: LabelledImages, settings: DataSettings, **trainer
         Trainer(**arguments).fit(model, train_dataloaders=loader)
 
 
-def few_shot_options(paths: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Write references into a folder, and return the arguments by which anomalib's few-shot models take them."""
-    for number, path in enumerate(paths):
-        Image.fromarray(read_levels(path)).save(folder / f"{number:04}.png")
-    return {"k_shot": len(paths), "few_shot_source": str(folder)}
+def prepared_for(model: Any, images: LabelledImages) -> LabelledImages:
+    """Let a data set prepare its images as a few-shot model of anomalib prepares those of the test.
+
+    Such a model takes references from its datamodule as they come: it normalises only what is tested.
+    """
+    images.augmentations = model.pre_processor.transform
+    return images
 
 
 def image_threshold(model: Any) -> float | None:

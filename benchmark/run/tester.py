@@ -1,9 +1,6 @@
 """Test a trained model category by category."""
 
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +23,7 @@ from ..quiet import quiet
 from ..records.result import Scores
 from . import models
 from .events import Tested
-from .references import compare_with, few_shot_options, fit_on, image_threshold
+from .references import compare_with, fit_on, image_threshold, prepared_for
 
 
 class ImageSource(Protocol):
@@ -71,12 +68,14 @@ class ModelTester:
         reset_peak_memory()
         # So that figures do not depend on which categories were tested before, also if a model draws random numbers.
         seed_everything(cell.training.seed, verbose=False)
-        with quiet(), self._prepared(cell, references) as model:
+        with quiet():
+            model, to_take = self._prepared(cell, references)
             output = infer(
                 model,
                 images,
                 category,
                 cell.training.data,
+                references=to_take,
                 all_maps=source.save_maps or source.pictures > 0,
                 **trainer_arguments(cell.training),
             )
@@ -102,28 +101,27 @@ class ModelTester:
         )
         return Tested(cell, category, scores, files)
 
-    @contextmanager
-    def _prepared(self, cell: Cell, references: DataFrame) -> Iterator[Any]:
-        """Yield the model with references, if there are any.
+    def _prepared(self, cell: Cell, references: DataFrame) -> tuple[Any, LabelledImages | None]:
+        """Return the model, and the references that it takes itself from its datamodule, if it does.
 
         Foreign models are loaded for each category, as some keep the first category's name.
         """
-        training, paths = cell.training, list(references["image_path"])
+        training = cell.training
         if is_own_model(training.model):
-            yield self._own(cell, paths)
-        elif training.is_fitted_on_references:
+            return self._own(cell, list(references["image_path"])), None
+        if not len(references):
+            return models.load(training.model, self._options, self._weights), None
+        images = self._source.images(references, training.data)
+        if training.is_fitted_on_references:
             model = models.build(training.model, self._options)
-            images = self._source.images(references, training.data)
             fit_on(model, images, training.data, **trainer_arguments(training))
-            yield model
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                given = few_shot_options(paths, Path(folder)) if paths else {}
-                yield models.load(training.model, {**self._options, **given}, self._weights)
+            return model, None
+        model = models.load(training.model, {**self._options, "k_shot": len(references)}, self._weights)
+        return model, prepared_for(model, images)
 
     def _own(self, cell: Cell, paths: list[str]) -> Any:
         """Return the model of this package; it is loaded again to forget references."""
-        if self._model is None or (self._model.references is not None and not paths):
+        if self._model is None or (self._model.wants_references and not paths):
             self._model = models.load(cell.training.model, self._options, self._weights)
             if cell.references is not None:
                 # Weights may bring references of their own, and thresholds for them.
