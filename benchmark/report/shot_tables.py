@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..plan.reference_draw import shots_text
+from ..records.result import AT_THRESHOLD
 from .board import Board, BoardRow, Figure, ranks
 from .figure_table import HOLE, Entry, FigureTable, figure_text
+from .threshold_tables import THRESHOLD_NOTE, in_words, joined
 
 SHOT_METRICS = ("I-AUROC", "P-AUROC")
 """Metrics that have a table by the number of references."""
@@ -33,6 +35,11 @@ class ShotBoards:
     def __bool__(self) -> bool:
         """Whether there is something to compare."""
         return len(self.boards) > 1
+
+    @property
+    def header(self) -> list[str]:
+        """Names of the columns: the method, and each number of references."""
+        return ["method", *(shots_text(shots) for shots in self.boards)]
 
     def targets_with(self, metric: str) -> list[str]:
         """List the targets that have a metric with any number of references."""
@@ -82,6 +89,8 @@ def shot_tables(boards: Sequence[Board], backbone: str, metrics: Sequence[str], 
     if not compared:
         return []
     tables = [_table(compared, metric) for metric in shown]
+    fixed = [name for name in AT_THRESHOLD if name in metrics and compared.targets_with(name)]
+    tables += [_threshold_table(compared, fixed)] if fixed else []
     for target in compared.targets if per_target else ():
         tables += [_table(compared, metric, target) for metric in shown if target in compared.targets_with(metric)]
     return tables
@@ -115,8 +124,18 @@ def _table(compared: ShotBoards, metric: str, target: str = "") -> FigureTable:
     if few := [each for each in compared.with_too_few() if each.startswith(f"{target}/" if target else "")]:
         notes.append(f"Fewer references, as half of the normal images are tested: {', '.join(few)}.")
     where = f"on {target}" if target else "mean over data sets"
-    header = ["method", *(shots_text(shots) for shots in compared.boards)]
-    return FigureTable(f"{metric} by number of references, {where}", header, lines, notes)
+    return FigureTable(f"{metric} by number of references, {where}", compared.header, lines, notes)
+
+
+def _threshold_table(compared: ShotBoards, names: Sequence[str]) -> FigureTable:
+    """Make a table of the figures at a fixed threshold; methods without a threshold have no row."""
+    lines = []
+    for method in compared.ranked_methods:
+        texts = [joined([compared.figure(shots, method, name) for name in names]) for shots in compared.boards]
+        if any(text != HOLE for text in texts):
+            lines.append([Entry(text) for text in (method, *texts)])
+    title = f"At a fixed threshold by number of references: {in_words(names)}, mean over data sets"
+    return FigureTable(title, compared.header, lines, [THRESHOLD_NOTE])
 
 
 def _pair(figure: Figure | None) -> list[float | None] | None:

@@ -6,10 +6,10 @@ from .board import Board, BoardRow, Figure
 from .figure_table import HOLE, Entry, FigureTable, figure_text
 
 LABELS = {"false_alarm_rate": "false alarms", "recall": "recall"}
-NOTE = (
+THRESHOLD_NOTE = (
     "False alarms: share of good images that are labelled anomalous; recall: share of anomalous ones. The threshold is "
-    "the model's own: calibrated on the references for 5 % false alarms where there are two or more, else found in "
-    "training."
+    "the model's own: calibrated on the references for 5 % false alarms where there are two or more, found in training "
+    "where there are none; a single reference gives none."
 )
 
 
@@ -20,12 +20,12 @@ def at_threshold(board: Board, figures: Sequence[str]) -> FigureTable:
     def figure(row: BoardRow, column: str, name: str) -> Figure | None:
         return row.figure(column, name) if column else row.figure_over(board.targets_with(name), name)
 
-    return _table(f"At a fixed threshold: {_words(figures)}, mean over categories", board, figures, targets, figure)
+    return _table(f"At a fixed threshold: {in_words(figures)}, mean over categories", board, figures, targets, figure)
 
 
 def at_threshold_by_category(board: Board, target: str, figures: Sequence[str]) -> FigureTable:
     """Make a table of one target with a row per method or baseline, a column per category, and the mean over them."""
-    title = f"At a fixed threshold on {target}: {_words(figures)}"
+    title = f"At a fixed threshold on {target}: {in_words(figures)}"
     return _table(
         title, board, figures, board.categories(target), lambda row, column, name: row.figure(target, name, column)
     )
@@ -53,15 +53,17 @@ def _table(
     for row in board.with_role("method", "baseline"):
         found = [[figure(row, column, name) for name in names] for column in shown]
         if any(each is not None for entry in found for each in entry):
-            lines.append([Entry(row.method), *(Entry(_joined(entry)) for entry in found)])
-    return FigureTable(title, ["method", *(column or "mean" for column in shown)], lines, [NOTE])
+            lines.append([Entry(row.method), *(Entry(joined(entry)) for entry in found)])
+    return FigureTable(title, ["method", *(column or "mean" for column in shown)], lines, [THRESHOLD_NOTE])
 
 
-def _joined(figures: Sequence[Figure | None]) -> str:
+def joined(figures: Sequence[Figure | None]) -> str:
+    """Write figures one after the other; a hole where there is none at all."""
     if all(each is None for each in figures):
         return HOLE
     return " / ".join(HOLE if each is None else figure_text(each) for each in figures)
 
 
-def _words(figures: Sequence[str]) -> str:
+def in_words(figures: Sequence[str]) -> str:
+    """Name figures as tables do."""
     return " / ".join(LABELS[name] for name in figures)
