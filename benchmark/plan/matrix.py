@@ -72,8 +72,8 @@ class Matrix:
                 raise InputError(f"the transfer from {transfer.source} has no targets; name some, or set discover.")
         check_references(self.methods, self.transfers, self.shots, self.draws)
 
-    def only(self, methods: Sequence[str] = (), seeds: Sequence[int] = ()) -> "Matrix":
-        """Return the part of the matrix with these methods and these seeds; all of them if none are named.
+    def only(self, methods: Sequence[str] = (), seeds: Sequence[int] = (), draws: Sequence[int] = ()) -> "Matrix":
+        """Return the part of the matrix with these methods, seeds and draws; all of them if none are named.
 
         Raises:
             InputError: A method is not in the matrix.
@@ -90,7 +90,9 @@ class Matrix:
             for each in self.transfers
         ]
         used = [each for each in transfers if each.methods is None or each.methods]
-        return replace(self, methods=chosen, transfers=used, seeds=list(seeds) or self.seeds)
+        return replace(
+            self, methods=chosen, transfers=used, seeds=list(seeds) or self.seeds, draws=list(draws) or self.draws
+        )
 
     def cells(self, root: Path | None = None, discovered: Sequence[str] = ()) -> list[Cell]:
         """List all cells in the order in which they run: the targets of a training follow each other.

@@ -72,6 +72,8 @@ def test_the_built_in_configuration_is_as_the_page_says():
     of_quick = {method.name: method for method in read_matrix("quick").methods}
     assert all(method.options == of_quick[method.name].options for method in shots.methods if method.role == "method")
     assert len(shots.cells()) == 15 * 5 + 12
+    part = {cell.fingerprint for cell in shots.only(draws=[1]).cells()}
+    assert len(part) == 5 * 5 + 4 and part < {cell.fingerprint for cell in shots.cells()}
 
 
 @pytest.mark.parametrize(

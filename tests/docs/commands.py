@@ -139,8 +139,8 @@ COMMANDS: list[Run | Elsewhere] = [
     ),
     Run(
         r"python -m benchmark run shots .*",
-        "--methods [AnomalyCLIP] --output new --root ./few",
-        ("new/cells/**/*-shots8-draw2--*.json", "new/trained/**/*.safetensors"),
+        "--methods [AnomalyCLIP] --draws [1] --output new --root ./few",
+        ("new/cells/**/*-shots8-draw1--*.json", "new/trained/**/*.safetensors"),
         "categories tested",
     ),
     Run(r"python -m benchmark table", "", (), "AnomalyCLIP"),
