@@ -13,10 +13,13 @@ Words used throughout:
 - *method*: a model class with options, under the name that tables show. Its role is method, baseline or ablation.
 - *transfer*: an auxiliary set, the *source*, and the sets that are tested after training on it, the *targets*.
 - *training*: one model trained on one source with one seed.
-- *cell*: one training tested on one target. Each cell has one result file.
+- *references*: good images of a category of the target that a model is given; *shots* is their number, and a *draw* is
+  a seed that chooses them.
+- *cell*: one training tested on one target, with one number and draw of references if there are any. Each cell has one
+  result file.
 - *category*: a part of a data set, such as bottle. Cells are tested category by category.
 - *result*: what the file of a cell says. A *record* says how its training went.
-- *figure*: the value of a metric, over seeds if there are several.
-- *board*: all rows with one backbone. A *row* is one method on it, or one method and source where several sources serve
-  the same target.
+- *figure*: the value of a metric, over seeds and draws if there are several.
+- *board*: all rows with one backbone and one number of references. A *row* is one method on it, or one method and
+  source where several sources serve the same target.
 """

@@ -11,6 +11,10 @@ _LOGGERS = (
     "lightning.fabric",
     "lightning_fabric",
     "lightning.pytorch.utilities.rank_zero",
+    # Of references, of which the same would be said in every category.
+    "anomalib_cops.host.calibrating",
+    "anomalib_cops.host.reference_images",
+    "anomalib_cops.host.reference_checks",
 )
 _WARNINGS = (
     "The .* does not have many workers",
@@ -22,7 +26,10 @@ _WARNINGS = (
     "Checkpoint directory",
     "Trying to infer the .batch_size",
     ".isinstance.treespec",
-    # Of anomalib's own imports.
+    "You defined a .validation_step. but have no .val_dataloader.",
+    ".*configure_optimizers. returned .None.",
+    # Of anomalib's own calls and imports.
+    "Argument embeddings is deprecated",
     ".*invalid escape sequence",
     "Importing from timm",
     "The anomalib.models.components.dinov2 package",

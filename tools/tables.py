@@ -1,10 +1,10 @@
 """Write the generated tables of README and docs between their markers: ``python -m tools.tables``.
 
 With ``--check``, change nothing and fail if a table is out of date. No figure is typed by hand:
-``docs/results/demo.json`` is a copy of the result of ``make demo``, ``docs/results/references.json`` that of
-``python -m tools.reference_study``, ``docs/results/speed.json`` of that of ``python -m
-benchmark speed``, and ``benchmark/results`` of that of ``python -m benchmark run quick``. Tables of data sets are made
-from their declarations, and the table of capabilities from the list that a test checks.
+``docs/results/demo.json`` is a copy of the result of ``make demo``, ``docs/results/references.json`` that of ``python -m
+tools.reference_study``, ``docs/results/speed.json`` of that of ``python -m benchmark speed``, ``benchmark/results`` of
+that of ``python -m benchmark run quick``, and the folder ``shots`` in it of that of ``python -m benchmark run shots``.
+Tables of data sets are made from their declarations, and the table of capabilities from the list that a test checks.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from anomalib_cops.data.sets.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICA
 from anomalib_cops.files import write_text
 from anomalib_cops.registry import METHODS
 from benchmark.plan.names import TINY
+from benchmark.records.result import AT_THRESHOLD
 from benchmark.records.store import Store
 from benchmark.report.board import Board
 from benchmark.report.leaderboard import boards
@@ -24,6 +25,7 @@ from benchmark.report.ranked_tables import overview
 from benchmark.report.remarks import board_provenance, remarks
 from benchmark.report.render import markdown_table
 from benchmark.report.reported import load_reported
+from benchmark.report.shot_tables import shot_tables
 from benchmark.report.tables import ablation, published
 from benchmark.speed import tables as speed_tables
 from tools.capabilities import capability_table
@@ -31,6 +33,7 @@ from tools.method_tables import common_table, methods_table, settings_table
 from tools.reference_study import study_table
 
 ROOT = Path(__file__).resolve().parent.parent
+SHOTS = "benchmark/results/shots"
 COLUMNS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "AUPRO")
 
 
@@ -91,6 +94,21 @@ def benchmark_tables(board: Board, *, whole: bool) -> str:
     return "\n".join(lines)
 
 
+def shots_tables() -> str:
+    """Return the committed run of ``shots`` in Markdown: remarks, provenance, and tables by number of references."""
+    of_shots = boards(Store(ROOT / SHOTS).results())
+    metrics = ("I-AUROC", "P-AUROC", *AT_THRESHOLD)
+    texts = dict.fromkeys(text for board in of_shots for text in (*remarks(board), *_provenance(board)))
+    lines = ["The committed run of `shots`:", "", *(f"{text}\n" for text in texts)]
+    for table in shot_tables(of_shots, TINY, metrics, per_target=False):
+        lines += [f"{table.title}:", "", markdown_table(table), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _provenance(board: Board) -> list[str]:
+    return [text for text, _ in board_provenance(board)]
+
+
 def published_tables() -> str:
     """Return what the papers report in Markdown, with one table per metric."""
     tables = [published(load_reported(), metric) for metric in ("I-AUROC", "P-AUROC", "AUPRO")]
@@ -135,6 +153,8 @@ def tables() -> list[tuple[str, str, str]]:
         ("docs/speed.md", "speed", speed_tables.tables(speed)),
         ("docs/benchmark.md", "benchmark", benchmark_tables(board, whole=True)),
         ("docs/benchmark.md", "published", published_tables()),
+        # Nothing is shown where the run is not committed.
+        *([("docs/benchmark.md", "shots", shots_tables())] if (ROOT / SHOTS / "cells").is_dir() else []),
         *(("docs/datasets.md", f"catalogue {name}", catalogue(declared)) for name, declared in sets),
         ("docs/datasets.md", "layouts", layouts(CATALOG.values())),
     ]

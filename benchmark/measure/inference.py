@@ -1,6 +1,8 @@
 """Run a model on the test images of one category, through Lightning's test loop, and collect raw scores and maps."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,51 +22,85 @@ from .outputs import CategoryOutput, Predictions
 
 
 def infer(
-    model: Any, images: LabelledImages, category: str, settings: DataSettings, *, all_maps: bool, **trainer: Any
+    model: Any,
+    images: LabelledImages,
+    category: str,
+    settings: DataSettings,
+    *,
+    all_maps: bool,
+    references: LabelledImages | None = None,
+    **trainer: Any,
 ) -> CategoryOutput:
     """Run a model on all images of a category.
 
     Args:
-        model: Model without a post-processor, so that scores are raw.
+        model: Model; its post-processor is left out, so that scores are raw.
         images: Images of the category, with or without masks.
         category: Name of the category, which some models read.
         settings: Batch size and number of workers.
         all_maps: Keep maps also where pixels are not labelled, so that no metric needs them.
+        references: Images that a few-shot model finds as the training split of its datamodule, if any.
         **trainer: Arguments of Lightning's trainer.
 
     Raises:
         InputError: The model gives no scores, scores or maps are not finite, or maps and masks differ in size.
     """
-    transform = getattr(model.pre_processor, "transform", None)
-    images.augmentations = next(iter(extract_transforms_by_type(transform, Resize)), None) if transform else None
+    resized_as_the_model_does(images, model)
     collector = _Collector(all_maps)
-    Trainer(**trainer, callbacks=[collector]).test(
-        model, datamodule=_CategoryData(images, category, settings), verbose=False
-    )
+    with _without_post_processor(model):
+        Trainer(**trainer, callbacks=[collector]).test(
+            model, datamodule=_CategoryData(images, category, settings, references), verbose=False
+        )
     return collector.output(type(model).__name__)
 
 
-class _CategoryData(LightningDataModule):
-    """One category as a datamodule, since anomalib's models look for its name there."""
+def resized_as_the_model_does(images: LabelledImages, model: Any) -> None:
+    """Let a data set resize its images as a model's pre-processor does, so that they fit into batches."""
+    transform = getattr(model.pre_processor, "transform", None)
+    images.augmentations = next(iter(extract_transforms_by_type(transform, Resize)), None) if transform else None
 
-    def __init__(self, images: LabelledImages, category: str, settings: DataSettings) -> None:
+
+@contextmanager
+def _without_post_processor(model: Any) -> Iterator[None]:
+    """Take a model's post-processor away during the block."""
+    post_processor, model.post_processor = model.post_processor, None
+    try:
+        yield
+    finally:
+        model.post_processor = post_processor
+
+
+class _CategoryData(LightningDataModule):
+    """One category as a datamodule, since anomalib's models look for its name and for references there."""
+
+    def __init__(
+        self, images: LabelledImages, category: str, settings: DataSettings, references: LabelledImages | None
+    ) -> None:
         super().__init__()
+        self.references = references
         self.images = images
         self.category = category
         self.settings = settings
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Load the images in order."""
-        return DataLoader(
-            self.images,
-            batch_size=self.settings.eval_batch_size,
-            num_workers=min(self.settings.num_workers, cores()),
-            collate_fn=self.images.collate_fn,
-        )
+        return self._loader(self.images)
+
+    def train_dataloader(self) -> Any:
+        """Load the references in order; nothing without references."""
+        return [] if self.references is None else self._loader(self.references)
 
     def val_dataloader(self) -> list[Any]:
         """Load nothing: no model may look at a target before its test."""
         return []
+
+    def _loader(self, images: LabelledImages) -> DataLoader[Any]:
+        return DataLoader(
+            images,
+            batch_size=self.settings.eval_batch_size,
+            num_workers=min(self.settings.num_workers, cores()),
+            collate_fn=images.collate_fn,
+        )
 
 
 class _Collector(Callback):

@@ -47,6 +47,21 @@ def _ranking_metrics(prefix: str, labels: np.ndarray, scores: np.ndarray) -> dic
     return {prefix + name: float(metric(labels, scores)) for name, metric in metrics.items()}
 
 
+def at_threshold(predictions: Predictions, threshold: float) -> dict[str, float]:
+    """Compute the shares of normal and of anomalous images that are labelled anomalous: score above the threshold.
+
+    Args:
+        predictions: Scores and labels of one category.
+        threshold: The model's own threshold, on the scale of the scores.
+
+    Returns:
+        ``false_alarm_rate`` if there are normal images, ``recall`` if there are anomalous ones; both in [0, 1].
+    """
+    labelled = predictions.scores > threshold
+    shares = {"false_alarm_rate": labelled[predictions.labels == 0], "recall": labelled[predictions.labels == 1]}
+    return {name: float(images.mean()) for name, images in shares.items() if images.size}
+
+
 def f1_max(labels: Integer[np.ndarray, " samples"] | Bool[np.ndarray, " samples"], scores: np.ndarray) -> float:
     """Return the largest F1 over all thresholds, in [0, 1]."""
     precision, recall, _ = precision_recall_curve(labels, scores)

@@ -7,7 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from .data_settings import DataSettings
+from .entries import FITTED_ON_REFERENCES
 from .names import BETWEEN_SOURCES, last_name, slug
+from .reference_draw import ReferenceDraw
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Training:
         spared: Synthetic categories that the test names and that are therefore not trained on.
         resolved: What the options amount to, with defaults, presets, encoder and versions; see ``resolved.py``. Empty
             until it has been determined.
+        is_fitted_on_references: Whether the model learns from the references of each category, and nothing from the
+            source.
     """
 
     model: str
@@ -38,6 +42,7 @@ class Training:
     data: DataSettings
     spared: tuple[str, ...] = ()
     resolved: dict[str, Any] = field(default_factory=dict)
+    is_fitted_on_references: bool = False
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -50,6 +55,7 @@ class Training:
             "seed": self.seed,
             "data": self.data.for_fingerprint,
             **({"spared": list(self.spared)} if self.spared else {}),
+            **({"fitted_on": FITTED_ON_REFERENCES} if self.is_fitted_on_references else {}),
             **({"resolved": self.resolved} if self.resolved else {}),
         }
 
@@ -62,6 +68,11 @@ class Training:
     def is_ready(self) -> bool:
         """Whether the options name weights, so that nothing is trained."""
         return "weights" in self.resolved
+
+    @property
+    def learns_from_source(self) -> bool:
+        """Whether there may be something to train on the source."""
+        return not self.is_ready and not self.is_fitted_on_references
 
     @property
     def source_name(self) -> str:
@@ -82,6 +93,7 @@ class Cell:
         target_categories: Categories to test; all if empty.
         test_options: Arguments of the model's constructor that apply to the test alone.
         images_per_category: Largest number of test images per category; all if None.
+        references: Good images of each category that the model is given; None for a matrix without references.
     """
 
     training: Training
@@ -92,6 +104,7 @@ class Cell:
     target_categories: tuple[str, ...] = ()
     test_options: dict[str, Any] = field(default_factory=dict)
     images_per_category: int | None = None
+    references: ReferenceDraw | None = None
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -103,6 +116,7 @@ class Cell:
             "target_categories": list(self.target_categories),
             "test_options": self.test_options,
             "images_per_category": self.images_per_category,
+            **({"references": self.references.settings} if self.references else {}),
         }
 
     @cached_property
@@ -116,16 +130,25 @@ class Cell:
         return last_name(self.target_id)
 
     @property
+    def repetition(self) -> str:
+        """The seed, with number and draw of the references if there are any, as messages name them."""
+        return f"{self.training.seed}" + (f", {self.references}" if self.references else "")
+
+    @property
     def title(self) -> str:
         """The cell in words, for messages."""
         training = self.training
-        return f"{self.method} ({training.backbone}), {training.source_name} → {self.target_name}, seed {training.seed}"
+        return (
+            f"{self.method} ({training.backbone}), {training.source_name} → {self.target_name}, seed {self.repetition}"
+        )
 
     @property
     def path(self) -> str:
         """Path of the result file in the folder of results."""
         training = self.training
-        name = f"{slug(training.source_name)}--{slug(self.target_name)}--seed{training.seed}--{self.fingerprint}.json"
+        draw = f"-shots{self.references.shots}-draw{self.references.draw}" if self.references else ""
+        place = f"{slug(training.source_name)}--{slug(self.target_name)}--seed{training.seed}{draw}"
+        name = f"{place}--{self.fingerprint}.json"
         return f"cells/{slug(self.method)}/{slug(training.backbone)}/{name}"
 
 

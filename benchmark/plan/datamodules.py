@@ -1,5 +1,6 @@
 """Make the datamodules of trainings and cells, and list the test images of each cell once."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from anomalib_cops.errors import InputError
 
 from .cells import Cell, Training
 from .names import SYNTHETIC
-from .samples import limit_samples
+from .reference_pool import CategoryImages, divide
 
 SamplesByCategory = dict[str, DataFrame | InputError]
-"""Test images of a target by category; for a category that cannot be used, the error that says why."""
+"""Images of a target by category; for a category that cannot be used, the error that says why."""
+ImagesByCategory = dict[str, CategoryImages | InputError]
+"""The same, divided into test images and those that references are taken from."""
 
 
 class Datamodules:
@@ -29,6 +32,7 @@ class Datamodules:
     def __init__(self, root: Path | None) -> None:
         self._root = str(root) if root else None
         self._samples: dict[tuple[Any, ...], SamplesByCategory] = {}
+        self._images: dict[tuple[Any, ...], ImagesByCategory] = {}
 
     def for_training(self, training: Training) -> ZeroShotTransfer:
         """Make the datamodule of a training.
@@ -66,19 +70,28 @@ class Datamodules:
         trained = {name for each in trained_on if each["set"] == SYNTHETIC for name in each["categories"]}
         return [name for name in target.categories if name not in trained]
 
-    def samples(self, cell: Cell) -> SamplesByCategory:
-        """List the test images of a cell, at most as many per category as the cell allows."""
-        limit = cell.images_per_category
-        return {
-            name: each if isinstance(each, InputError) else limit_samples(each, limit)
-            for name, each in self.all_samples(cell).items()
-        }
+    def images(self, cell: Cell) -> ImagesByCategory:
+        """List the test images of a cell, at most as many per category as it allows, and the pool of its references."""
+        draw = replace(cell.references, shots=min(1, cell.references.shots)) if cell.references else None
+        key = (*self._key(cell), cell.images_per_category, draw)
+        if key not in self._images:
+            self._images[key] = {name: _divided(each, cell) for name, each in self.all_samples(cell).items()}
+        return self._images[key]
 
     def all_samples(self, cell: Cell) -> SamplesByCategory:
         """List all images of the categories that a cell tests."""
+        key = self._key(cell)
+        if key not in self._samples:
+            of_target = self._of_target_alone if cell.training.is_ready else self._of_transfer
+            self._samples[key] = of_target(cell)
+        return self._samples[key]
+
+    @staticmethod
+    def _key(cell: Cell) -> tuple[Any, ...]:
+        """Return what decides which images the categories of a cell have."""
         training = cell.training
         draws_images = SYNTHETIC in map(str.lower, (*training.source, cell.target))
-        key = (
+        return (
             *(training.source, training.source_categories, training.spared, training.is_ready),
             *(cell.target, cell.target_categories),
             *(
@@ -87,9 +100,6 @@ class Datamodules:
                 else ()
             ),
         )
-        if key not in self._samples:
-            self._samples[key] = self._of_target_alone(cell) if training.is_ready else self._of_transfer(cell)
-        return self._samples[key]
 
     def _of_transfer(self, cell: Cell) -> SamplesByCategory:
         """List all categories together; category by category only if one of them cannot be used, as this is slower."""
@@ -133,6 +143,15 @@ class Datamodules:
             synthetic_size=data.synthetic_size,
             synthetic_level=data.synthetic_level,
         )
+
+
+def _divided(samples: DataFrame | InputError, cell: Cell) -> CategoryImages | InputError:
+    if isinstance(samples, InputError):
+        return samples
+    try:
+        return divide(samples, cell.references, cell.images_per_category)
+    except InputError as error:
+        return error
 
 
 def _samples_of_one(data: ZeroShotTransfer, target: str) -> DataFrame | InputError:

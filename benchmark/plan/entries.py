@@ -7,6 +7,7 @@ from typing import Any, Literal
 from .names import SYNTHETIC
 
 Role = Literal["method", "baseline", "ablation"]
+FITTED_ON_REFERENCES = "references"
 
 
 @dataclass
@@ -22,6 +23,8 @@ class MethodConfig:
         backbone: Name of the board that the method is ranked on; by default the option ``backbone``, or a name made
             from the class.
         role: A method, a baseline that methods are compared with, or an ablation, which is not ranked.
+        fitted_on: What a model of others learns from if it has anything to learn: the source, or the references of the
+            category that is tested.
     """
 
     name: str
@@ -30,6 +33,7 @@ class MethodConfig:
     test_options: dict[str, Any] = field(default_factory=dict)
     backbone: str | None = None
     role: Role = "method"
+    fitted_on: Literal["source", "references"] = "source"
 
 
 @dataclass

@@ -9,8 +9,9 @@ from anomalib_cops.errors import InputError, nearest
 from ..own_models import is_own_model, own_model_names
 from .cells import Cell, Training
 from .data_settings import DataSettings
-from .entries import MethodConfig, Transfer
+from .entries import FITTED_ON_REFERENCES, MethodConfig, Transfer
 from .names import BETWEEN_SOURCES, identity
+from .reference_draw import check_references, reference_draws
 
 _DEFAULT_BACKBONE = "ViT-L-14-336"
 
@@ -26,6 +27,9 @@ class Matrix:
         backbone: Backbone of all models of this package that have no ``backbone`` among their options.
         data: How images are read, the same for all methods.
         pictures: Anomalous images per category whose pictures and maps are kept for the gallery of the page.
+        shots: Numbers of reference images per category, 0 among them or not, which are all tested; without the field
+            there are no references, and no image is left out of the test for them.
+        draws: Seeds that references are drawn by; every number of references is tested with each.
     """
 
     methods: list[MethodConfig]
@@ -34,13 +38,15 @@ class Matrix:
     backbone: str = _DEFAULT_BACKBONE
     data: DataSettings = field(default_factory=DataSettings)
     pictures: int = 0
+    shots: list[int] = field(default_factory=list)
+    draws: list[int] = field(default_factory=lambda: [0])
 
     def check(self) -> None:
         """Refuse a matrix that cannot be run.
 
         Raises:
-            InputError: The matrix is empty, a seed is negative, a model or method is unknown, or a name or seed is
-                given twice.
+            InputError: The matrix is empty, a seed is negative, a model or method is unknown, a name or seed is given
+                twice, or references are not as they have to be.
         """
         for name, entries in (("methods", self.methods), ("transfers", self.transfers), ("seeds", self.seeds)):
             if not entries:
@@ -64,9 +70,10 @@ class Matrix:
                     raise InputError(f"a transfer names the unknown method '{name}'{nearest(name, names)}")
             if not transfer.targets and not transfer.discover:
                 raise InputError(f"the transfer from {transfer.source} has no targets; name some, or set discover.")
+        check_references(self.methods, self.transfers, self.shots, self.draws)
 
-    def only(self, methods: Sequence[str] = (), seeds: Sequence[int] = ()) -> "Matrix":
-        """Return the part of the matrix with these methods and these seeds; all of them if none are named.
+    def only(self, methods: Sequence[str] = (), seeds: Sequence[int] = (), draws: Sequence[int] = ()) -> "Matrix":
+        """Return the part of the matrix with these methods, seeds and draws; all of them if none are named.
 
         Raises:
             InputError: A method is not in the matrix.
@@ -83,7 +90,9 @@ class Matrix:
             for each in self.transfers
         ]
         used = [each for each in transfers if each.methods is None or each.methods]
-        return replace(self, methods=chosen, transfers=used, seeds=list(seeds) or self.seeds)
+        return replace(
+            self, methods=chosen, transfers=used, seeds=list(seeds) or self.seeds, draws=list(draws) or self.draws
+        )
 
     def cells(self, root: Path | None = None, discovered: Sequence[str] = ()) -> list[Cell]:
         """List all cells in the order in which they run: the targets of a training follow each other.
@@ -114,17 +123,20 @@ class Matrix:
                 for transfer in self.transfers:
                     if transfer.is_for(method):
                         training = self._training(method, transfer, seed, root)
-                        for target in _targets(transfer, training, root, discovered):
-                            yield Cell(
-                                training=training,
-                                method=method.name,
-                                role=method.role,
-                                target=target,
-                                target_id=identity(target, root),
-                                target_categories=tuple(transfer.target_categories or ()),
-                                test_options=method.test_options,
-                                images_per_category=self.data.images_per_category,
-                            )
+                        targets = _targets(transfer, training, root, discovered)
+                        for references in reference_draws(method, self.shots, self.draws):
+                            for target in targets:
+                                yield Cell(
+                                    training=training,
+                                    method=method.name,
+                                    role=method.role,
+                                    target=target,
+                                    target_id=identity(target, root),
+                                    target_categories=tuple(transfer.target_categories or ()),
+                                    test_options=method.test_options,
+                                    images_per_category=self.data.images_per_category,
+                                    references=references,
+                                )
 
     def _training(self, method: MethodConfig, transfer: Transfer, seed: int, root: Path | None) -> Training:
         options = {**transfer.options, **method.options}
@@ -142,6 +154,7 @@ class Matrix:
             seed=seed,
             data=self.data,
             spared=transfer.spared,
+            is_fitted_on_references=method.fitted_on == FITTED_ON_REFERENCES,
         )
 
 

@@ -5,7 +5,7 @@ of the package's version, as a release that changes only the third computes the 
 """
 
 import inspect
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import Enum
 from functools import cache
 from importlib import metadata
@@ -16,6 +16,7 @@ from anomalib_cops.encoder import native_image_size, tiny
 from anomalib_cops.encoder.load import TINY, model_config, trained_with_quick_gelu
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import sha256
+from anomalib_cops.host.reference_images import ReferenceOptions
 from anomalib_cops.models.arguments import CommonArguments
 from anomalib_cops.models.assembly import DEFAULT_BACKBONE, DEFAULT_PRETRAINED, resolve_settings, training_values
 from anomalib_cops.models.method import DEFAULT_PRESET, plain
@@ -26,6 +27,7 @@ from ..own_models import is_own_model, own_model_parts
 from .cells import Training
 from .model_class import COMPONENTS, model_class
 from .ready_weights import ReadyWeights, find_ready_weights
+from .reference_draw import RESERVED
 
 
 def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
@@ -56,6 +58,9 @@ def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
         "cached_as": options.get("cache_precision", "float16") if "feature_cache" in options else None,
         "versions": _versions(),
     }
+    # Of options that concern references only those that are not the default, as earlier versions had none.
+    if comparison := _reference_options(options):
+        resolved["references"] = comparison
     if weights is not None:
         return {**resolved, "weights": weights.record}
     return {**resolved, "training": training_values(common, preset)}
@@ -93,6 +98,13 @@ def _encoder(common: CommonArguments, settings: Any) -> dict[str, Any]:
         "quick_gelu": quick_gelu,
         "image_size": common.image_size or native_image_size(backbone),
     }
+
+
+def _reference_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return how a model compares with references, as far as it is not the default."""
+    defaults = asdict(ReferenceOptions())
+    names = [name for name in defaults if name not in RESERVED and options.get(name) is not None]
+    return {name: options[name] for name in names if options[name] != defaults[name]}
 
 
 @cache

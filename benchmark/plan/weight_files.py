@@ -1,6 +1,7 @@
 """Find and fetch the files of weights that a run needs before it starts: encoders and published checkpoints."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from anomalib_cops.encoder.download import is_cached
@@ -11,6 +12,46 @@ from anomalib_cops.weights import download, published
 
 from ..own_models import is_own_model
 from .cells import Training
+from .foreign_weights import ForeignWeights, foreign_weights
+
+
+@dataclass(frozen=True)
+class OwnWeights:
+    """Weights of an encoder or of one of this package's models.
+
+    Attributes:
+        owner: Name of the backbone or model.
+        name: Name of the weights: a tag, a published checkpoint, or a file.
+    """
+
+    owner: str
+    name: str
+
+    def fetch(self) -> str:
+        """Fetch the file if it is not on this disk; return why it could not be had, or nothing."""
+        try:
+            if is_own_model(self.owner):
+                download.fetch(self.owner, self.name)
+            else:
+                find_weights(self.owner, self.name)
+        except InputError as error:
+            return str(error)
+        return ""
+
+    def missing(self) -> str:
+        """Say that the file is not on this disk; empty if it is."""
+        if not is_own_model(self.owner):
+            is_here = Path(self.name).expanduser().is_file() or is_cached(self.owner, self.name)
+            subject = f"The weights '{self.name}' of backbone '{self.owner}'"
+            return "" if is_here else f"{subject} are not here; a run downloads them."
+        entry, path = published.PUBLISHED[self.owner][self.name], download.cached_path(self.owner, self.name)
+        if path.is_file():
+            return ""
+        how = "a run downloads them" if entry.fetchable else f"get the file {entry.by_hand} and save it as {path}"
+        return f"The weights '{self.name}' of {self.owner} are not here; {how}."
+
+
+Weights = OwnWeights | ForeignWeights
 
 
 def fetch_weights(trainings: Sequence[Training]) -> dict[str, list[str]]:
@@ -19,54 +60,32 @@ def fetch_weights(trainings: Sequence[Training]) -> dict[str, list[str]]:
     Returns:
         Sentences about files that could not be fetched, by the fingerprint of the training that needs them.
     """
-    problems: dict[tuple[str, str], str] = {}
+    problems: dict[Weights, str] = {}
     of_trainings: dict[str, list[str]] = {}
-    for training in trainings:
-        for owner_and_name in _needed(training):
-            if owner_and_name not in problems:
-                problems[owner_and_name] = _fetch(*owner_and_name)
-            if problems[owner_and_name]:
-                of_trainings.setdefault(training.fingerprint, []).append(problems[owner_and_name])
+    for training in {each.fingerprint: each for each in trainings}.values():
+        for weights in _needed(training):
+            if weights not in problems:
+                problems[weights] = weights.fetch()
+            if problems[weights]:
+                of_trainings.setdefault(training.fingerprint, []).append(problems[weights])
     return of_trainings
 
 
 def missing_weights(trainings: Sequence[Training]) -> list[str]:
     """Return a sentence about each file of weights that is not on this disk; fetch nothing."""
     needed = dict.fromkeys(each for training in trainings for each in _needed(training))
-    return [sentence for owner, name in needed if (sentence := _missing(owner, name))]
+    return [sentence for weights in needed if (sentence := weights.missing())]
 
 
-def _needed(training: Training) -> Iterator[tuple[str, str]]:
-    """Yield the owner and the name of each file: a backbone and its tag, or a model and its published checkpoint."""
+def _needed(training: Training) -> Iterator[Weights]:
+    """Yield the weights that a model is made of, as far as they have to be fetched."""
     if not is_own_model(training.model):
+        yield from foreign_weights(training)
         return
     options = training.options
     backbone = options.get("backbone") or DEFAULT_BACKBONE
     if backbone != TINY:
-        yield backbone, str(options.get("pretrained") or DEFAULT_PRETRAINED)
+        yield OwnWeights(backbone, str(options.get("pretrained") or DEFAULT_PRETRAINED))
     name = options.get("weights")
     if name and published.find(training.model, name) is not None:
-        yield training.model, name
-
-
-def _fetch(owner: str, name: str) -> str:
-    """Fetch a file if it is not on this disk; return why it could not be had, or nothing."""
-    try:
-        if is_own_model(owner):
-            download.fetch(owner, name)
-        else:
-            find_weights(owner, name)
-    except InputError as error:
-        return str(error)
-    return ""
-
-
-def _missing(owner: str, name: str) -> str:
-    if not is_own_model(owner):
-        is_here = Path(name).expanduser().is_file() or is_cached(owner, name)
-        return "" if is_here else f"The weights '{name}' of backbone '{owner}' are not here; a run downloads them."
-    entry, path = published.PUBLISHED[owner][name], download.cached_path(owner, name)
-    if path.is_file():
-        return ""
-    how = "a run downloads them" if entry.fetchable else f"get the file {entry.by_hand} and save it as {path}"
-    return f"The weights '{name}' of {owner} are not here; {how}."
+        yield OwnWeights(training.model, name)

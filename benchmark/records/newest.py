@@ -10,18 +10,20 @@ FileAndResult = tuple[Path, Result]
 
 
 def newest(results: Sequence[FileAndResult]) -> tuple[list[FileAndResult], list[str]]:
-    """Keep the results of the settings that were run last, with all their seeds, of each method, source and target.
+    """Keep the results of the settings that were run last of each method, source, target and number of references.
+
+    All seeds and draws of references of these settings are kept.
 
     Returns:
         The results to keep, by path, and a sentence about each method of which older results are left out.
     """
-    by_place: dict[tuple[str, str, str, str], dict[str, list[FileAndResult]]] = {}
+    by_place: dict[tuple[str, str, str, str, int | None], dict[str, list[FileAndResult]]] = {}
     for path, result in results:
-        place = (result.backbone, result.method, result.source, result.target)
-        by_place.setdefault(place, {}).setdefault(_settings_without_seed(result), []).append((path, result))
+        place = (result.backbone, result.method, result.source, result.target, result.shots)
+        by_place.setdefault(place, {}).setdefault(_settings_without_seeds(result), []).append((path, result))
     kept: list[FileAndResult] = []
     left_out: dict[tuple[str, str], list[Path]] = {}
-    for (backbone, method, _, _), by_settings in by_place.items():
+    for (backbone, method, *_), by_settings in by_place.items():
         *older, latest = sorted(by_settings.values(), key=lambda group: max(map(_age, group)))
         kept += latest
         left_out.setdefault((backbone, method), []).extend(path for group in older for path, _ in group)
@@ -34,9 +36,12 @@ def newest(results: Sequence[FileAndResult]) -> tuple[list[FileAndResult], list[
     return sorted(kept, key=lambda each: each[0]), notices
 
 
-def _settings_without_seed(result: Result) -> str:
-    training = {name: value for name, value in result.settings.get("training", {}).items() if name != "seed"}
-    return json.dumps({**result.settings, "training": training}, sort_keys=True, default=str)
+def _settings_without_seeds(result: Result) -> str:
+    """Return the settings as text, without the seed of the training and that of the references."""
+    settings = dict(result.settings)
+    for name, seed in (("training", "seed"), ("references", "draw")):
+        settings[name] = {key: value for key, value in settings.get(name, {}).items() if key != seed}
+    return json.dumps(settings, sort_keys=True, default=str)
 
 
 def _age(file_and_result: FileAndResult) -> tuple[str, float]:

@@ -27,7 +27,7 @@ def read_result(path: Path) -> Result:
         raise InputError(f"the result {path} cannot be read ({error.strerror}).") from None
     except (ValueError, KeyError, AttributeError, TypeError):
         raise DamagedError(f"{path} is damaged: it is no result file.") from None
-    if version != FORMAT:
+    if version not in range(1, FORMAT + 1):
         age = "an older" if isinstance(version, int) and version < FORMAT else "another"
         raise InputError(
             f"{path} was written by {age} version (format {version}, this one reads {FORMAT}); move it away and run "

@@ -7,9 +7,14 @@ from typing import Any
 from ..plan.cells import Cell
 
 METRICS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
-"""All metrics in the order of tables. I is for image, P for pixel."""
-FORMAT = 1
-"""Version of the file format: counted up when older code cannot read a new file, or new code an old one."""
+"""All metrics that methods are ranked by, in the order of tables. I is for image, P for pixel."""
+AT_THRESHOLD = ("false_alarm_rate", "recall")
+"""Shares of the normal and of the anomalous images that the model labels anomalous. They are not ranked by."""
+FORMAT = 2
+"""Version of the file format: counted up when older code cannot read a new file, or new code an old one.
+
+All versions up to this one are read. Results without references are written as version 1.
+"""
 KIND = "accuracy"
 
 
@@ -18,14 +23,17 @@ class Scores:
     """Figures of one category.
 
     Attributes:
-        scores: Values in [0, 1] by metric; metrics that the labels do not allow are absent.
+        scores: Values in [0, 1] by metric; metrics that the labels do not allow are absent, as are figures at a
+            threshold of a model that has none.
         normal: Number of normal test images.
         anomalous: Number of anomalous test images.
-        images: Digest of names, labels and sizes of the test images: equal where two methods saw the same images.
+        images: Digest of names, labels and sizes of the test images, and of the images that references are taken from:
+            equal where two methods saw the same images.
         seconds: Seconds that the model took for all images.
         total_seconds: The same with reading, metrics and writing.
         peak_memory: Bytes on the accelerator if there is one, else of the process so far.
         made_by: Index in the result's ``runs`` of the run that tested the category.
+        references: Number of reference images that the model was given; None for a matrix without references.
     """
 
     scores: dict[str, float]
@@ -36,6 +44,7 @@ class Scores:
     total_seconds: float
     peak_memory: int
     made_by: int = 0
+    references: int | None = None
 
     @property
     def count(self) -> int:
@@ -122,6 +131,18 @@ class Result:
         )
 
     @property
+    def shots(self) -> int | None:
+        """Number of references per category that the configuration asks for; None if it has no references."""
+        shots: int | None = self.settings.get("references", {}).get("shots")
+        return shots
+
+    @property
+    def draw(self) -> int:
+        """Seed that the references were drawn by; 0 without references."""
+        draw: int = self.settings.get("references", {}).get("draw", 0)
+        return draw
+
+    @property
     def missing(self) -> list[str]:
         """Categories without figures."""
         return [name for name in self.expected if name not in self.categories]
@@ -146,7 +167,10 @@ class Result:
 
     def to_json(self) -> str:
         """Return the content of the file; categories are sorted, so that it does not depend on which came first."""
-        content = {"format": FORMAT, "kind": KIND, **asdict(self)}
-        content["categories"] = dict(sorted(content["categories"].items()))
+        content = {"format": 1 if self.shots is None else FORMAT, "kind": KIND, **asdict(self)}
+        content["categories"] = {
+            name: {key: value for key, value in each.items() if value is not None}
+            for name, each in sorted(content["categories"].items())
+        }
         content["failures"] = dict(sorted(content["failures"].items()))
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

@@ -44,6 +44,6 @@ def percent(value: float, decimals: int = 1) -> str:
 
 
 def figure_text(figure: Figure) -> str:
-    """Write a figure in percent, with its deviation over seeds if there are several."""
+    """Write a figure in percent, with its deviation over repetitions if there are several."""
     deviation = "" if figure.deviation is None else f" ± {percent(figure.deviation)}"
     return percent(figure.mean) + deviation

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..records.result import AT_THRESHOLD
 from .board import MEAN, Board, BoardRow, ranks
 from .render import present_metrics
 from .reported import Reported
@@ -14,12 +15,15 @@ COLUMNS = (
     *("backbone", "method", "role", "trained_on", "target", "category", "metric"),
     *("mean", "deviation", "seeds", "rank", "paper", "difference", "hole"),
 )
+REFERENCES = "references"
+"""Further column, the number of references, where there are boards that have one."""
 
 
 def as_csv(boards: Sequence[Board], reported: Reported, metrics: Sequence[str]) -> str:
     """Print all figures as CSV."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    columns = (*COLUMNS, REFERENCES) if _have_references(boards) else COLUMNS
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines(boards, reported, metrics))
     return buffer.getvalue()
@@ -35,21 +39,38 @@ def as_json(boards: Sequence[Board], reported: Reported, metrics: Sequence[str])
 def lines(boards: Sequence[Board], reported: Reported, metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the values of ``COLUMNS`` for each row, target, category and metric.
 
-    The category is empty for the mean over all categories.
+    The category is empty for the mean over all categories. Boards with a number of references also have lines without a
+    target for the mean over all targets, since its deviation over draws does not follow from those of the targets.
     """
     for board in boards:
+        further = {REFERENCES: board.shots} if _have_references(boards) else {}
         for metric in present_metrics(board, metrics):
-            for target in board.targets:
-                if board.has_metric(target, metric):
-                    for category in (MEAN, *board.categories(target)):
-                        yield from _lines_of_rows(board, reported, metric, target, category)
+            places = [
+                (target, category)
+                for target in board.targets_with(metric)
+                for category in (MEAN, *board.categories(target))
+            ]
+            if board.shots is not None:
+                places.append((MEAN, MEAN))
+            for target, category in places:
+                for line in _lines_of_rows(board, reported, metric, target, category):
+                    yield line | further
+
+
+def _have_references(boards: Sequence[Board]) -> bool:
+    return any(board.shots is not None for board in boards)
 
 
 def _lines_of_rows(
     board: Board, reported: Reported, metric: str, target: str, category: str
 ) -> Iterator[dict[str, Any]]:
-    figures = {row.method: row.figure(target, metric, category) for row in board.rows}
-    ranked = board.with_role("method", "baseline")
+    figures = {
+        row.method: row.figure(target, metric, category)
+        if target
+        else row.figure_over(board.targets_with(metric), metric)
+        for row in board.rows
+    }
+    ranked = [] if metric in AT_THRESHOLD else board.with_role("method", "baseline")
     means = [None if (each := figures[row.method]) is None else round(each.mean, 3) for row in ranked]
     places = dict(zip((row.method for row in ranked), ranks(means), strict=True))
     for row in board.rows:
@@ -68,7 +89,7 @@ def _lines_of_rows(
             "rank": places.get(row.method),
             "paper": None if paper is None else round(paper / 100, 6),
             "difference": None if paper is None or figure is None else round(figure.mean - paper / 100, 6),
-            "hole": row.hole(target) if figure is None else "",
+            "hole": row.hole(target) if figure is None and target else "",
         }
 
 
@@ -76,6 +97,6 @@ def _paper_percent(
     board: Board, row: BoardRow, reported: Reported, target: str, metric: str, category: str
 ) -> float | None:
     """Return the paper's figure in percent, for methods with the papers' backbone and the mean over categories."""
-    if category or board.backbone != reported.backbone or row.role != "method":
+    if category or board.backbone != reported.backbone or board.shots is not None or row.role != "method":
         return None
     return reported.value(row.model, target, metric)

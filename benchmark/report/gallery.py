@@ -80,12 +80,12 @@ class Gallery:
 
 
 def _read(board: Board, folder: Path, target: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield method, category and case of all pictures of a target; only the first of several seeds."""
+    """Yield method, category and case of all pictures of a target; only the first of several repetitions."""
     for row in board.rows:
-        by_seed = row.results.get(target)
-        if not by_seed:
+        repetitions = row.results.get(target)
+        if not repetitions:
             continue
-        result = by_seed[min(by_seed)]
+        result = repetitions[min(repetitions)]
         for category in result.categories:
             path = folder / "pictures" / result.fingerprint / f"{slug(category)}.json"
             try:

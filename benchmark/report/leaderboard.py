@@ -9,7 +9,7 @@ from .leaks import refuse_leak
 
 
 def boards(results: Iterable[FileAndResult]) -> list[Board]:
-    """Sort results into boards, one per backbone.
+    """Sort results into boards, one per backbone and number of references.
 
     A method that was trained on several sources, each with its own targets, is one row, as in the papers. Where two
     sources serve the same target, there is a row per source.
@@ -24,17 +24,19 @@ def boards(results: Iterable[FileAndResult]) -> list[Board]:
     for path, result in results:
         refuse_leak(path, result)
     several_sources = _with_several_sources([result for _, result in results])
-    rows: dict[tuple[str, str], BoardRow] = {}
+    boards: dict[tuple[str, int | None], dict[str, BoardRow]] = {}
     for _, result in results:
         name = result.method
         if (result.method, result.backbone) in several_sources:
             name = f"{result.method} ← {result.source}"
-        row = rows.setdefault((result.backbone, name), BoardRow(name, result.model, result.role, result.backbone))
-        row.results.setdefault(result.target, {})[result.seed] = result
-    backbones = sorted({backbone for backbone, _ in rows})
+        rows = boards.setdefault((result.backbone, result.shots), {})
+        row = rows.setdefault(name, BoardRow(name, result.model, result.role, result.backbone))
+        row.results.setdefault(result.target, {})[result.seed, result.draw] = result
+    # Without references first, then by their number.
+    ordered = sorted(boards, key=lambda key: (key[0], -1 if key[1] is None else key[1]))
     return [
-        Board(backbone, sorted((row for key, row in rows.items() if key[0] == backbone), key=lambda row: row.sort_key))
-        for backbone in backbones
+        Board(backbone, sorted(boards[backbone, shots].values(), key=lambda row: row.sort_key), shots)
+        for backbone, shots in ordered
     ]
 
 

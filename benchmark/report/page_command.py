@@ -54,8 +54,10 @@ def page(folder: Path, gallery_targets: list[str] | None = None) -> str:
             raise InputError(f"there is no target '{name}' in {folder}{nearest(name, targets)}")
     shown = targets if gallery_targets is None else set(gallery_targets)
     reported = load_reported()
+    all_boards = boards(results)
     data: list[dict[str, Any]] = [
-        board_data(board, reported) | {"gallery": Gallery(board, folder, shown).data()} for board in boards(results)
+        board_data(board, all_boards, reported) | {"gallery": Gallery(board, folder, shown).data()}
+        for board in all_boards
     ]
     source = files(__package__) / "page"
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)

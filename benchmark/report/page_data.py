@@ -1,22 +1,35 @@
 """Collect what the page shows of one board as plain data: figures, times and provenance."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..plan.names import TINY
 from .board import MEAN, Board, BoardRow
 from .remarks import TINY_LABEL, board_provenance
 from .reported import Reported
+from .shot_tables import shot_data
 from .tables import mean_over_targets
 
 
-def board_data(board: Board, reported: Reported) -> dict[str, Any]:
-    """Collect everything about a board but its pictures."""
+def board_data(board: Board, boards: Sequence[Board], reported: Reported) -> dict[str, Any]:
+    """Collect everything about a board but its pictures.
+
+    Args:
+        board: The board.
+        boards: All boards, for what is compared between numbers of references.
+        reported: Figures of the papers.
+    """
+    by_shots = shot_data(boards, board.backbone, board.metrics) if board.shots is not None else None
+    # A method has the same colour with every number of references.
+    colours = [each["method"] for each in by_shots["methods"]] if by_shots else [row.method for row in board.rows]
     return {
-        "backbone": board.backbone,
+        "backbone": board.name,
         "label": TINY_LABEL if board.backbone == TINY else "",
         "metrics": board.metrics,
         "targets": [{"name": name, "categories": board.categories(name)} for name in board.targets],
-        "rows": [_row(board, row, reported) for row in board.rows],
+        "thresholds": board.threshold_figures,
+        "by_shots": by_shots,
+        "rows": [{**_row(board, row, reported), "colour": colours.index(row.method)} for row in board.rows],
         "failures": board.failures(),
         "unlike": board.incomparable_targets(),
         "provenance": [{"text": text, "run": run} for text, run in board_provenance(board)],
@@ -29,7 +42,7 @@ def _row(board: Board, row: BoardRow, reported: Reported) -> dict[str, Any]:
         "model": row.model,
         "role": row.role,
         "sources": row.sources(),
-        "means": {metric: mean_over_targets(board, row, metric) for metric in board.metrics},
+        "means": {name: mean_over_targets(board, row, name) for name in (*board.metrics, *board.threshold_figures)},
         "targets": {target: _target(board, row, target, reported) for target in board.targets},
         "milliseconds": _milliseconds(row),
         "training_seconds": _training_seconds(row),
@@ -38,9 +51,9 @@ def _row(board: Board, row: BoardRow, reported: Reported) -> dict[str, Any]:
 
 
 def _target(board: Board, row: BoardRow, target: str, reported: Reported) -> dict[str, Any]:
-    is_comparable = board.backbone == reported.backbone and row.role == "method"
+    is_comparable = board.backbone == reported.backbone and board.shots is None and row.role == "method"
     figures: dict[str, dict[str, Any]] = {}
-    for metric in board.metrics:
+    for metric in (*board.metrics, *board.threshold_figures):
         for category in (MEAN, *board.categories(target)):
             figure = row.figure(target, metric, category)
             if figure is not None:

@@ -26,9 +26,15 @@ def board_provenance(board: Board) -> list[tuple[str, dict[str, Any]]]:
     Runs that differ only in their dates are named once.
     """
     runs = {_where(run): run for row in board.rows for result in row.all_results for run in result.runs}
-    seeds = sorted({seed for row in board.rows for by_seed in row.results.values() for seed in by_seed})
-    label = "seed" + "s" * (len(seeds) > 1) + " " + ", ".join(map(str, seeds))
+    repetitions = {each for row in board.rows for by_repetition in row.results.values() for each in by_repetition}
+    label = _listed("seed", {seed for seed, _ in repetitions})
+    if board.shots is not None:
+        label += f", {_listed('draw', {draw for _, draw in repetitions})} of references"
     return [(f"Backbone {board.backbone}, {label}; {where}.", run) for where, run in runs.items()]
+
+
+def _listed(kind: str, numbers: set[int]) -> str:
+    return f"{kind}{'s' * (len(numbers) > 1)} {', '.join(map(str, sorted(numbers)))}"
 
 
 def _where(run: dict[str, Any]) -> str:

@@ -7,14 +7,20 @@ from .board import Board
 from .figure_table import Entry, FigureTable
 from .remarks import TINY_LABEL, board_provenance, remarks
 from .reported import Reported
+from .shot_tables import shot_tables
 from .tables import all_tables
 
 
 def markdown(boards: Sequence[Board], reported: Reported, metrics: Sequence[str], categories: bool = False) -> str:
     """Print all boards as a Markdown page: the best of each column bold, the second best underlined."""
     lines: list[str] = []
-    for board in boards:
-        lines += [f"## Backbone {board.backbone}", "", *(f"{note}\n" for note in remarks(board))]
+    for number, board in enumerate(boards):
+        if compared := _shot_tables_before(boards, number, metrics, categories):
+            lines += [f"## Backbone {board.backbone} by number of references", ""]
+            lines += [f"*{TINY_LABEL}*", ""] if board.backbone == TINY else []
+            for table in compared:
+                lines += [f"### {table.title}", "", markdown_table(table), ""]
+        lines += [f"## Backbone {board.name}", "", *(f"{note}\n" for note in remarks(board))]
         lines += [text for text, _ in board_provenance(board)] + [""]
         for table in all_tables(board, reported, present_metrics(board, metrics), categories):
             lines += [f"### {table.title}", "", markdown_table(table), ""]
@@ -31,31 +37,48 @@ def markdown_table(table: FigureTable) -> str:
 def latex(boards: Sequence[Board], reported: Reported, metrics: Sequence[str], categories: bool = False) -> str:
     """Print all boards as LaTeX tables for the package booktabs."""
     lines = ["% needs \\usepackage{booktabs}"]
-    for board in boards:
+    for number, board in enumerate(boards):
         label = f" ({TINY_LABEL})" if board.backbone == TINY else ""
+        for table in _shot_tables_before(boards, number, metrics, categories):
+            lines += _latex_table(table, f"Backbone {board.backbone}{label}.")
         lines += [f"% failed: {_escaped(failure)}" for failure in board.failures()]
         for table in all_tables(board, reported, present_metrics(board, metrics), categories):
-            caption = _escaped(f"{table.title}. Backbone {board.backbone}{label}.")
-            lines += [
-                "\\begin{table}",
-                "\\centering",
-                f"\\caption{{{caption}}}",
-                f"\\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
-                "\\toprule",
-                " & ".join(map(_escaped, table.header)) + " \\\\",
-                "\\midrule",
-                *(" & ".join(map(_latex_entry, row)) + " \\\\" for row in table.rows),
-                "\\bottomrule",
-                "\\end{tabular}",
-                "\\end{table}",
-                "",
-            ]
+            lines += _latex_table(table, f"Backbone {board.name}{label}.")
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _latex_table(table: FigureTable, remark: str) -> list[str]:
+    """Print one table as LaTeX lines, with a remark at the end of its caption."""
+    return [
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_escaped(f'{table.title}. {remark}')}}}",
+        f"\\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+        "\\toprule",
+        " & ".join(map(_escaped, table.header)) + " \\\\",
+        "\\midrule",
+        *(" & ".join(map(_latex_entry, row)) + " \\\\" for row in table.rows),
+        "\\bottomrule",
+        "\\end{tabular}",
+        "\\end{table}",
+        "",
+    ]
+
+
+def _shot_tables_before(
+    boards: Sequence[Board], number: int, metrics: Sequence[str], categories: bool
+) -> list[FigureTable]:
+    """Make the tables by number of references before the first board of a backbone that has references."""
+    board = boards[number]
+    earlier = [each for each in boards[:number] if each.backbone == board.backbone and each.shots is not None]
+    if board.shots is None or earlier:
+        return []
+    return shot_tables(boards, board.backbone, metrics, per_target=categories)
+
+
 def present_metrics(board: Board, metrics: Sequence[str]) -> list[str]:
-    """Return those of the metrics that any target of a board has."""
-    return [metric for metric in metrics if metric in board.metrics]
+    """Return those of the metrics and figures at a fixed threshold that any target of a board has."""
+    return [metric for metric in metrics if metric in (*board.metrics, *board.threshold_figures)]
 
 
 def _markdown_line(texts: Sequence[str]) -> str:

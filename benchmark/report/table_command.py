@@ -9,7 +9,7 @@ from anomalib_cops.errors import InputError, nearest
 
 from ..files import write_text
 from ..program import program
-from ..records.result import METRICS
+from ..records.result import AT_THRESHOLD, METRICS
 from ..records.store import results_in
 from . import flat, render
 from .leaderboard import boards
@@ -18,6 +18,8 @@ from .reported import load_reported
 FORMATS = {"markdown": "md", "csv": "csv", "latex": "tex", "json": "json"}
 """Formats of tables with the suffix of their files."""
 NAME = "leaderboard"
+FIGURES = (*METRICS, *AT_THRESHOLD)
+"""All that ``--metrics`` can name."""
 
 
 def arguments() -> ArgumentParser:
@@ -25,7 +27,7 @@ def arguments() -> ArgumentParser:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results/benchmark"), help="folder of results")
     parser.add_argument("--format", type=str, default="markdown", help=f"one of {', '.join(FORMATS)}")
-    parser.add_argument("--metrics", type=list[str], default=list(METRICS), help="only these metrics")
+    parser.add_argument("--metrics", type=list[str], default=list(FIGURES), help="only these metrics")
     parser.add_argument("--categories", action="store_true", help="also a table per data set and metric")
     parser.add_argument(
         "--write", action="store_true", help=f"write {NAME}.* in all formats into the folder of results"
@@ -39,8 +41,8 @@ def main(options: Namespace) -> int:
     if options.format not in FORMATS:
         raise InputError(f"unknown format '{options.format}'{nearest(options.format, FORMATS)}")
     for metric in options.metrics:
-        if metric not in METRICS:
-            raise InputError(f"unknown metric '{metric}'{nearest(metric, METRICS)}")
+        if metric not in FIGURES:
+            raise InputError(f"unknown metric '{metric}'{nearest(metric, FIGURES)}")
     if options.check:
         return check_tables(options.results)
     if options.write:
@@ -62,7 +64,7 @@ def table(folder: Path, style: str, metrics: list[str] | None = None, categories
     Raises:
         InputError: There are no results, they are of another version, or tested on what they were trained on.
     """
-    all_boards, reported, shown = boards(results_in(folder)), load_reported(), metrics or list(METRICS)
+    all_boards, reported, shown = boards(results_in(folder)), load_reported(), metrics or list(FIGURES)
     match style:
         case "markdown":
             return render.markdown(all_boards, reported, shown, categories)

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from statistics import fmean
 
+from ..records.result import AT_THRESHOLD
 from .board import Board, BoardRow
 from .figure_table import HOLE, Entry, FigureTable, figure_text, percent
 from .ranked_tables import by_category, overview
 from .reported import Reported
+from .threshold_tables import at_threshold, at_threshold_by_category
 
 
 def all_tables(board: Board, reported: Reported, metrics: Sequence[str], categories: bool) -> list[FigureTable]:
@@ -18,17 +20,18 @@ def all_tables(board: Board, reported: Reported, metrics: Sequence[str], categor
         metrics: Metrics to show.
         categories: Add a table per target and metric with a column per category.
     """
-    tables = [overview(board, metric) for metric in metrics]
-    ablated = ablation(board, metrics)
+    ranked = [metric for metric in metrics if metric not in AT_THRESHOLD]
+    fixed = [metric for metric in metrics if metric in AT_THRESHOLD]
+    tables = [overview(board, metric) for metric in ranked]
+    if fixed:
+        tables.append(at_threshold(board, fixed))
+    ablated = ablation(board, ranked)
     tables += [ablated] if ablated else []
-    if categories:
-        tables += [
-            by_category(board, target, metric)
-            for target in board.targets
-            if len(board.categories(target)) > 1
-            for metric in metrics
-            if board.has_metric(target, metric)
-        ]
+    for target in board.targets if categories else ():
+        if len(board.categories(target)) > 1:
+            tables += [by_category(board, target, metric) for metric in ranked if board.has_metric(target, metric)]
+            if any(board.has_metric(target, metric) for metric in fixed):
+                tables.append(at_threshold_by_category(board, target, fixed))
     return tables + beside_papers(board, reported)
 
 
@@ -53,15 +56,18 @@ def ablation(board: Board, metrics: Sequence[str]) -> FigureTable | None:
 
 def mean_over_targets(board: Board, row: BoardRow, metric: str) -> float | None:
     """Return the mean over all targets that have the metric; None if the row has no figure of one of them."""
-    figures = [row.figure(target, metric) for target in board.targets if board.has_metric(target, metric)]
+    figures = [row.figure(target, metric) for target in board.targets_with(metric)]
     present = [figure.mean for figure in figures if figure is not None]
     return fmean(present) if present and len(present) == len(figures) else None
 
 
 def beside_papers(board: Board, reported: Reported) -> list[FigureTable]:
-    """Compare each method with its paper: both figures and the difference; only if the backbone is the papers'."""
+    """Compare each method with its paper: both figures and the difference.
+
+    Only if the backbone is the papers', and no images were left out for references.
+    """
     tables: list[FigureTable] = []
-    if board.backbone != reported.backbone:
+    if board.backbone != reported.backbone or board.shots is not None:
         return tables
     for row in board.with_role("method"):
         lines = []

@@ -33,6 +33,7 @@ def arguments() -> ArgumentParser:
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of results; what is there is kept")
     parser.add_argument("--methods", type=list[str], default=[], help="only these methods of the matrix")
     parser.add_argument("--seeds", type=list[int], default=[], help="these seeds instead of the matrix's")
+    parser.add_argument("--draws", type=list[int], default=[], help="these draws of references instead of the matrix's")
     parser.add_argument("--save-maps", action="store_true", help="keep all anomaly maps (float16, compressed)")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, what is there, and an estimate of time")
     parser.add_argument("--executor", type=str, default="local", help=f"one of {', '.join(EXECUTORS)}")
@@ -44,7 +45,7 @@ def arguments() -> ArgumentParser:
 
 def main(options: Namespace) -> int:
     """Run what is missing; see ``cli.main`` for the exit code."""
-    matrix = read_matrix(options.config).only(options.methods, options.seeds)
+    matrix = read_matrix(options.config).only(options.methods, options.seeds, options.draws)
     matrix.check()
     root = _root(options.root)
     executor = make_executor(options.executor, options.ray_address, options.cpus, options.gpus)

@@ -37,7 +37,7 @@ def print_plan(
     trainings: set[str] = set()
     for cell in cells:
         training = cell.training
-        row = [cell.method, training.backbone, f"{training.source_name} → {cell.target_name}", str(training.seed)]
+        row = [cell.method, training.backbone, f"{training.source_name} → {cell.target_name}", cell.repetition]
         try:
             digests = runner.survey(cell)
         except InputError as error:
@@ -46,7 +46,7 @@ def print_plan(
         missing = store.read(cell).pending(digests)
         total, left = total + len(digests), left + len(missing)
         seconds += estimate.test_seconds(cell) * len(missing)
-        is_new = training.fingerprint not in trainings and not training.is_ready
+        is_new = training.fingerprint not in trainings and training.learns_from_source
         if missing and is_new and store.training(training) is None:
             trainings.add(training.fingerprint)
             seconds += estimate.training_seconds(cell)

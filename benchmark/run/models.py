@@ -1,4 +1,4 @@
-"""Make, save and load models as anomalib does, without its components."""
+"""Make, save and load models as anomalib does, without its components that a benchmark has no use for."""
 
 import inspect
 from collections.abc import Mapping
@@ -18,16 +18,11 @@ CHECKPOINT = "model.ckpt"
 
 
 def build(name: str, options: Mapping[str, Any]) -> AnomalibModule:
-    """Make a model without anomalib's components, as far as its constructor can leave them out; scores are then raw."""
+    """Make a model without anomalib's components, as far as its constructor can leave them out.
+
+    One of this package keeps its post-processor, which finds thresholds in training and holds them in the test.
+    """
     return model_class(name)(**_without_components(name), **options)
-
-
-def build_for_training(name: str, options: Mapping[str, Any]) -> AnomalibModule:
-    """Make a model to train. One of this package keeps its post-processor, which finds the weight file's thresholds."""
-    switches = _without_components(name)
-    if is_own_model(name):
-        del switches["post_processor"]
-    return model_class(name)(**switches, **options)
 
 
 def load(name: str, options: Mapping[str, Any], path: Path | None) -> AnomalibModule:
@@ -61,4 +56,5 @@ def is_trainable(model: AnomalibModule) -> bool:
 
 def _without_components(name: str) -> dict[str, Any]:
     parameters = inspect.signature(model_class(name).__init__).parameters
-    return {component: False for component in COMPONENTS if component in parameters}
+    kept = ("post_processor",) if is_own_model(name) else ()
+    return {component: False for component in COMPONENTS if component in parameters and component not in kept}

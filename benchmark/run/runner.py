@@ -20,16 +20,18 @@ from ..measure.memory import peak_memory, reset_peak_memory
 from ..plan.cells import Cell, Training
 from ..plan.data_settings import DataSettings
 from ..plan.datamodules import Datamodules
+from ..plan.entries import FITTED_ON_REFERENCES
 from ..plan.model_class import check_options
 from ..plan.names import BETWEEN_SOURCES
 from ..plan.ready_weights import ReadyWeights, catalogue_name, find_ready_weights, refuse_seen, source_mismatch
+from ..plan.reference_pool import CategoryImages
 from ..plan.resolved import check_test_options, resolve
-from ..plan.samples import samples_digest
 from ..quiet import quiet
 from ..records.result import TrainingRecord
 from . import models
 from .events import Trained
 from .image_cache import CachedImages, ImageCache
+from .references import check_model
 from .tester import ModelTester, trainer_arguments
 
 
@@ -78,6 +80,7 @@ class ModelRunner:
             training = cell.training
             check_options(training.model, {**training.options, **cell.test_options})
             check_test_options(training, cell.test_options)
+            check_model(cell)
             if training.fingerprint not in resolved:
                 resolved[training.fingerprint] = self._resolve(training)
             training, weights = resolved[training.fingerprint]
@@ -89,28 +92,28 @@ class ModelRunner:
 
     def survey(self, cell: Cell) -> dict[str, str]:
         """List the categories of a cell with a digest of their test images, empty where they cannot be used."""
-        samples = self.datamodules.samples(cell)
-        return {name: "" if isinstance(each, InputError) else samples_digest(each) for name, each in samples.items()}
+        images = self.datamodules.images(cell)
+        return {name: "" if isinstance(each, InputError) else each.digest for name, each in images.items()}
 
-    def samples(self, cell: Cell, category: str) -> DataFrame:
-        """List the test images of a category.
+    def samples(self, cell: Cell, category: str) -> CategoryImages:
+        """List the test images of a category, and the images that references are taken from.
 
         Raises:
             InputError: They cannot be used.
         """
-        samples = self.datamodules.samples(cell)[category]
-        if isinstance(samples, InputError):
-            raise InputError(str(samples))
-        return samples
+        images = self.datamodules.images(cell)[category]
+        if isinstance(images, InputError):
+            raise InputError(str(images))
+        return images
 
     def train(self, training: Training) -> Trained:
         """Train on the source's labelled images; a model without anything to train returns a record of 0 images."""
         start = time.monotonic()
-        if training.is_ready:
+        if not training.learns_from_source:
             return Trained(training, TrainingRecord(0.0, 0, peak_memory()))
         reset_peak_memory()
         seed_everything(training.seed, verbose=False)
-        model = models.build_for_training(training.model, training.options)
+        model = models.build(training.model, training.options)
         if not models.is_trainable(model):
             return Trained(training, TrainingRecord(time.monotonic() - start, 0, peak_memory()))
         data = self.datamodules.for_training(training)
@@ -143,6 +146,9 @@ class ModelRunner:
         """Resolve the options of a training; where they name weights, the source is what these were trained on."""
         weights = find_ready_weights(training)
         resolved = resolve(training, weights)
+        if training.is_fitted_on_references:
+            # Tables name what was learned from; the source still decides which synthetic categories are tested.
+            return replace(training, resolved=resolved, source_id=FITTED_ON_REFERENCES), None
         if weights is None:
             return replace(training, resolved=resolved), None
         if notice := source_mismatch(training, weights):

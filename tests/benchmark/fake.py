@@ -16,7 +16,7 @@ from benchmark.plan.cells import Cell, Training
 from benchmark.plan.data_settings import DataSettings
 from benchmark.plan.entries import MethodConfig, Transfer
 from benchmark.plan.matrix import Matrix
-from benchmark.records.result import Scores, TrainingRecord
+from benchmark.records.result import AT_THRESHOLD, Scores, TrainingRecord
 from benchmark.records.store import Store
 from benchmark.run.events import Event, Tested, Trained
 from benchmark.run.local import LocalExecutor
@@ -40,12 +40,14 @@ class FakeRunner:
         pause: Seconds that everything takes.
         failing: Categories (of all rows, or "row/category"), or sources, that raise.
         deadly: Categories that kill the process the first time that they are tested.
+        thresholds: Also derive figures at a fixed threshold.
     """
 
     journal: Path
     pause: float = 0.0
     failing: tuple[str, ...] = ()
     deadly: tuple[str, ...] = ()
+    thresholds: bool = False
     surveyed: list[str] = field(default_factory=list)
 
     def survey(self, cell: Cell) -> dict[str, str]:
@@ -86,6 +88,7 @@ class FakeTester:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(runner.pause)
         names = ("I-AUROC", "I-AP") + (("P-AUROC", "AUPRO") if cell.target != "beta" else ())
+        names += AT_THRESHOLD if runner.thresholds else ()
         figures = {name: share(name, category, cell.fingerprint) for name in names}
         scores = Scores(figures, 5, 5, f"images of {category}", 0.1, 0.2, 1000)
         return Tested(cell, category, scores, {f"pictures/{cell.fingerprint}/{category}.json": b"[]\n"})

@@ -183,7 +183,7 @@ def test_published_runs_what_is_there_and_trains_nothing(root, offline, tmp_path
             monkeypatch.setitem(PUBLISHED[model], name, replace(PUBLISHED[model][name], digest=digest, size=0))
             cached_path(model, name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, cached_path(model, name))
-    monkeypatch.setattr("benchmark.run.models.build_for_training", lambda *_: pytest.fail("something was trained"))
+    monkeypatch.setattr("benchmark.run.runner.Engine", lambda *_, **__: pytest.fail("something was trained"))
     assert command(tmp_path, text, "--root", str(root)) == 1
     assert "cannot be run: VCP-CLIP: The weights 'visa' of VCPCLIP" in capsys.readouterr().err
     found = {(each.method, each.target): each for _, each in Store(tmp_path / "results").results()}

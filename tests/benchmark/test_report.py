@@ -199,3 +199,62 @@ def test_only_allowed_pictures_are_shown(results):
 def test_an_unknown_target_of_the_gallery_is_one_sentence(results, capsys):
     assert main(["report", "--results", str(results), "--gallery", "[alhpa]"]) == 2
     assert "did you mean 'alpha'" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def shots_html(tmp_path_factory):
+    """Make fake results with references, in which one method has none without references."""
+    place = tmp_path_factory.mktemp("shots")
+    rows = [*matrix().methods[:2], MethodConfig("Fitted", "a.b.C", backbone="tiny", fitted_on="references")]
+    cells = matrix(methods=rows, shots=[0, 1, 4], draws=[0, 1]).cells()
+    schedule(place / "results", cells=cells, runner=FakeRunner(place / "journal", thresholds=True)).run()
+    assert main(["report", "--results", str(place / "results")]) == 0
+    return place / "results/report.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_line_per_method_shows_figures_by_number_of_references(browser, shots_html, scheme):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    tab = context.new_page()
+    problems = []
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.goto(shots_html.as_uri())
+    boards = tab.locator("#backbone option").all_inner_texts()
+    assert boards == ["tiny, 0 references", "tiny, 1 reference", "tiny, 4 references"]
+    chart = tab.locator("#shots svg")
+    assert chart.get_attribute("aria-label") == "Mean I-AUROC of every method by number of references"
+    points = [each.get_attribute("points").split() for each in chart.locator("polyline").all()]
+    assert sorted(map(len, points)) == [2, 3, 3] and "NaN" not in str(points)
+    # Every point has a bar of one deviation, and says what it is.
+    assert chart.locator(".mark path").count() == chart.locator(".mark circle").count() == 8
+    assert re.fullmatch(r"Two, 0: \d+\.\d ± \d+\.\d", chart.locator(".mark title").nth(5).text_content())
+    assert tab.locator("#shots .legend li").all_inner_texts() == ["Fitted", "One", "Two"]
+
+    def colours():
+        return tab.evaluate(
+            "[...document.querySelectorAll('#shots polyline')].map((each) => getComputedStyle(each).stroke)"
+        )
+
+    before = colours()
+    assert len(set(before)) == 3 and "none" not in before
+    tab.locator("#backbone").select_option("2")
+    assert colours() == before and "Fitted" in tab.locator("#board tbody").inner_text()
+    tab.get_by_label("Find a method").fill("fit")
+    assert tab.locator("#shots polyline").count() == 1
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    assert problems == []
+    context.close()
+
+
+def test_figures_at_a_threshold_have_a_table_of_data_sets_and_of_categories(browser, shots_html, opened):
+    assert opened.locator("#threshold-section").is_hidden() and opened.locator("#shots-section").is_hidden()
+    tab = browser.new_context().new_page()
+    tab.goto(shots_html.as_uri())
+    heads = tab.locator("#threshold thead th").all_inner_texts()
+    assert heads == ["Method", "alpha", "beta", "gamma", "Mean"]
+    cells = tab.locator("#threshold tbody td").all_inner_texts()
+    assert len(cells) == 2 * 4 and all(re.fullmatch(r"\d+\.\d / \d+\.\d", text) for text in cells)
+    tab.locator("#threshold-target").select_option("beta")
+    assert tab.locator("#threshold thead th").all_inner_texts() == ["Method", "d", "e"]
+    assert "recall" not in tab.locator("#metric").inner_text()
+    tab.context.close()

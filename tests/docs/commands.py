@@ -154,6 +154,12 @@ COMMANDS: list[Run | Elsewhere] = [
         ("new/cells/**/*.json", "new/trained/**/*.safetensors"),
         "categories tested",
     ),
+    Run(
+        r"python -m benchmark run shots .*",
+        "--methods [AnomalyCLIP] --draws [1] --output new --root ./few",
+        ("new/cells/**/*-shots8-draw1--*.json", "new/trained/**/*.safetensors"),
+        "categories tested",
+    ),
     Run(r"python -m benchmark table", "", (), "AnomalyCLIP"),
     Run(r"python -m benchmark report", "", ("results/benchmark/report.html",)),
 ]

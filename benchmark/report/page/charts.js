@@ -127,6 +127,47 @@ function scatterChart(points, labels, label, width) {
   return svg;
 }
 
+// Draw a line per series over columns [name]; series [{name, color, points: [[share, deviation] or null]}], with a bar of
+// one deviation up and down where there is one.
+function lineChart(columns, series, labels, label, width) {
+  const height = 330, left = 44, bottom = 44, top = 14, right = 16;
+  const svg = picture(width, height, label);
+  const all = series.flatMap((each) => each.points.filter(Boolean));
+  const low = Math.min(...all.map(([share, deviation]) => share - (deviation || 0)));
+  const high = Math.max(...all.map(([share, deviation]) => share + (deviation || 0)));
+  const [y0, y1] = [Math.max(0, Math.floor(20 * low - 0.2) / 20), Math.min(1, Math.ceil(20 * high + 0.2) / 20)];
+  const gap = (width - left - right) / columns.length;
+  const x = (index) => left + (index + 0.5) * gap;
+  const y = (share) => height - bottom - ((Math.min(y1, Math.max(y0, share)) - y0) / (y1 - y0)) * (height - bottom - top);
+  const step = y1 - y0 > 0.3 ? 0.1 : 0.05;
+  for (let tick = y0; tick <= y1 + 1e-9; tick += step) {
+    svg.append(draw("line", { class: "grid", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }));
+    svg.append(draw("text", { class: "soft", x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, percent(tick, 0)));
+  }
+  columns.forEach((name, index) => svg.append(draw("text", { class: "soft", x: x(index), y: height - bottom + 16, "text-anchor": "middle" }, String(name))));
+  svg.append(draw("text", { class: "soft", x: (left + width) / 2, y: height - 8, "text-anchor": "middle" }, labels.x));
+  series.forEach((each, number) => {
+    // Beside each other, so that no bar hides another.
+    const shift = (number - (series.length - 1) / 2) * Math.min(7, (0.6 * gap) / series.length);
+    const known = each.points.map((point, index) => ({ point, at: x(index) + shift, index })).filter(({ point }) => point);
+    const line = draw("polyline", { points: known.map(({ point, at }) => `${at},${y(point[0])}`).join(" "), fill: "none", "stroke-width": 2 });
+    line.style.stroke = each.color;
+    svg.append(line);
+    for (const { point: [share, deviation], at, index } of known) {
+      const mark = draw("g", { class: "mark" });
+      if (deviation != null) {
+        const [from, to] = [y(share - deviation), y(share + deviation)];
+        mark.append(draw("path", { d: `M${at} ${from}V${to}M${at - 3} ${from}h6M${at - 3} ${to}h6`, "stroke-width": 1.5 }));
+      }
+      mark.append(draw("circle", { cx: at, cy: y(share), r: 4 }));
+      mark.style.stroke = mark.style.fill = each.color;
+      const spread = deviation == null ? "" : ` ± ${percent(deviation)}`;
+      svg.append(titled(mark, `${each.name}, ${columns[index]}: ${percent(share)}${spread}`));
+    }
+  });
+  return svg;
+}
+
 // Place a label beside, above or below a point, where it covers the least; return its box [left, top, right, bottom].
 function labelSpot(x, y, length, boxes, limit) {
   const spots = [];

@@ -1,6 +1,7 @@
 // Keep what the reader has chosen in `state`, and draw everything again when it changes.
 const boards = JSON.parse(document.getElementById("data").textContent);
-const state = { board: 0, metric: "", find: "", roles: new Set(["method", "baseline"]), target: "", sort: "mean", up: false, gallery: "", category: "", why: "all", open: 0 };
+const state = { board: 0, metric: "", find: "", roles: new Set(["method", "baseline"]), target: "", threshold: "", sort: "mean", up: false, gallery: "", category: "", why: "all", open: 0 };
+const ALL = "data sets";
 const at = (id) => document.getElementById(id);
 
 function element(name, properties = {}, children = []) {
@@ -14,13 +15,17 @@ function options(select, values, chosen) {
 }
 
 const board = () => boards[state.board];
-const color = (row) => `var(--s${board().rows.indexOf(row) % 10})`;
+const palette = (number) => `var(--s${number % 10})`;
+const color = (row) => palette(row.colour);
 const figure = (row, target, category = "") => (row.targets[target].figures[category] || {})[state.metric];
 const hasMetric = (target) => board().rows.some((row) => figure(row, target.name) || Object.values(row.targets[target.name].figures).some((each) => state.metric in each));
 
 function visible() {
-  const wanted = state.find.trim().toLowerCase();
-  return board().rows.filter((row) => state.roles.has(row.role) && row.method.toLowerCase().includes(wanted));
+  return board().rows.filter(isWanted);
+}
+
+function isWanted({ method, role }) {
+  return state.roles.has(role) && method.toLowerCase().includes(state.find.trim().toLowerCase());
 }
 
 function value(row, column) {
@@ -101,7 +106,7 @@ function room(id) {
 
 function drawCharts() {
   const rows = visible();
-  const series = rows.map((row) => ({ name: row.method, color: color(row) }));
+  const shown = rows.map((row) => ({ name: row.method, color: color(row) }));
   const axes = board().targets.filter((target) => rows.some((row) => figure(row, target.name))).map((target) => target.name);
   const whole = rows.filter((row) => axes.every((axis) => figure(row, axis)));
   const shapes = whole.map((row) => ({ name: row.method, color: color(row), values: Object.fromEntries(axes.map((axis) => [axis, figure(row, axis)[0]])) }));
@@ -111,8 +116,43 @@ function drawCharts() {
   at("radar").replaceChildren(...(enough ? [radarChart(axes, shapes, low, `${state.metric} of every method over data sets`, room("radar")), legend(shapes)] : [note("A radar needs three data sets that have this metric.")]));
   const points = rows.filter((row) => row.milliseconds && row.means[state.metric] != null).map((row) => ({ name: row.method, color: color(row), x: row.milliseconds, y: row.means[state.metric] }));
   at("speed").replaceChildren(points.length ? scatterChart(points, { x: "milliseconds per image in the model" }, `Mean ${state.metric} against time per image`, room("speed")) : note("Nothing to compare."));
-  drawBars(series, rows);
+  drawBars(shown, rows);
+  drawShots();
+  drawThresholds();
   drawAblation();
+}
+
+function drawShots() {
+  const compared = board().by_shots;
+  at("shots-section").hidden = !compared;
+  if (!compared) return;
+  const figures = compared.figures[state.metric];
+  // A method need not be on this board: some cannot do without references.
+  const lines = compared.methods
+    .map((each, number) => ({ ...each, name: each.method, color: palette(number), points: figures[each.method] }))
+    .filter((each) => isWanted(each) && each.points.some(Boolean));
+  const label = `Mean ${state.metric} of every method by number of references`;
+  const words = note(`${state.metric} in percent, mean over data sets. Bars: one sample standard deviation over draws of references. In a draw, all numbers of references were tested on the same images.`);
+  at("shots").replaceChildren(...(lines.length ? [lineChart(compared.shots, lines, { x: "references per category" }, label, room("shots")), legend(lines), words] : [note("No row has all data sets.")]));
+}
+
+function drawThresholds() {
+  const names = board().thresholds;
+  at("threshold-section").hidden = !names.length;
+  if (!names.length) return;
+  const target = board().targets.find((each) => each.name === state.threshold);
+  const columns = target ? target.categories.map((name) => [name, target.name, name]) : board().targets.map((each) => [each.name, each.name, ""]);
+  const found = (row, [, where, category], name) => ((row.targets[where].figures[category] || {})[name] || [null])[0];
+  const text = (values) => (values.every((each) => each == null) ? "–" : values.map((each) => (each == null ? "–" : percent(each))).join(" / "));
+  const heads = ["Method", ...columns.map(([name]) => name), ...(target ? [] : ["Mean"])];
+  const any = (row) => Object.values(row.targets).some((each) => Object.values(each.figures).some((one) => names.some((name) => name in one)));
+  const lines = visible().filter(any).map((row) => {
+    const cells = columns.map((column) => text(names.map((name) => found(row, column, name))));
+    if (!target) cells.push(text(names.map((name) => row.means[name])));
+    return element("tr", {}, [element("th", { scope: "row", textContent: row.method }), ...cells.map((textContent) => element("td", { textContent }))]);
+  });
+  at("threshold").tHead.replaceChildren(element("tr", {}, heads.map((textContent) => element("th", { scope: "col", textContent }))));
+  at("threshold").tBodies[0].replaceChildren(...lines);
 }
 
 function drawBars(series, rows) {
@@ -208,10 +248,12 @@ function choose(index) {
   state.metric = board().metrics.includes(state.metric) ? state.metric : board().metrics[0];
   const targets = board().targets.map((each) => each.name);
   state.target = targets.includes(state.target) ? state.target : targets[0];
+  state.threshold = targets.includes(state.threshold) ? state.threshold : ALL;
   const galleries = board().gallery.map((each) => each.target);
   state.gallery = galleries.includes(state.gallery) ? state.gallery : galleries[0];
   options(at("metric"), board().metrics, state.metric);
   options(at("target"), targets, state.target);
+  options(at("threshold-target"), [ALL, ...targets], state.threshold);
   options(at("gallery-target"), galleries, state.gallery);
   options(at("gallery-why"), ["all", "best", "worst", ...board().rows.flatMap((row) => [`best of ${row.method}`, `worst of ${row.method}`])], state.why);
   drawAll();
@@ -228,6 +270,7 @@ at("backbone").addEventListener("change", (event) => choose(+event.target.value)
 at("metric").addEventListener("change", (event) => ((state.metric = event.target.value), drawBoard(), drawCharts()));
 at("find").addEventListener("input", (event) => ((state.find = event.target.value), drawBoard(), drawCharts(), drawGallery()));
 at("target").addEventListener("change", (event) => ((state.target = event.target.value), drawCharts()));
+at("threshold-target").addEventListener("change", (event) => ((state.threshold = event.target.value), drawThresholds()));
 at("gallery-target").addEventListener("change", (event) => ((state.gallery = event.target.value), drawGallery()));
 at("gallery-category").addEventListener("change", (event) => ((state.category = event.target.value), drawGallery()));
 at("gallery-why").addEventListener("change", (event) => ((state.why = event.target.value), drawGallery()));
