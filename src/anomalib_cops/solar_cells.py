@@ -13,7 +13,7 @@ from anomalib_cops.data import LabelledImages
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.evaluator import paper_evaluator
 
-REFERENCES, CALIBRATION, TESTED = 8, 40, 500
+REFERENCES, CALIBRATION, TESTED = 8, 40, 300
 FALSE_ALARM_RATE = 0.05
 
 
