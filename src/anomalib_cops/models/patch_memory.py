@@ -22,8 +22,8 @@ SMALLEST_SCALE = 1e-6
 class PatchMemory(KeepsPrecision):
     """Descriptors of the patches of good images, the references.
 
-    A patch that resembles none of them is anomalous. Its distance d becomes the probability d / (d + scale), where
-    ``scale`` is the distance that good images have: that of the references to each other. An image's distance is the
+    A patch that resembles none of them is anomalous. Its distance d becomes the probability d² / (d² + scale²),
+    where ``scale`` is the distance that good images have: that of the references to each other. An image's distance is the
     mean over the 5 % of its patches that are farthest away. This probability and that of the prompts are averaged:
 
         (memory + weight * prompts) / (1 + weight)
@@ -77,7 +77,8 @@ class PatchMemory(KeepsPrecision):
 
     def probability(self, distances: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Turn distances into anomaly probabilities, 0.5 where a good image's distance lies."""
-        return distances / (distances + self.scale)
+        squares = distances.square()
+        return squares / (squares + self.scale.square())
 
     def mixed(self, memory: Float[Tensor, "*shape"], prompts: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Return the weighted mean of the probabilities of the memory and of the prompts."""
