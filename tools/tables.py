@@ -1,9 +1,9 @@
 """Write the generated tables of README and docs between their markers: ``python -m tools.tables``.
 
 With ``--check``, change nothing and fail if a table is out of date. No figure is typed by hand:
-``docs/results/demo.json`` is a copy of the result of ``make demo``, ``references.json`` beside it of that of ``python -m
-tools.reference_study``, ``speed.json`` of that of ``python -m benchmark speed``, ``benchmark/results`` of that of
-``python -m benchmark run quick``, and the folder ``shots`` in it of that of ``python -m benchmark run shots``.
+``docs/results/demo.json`` is a copy of the result of ``make demo``, ``references.json`` beside it of that of
+``python -m tools.reference_study``, ``speed.json`` of that of ``python -m benchmark speed``, ``benchmark/results`` of
+that of ``python -m benchmark run quick``, and the folder ``shots`` in it of that of ``python -m benchmark run shots``.
 Tables of data sets are made from their declarations, and the table of capabilities from the list that a test checks.
 """
 

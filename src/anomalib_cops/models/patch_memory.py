@@ -22,8 +22,8 @@ SMALLEST_SCALE = 1e-6
 class PatchMemory(KeepsPrecision):
     """Descriptors of the patches of good images, the references.
 
-    A patch that resembles none of them is anomalous. Its distance d becomes the probability d² / (d² + scale²),
-    where ``scale`` is the distance that good images have: that of the references to each other. An image's distance is the
+    A patch that resembles none of them is anomalous. Its distance d becomes the probability d² / (d² + scale²), where
+    ``scale`` is the distance that good images have: that of the references to each other. An image's distance is the
     mean over the 5 % of its patches that are farthest away. This probability and that of the prompts are averaged:
 
         (memory + weight * prompts) / (1 + weight)
