@@ -17,6 +17,7 @@ import torch
 from anomalib.engine import Engine
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
+from torch.nn import functional as F
 
 from anomalib_cops import CoPS, ZeroShotTransfer
 from anomalib_cops.data import LabelledImages
@@ -24,6 +25,7 @@ from anomalib_cops.data.synthetic import CATEGORIES
 from anomalib_cops.encoder.image import descriptors_of, walk
 from anomalib_cops.files import write_json
 from anomalib_cops.models import patch_memory
+from anomalib_cops.models.cops.prototypes import neighbourhood_mean
 from anomalib_cops.models.memory_building import build_memory
 from anomalib_cops.models.patch_memory import PatchMemory
 
@@ -32,6 +34,7 @@ REFERENCES, DRAWS = 8, 3
 LAYERS: dict[str, tuple[int, ...]] = {"2 4 5": (2, 4, 5), "3 5": (3, 5), "5": (5,), "2 4 6": (2, 4, 6)}
 TOP_SHARES = (0.01, 0.03, 0.05)
 DEFAULT_LAYERS = "2 4 5"
+DEFAULT = f"blocks {DEFAULT_LAYERS} of 6"
 PIXEL_STEP = 3
 Figures = dict[str, list[tuple[float, float]]]
 
@@ -97,7 +100,9 @@ def measure(model: Any, dataset: LabelledImages, figures: Figures) -> None:
     zero_shot = [torch_model(some) for some in images.split(16)]
     scores = torch.cat([each.pred_score for each in zero_shot])
     maps = torch.cat([each.anomaly_map for each in zero_shot])
-    described = {name: describe(model, images, layers) for name, layers in LAYERS.items()}
+    described = {f"blocks {name} of 6": describe(model, images, layers) for name, layers in LAYERS.items()}
+    described["the local path"] = describe(model, images, LAYERS[DEFAULT_LAYERS], local=True)
+    described["3 x 3 patches averaged"] = smoothed(described[DEFAULT])
     good = (labels == 0).nonzero().flatten().tolist()
     for draw in range(DRAWS):
         chosen = random.Random(draw).sample(good, REFERENCES)
@@ -110,41 +115,47 @@ def measure(model: Any, dataset: LabelledImages, figures: Figures) -> None:
             return build_memory(described[name][chosen].unsqueeze(1), scores[chosen], maps[chosen], None, 16384).memory
 
         add("prompts alone (zero-shot)", (scores[rest], maps[rest]))
-        memory = build(DEFAULT_LAYERS)
+        memory = build(DEFAULT)
         weights = {
             "memory alone": 0.0,
             "mean with equal weights": 1.0,
             "weight (1 - p)² of the prompts (default)": float(memory.prompt_weight),
         }
         for use, weight in weights.items():
-            add(use, fused(memory, weight, scores[rest], maps[rest], described[DEFAULT_LAYERS][rest]))
-        for name in LAYERS:
+            add(use, fused(memory, weight, scores[rest], maps[rest], described[DEFAULT][rest]))
+        for name in described:
             add(
-                f"memory alone, blocks {name} of 6",
+                f"memory alone, {name}",
                 fused(build(name), 0.0, scores[rest], maps[rest], described[name][rest]),
             )
         for share in TOP_SHARES:
             patch_memory.TOP_SHARE, usual = share, patch_memory.TOP_SHARE
             found = fused(
-                build(DEFAULT_LAYERS),
+                build(DEFAULT),
                 float(memory.prompt_weight),
                 scores[rest],
                 maps[rest],
-                described[DEFAULT_LAYERS][rest],
+                described[DEFAULT][rest],
             )
             patch_memory.TOP_SHARE = usual
             add(f"default with the mean of the farthest {100 * share:g} % of the patches", found)
         add("prototypes of SAGA", as_prototypes(model, images, chosen, rest))
 
 
-def describe(model: Any, images: Tensor, layers: tuple[int, ...]) -> Tensor:
-    """Return descriptors from chosen blocks of the ordinary path."""
+def describe(model: Any, images: Tensor, layers: tuple[int, ...], *, local: bool = False) -> Tensor:
+    """Return descriptors from chosen blocks of the ordinary or the local path."""
     tower, parts = model.clip.image, []
     for some in images.split(16):
         blocks = tower.visual.transformer.resblocks
-        tokens = [ordinary[:, 1:] for ordinary, _ in walk(blocks, tower.embed(some))]
+        local_blocks = range(len(blocks)) if local else range(0)
+        tokens = [paths[int(local)][:, 1:] for paths in walk(blocks, tower.embed(some), local_blocks)]
         parts.append(descriptors_of(torch.stack([tokens[layer - 1] for layer in layers])))
     return torch.cat(parts)
+
+
+def smoothed(described: Tensor) -> Tensor:
+    """Average the descriptors of each patch and its neighbours."""
+    return F.normalize(neighbourhood_mean(described.unsqueeze(0), 3)[0], dim=-1)
 
 
 def fused(memory: PatchMemory, weight: float, scores: Tensor, maps: Tensor, described: Tensor) -> tuple[Tensor, Tensor]:

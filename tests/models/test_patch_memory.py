@@ -53,7 +53,11 @@ def test_a_reference_is_compared_with_the_others_only() -> None:
 def test_the_mirror_image_stands_in_for_a_second_reference() -> None:
     one, mirrored = units(1, 1, 9, 8), units(9, 8, seed=1)
     built = build_memory(one, torch.ones(1), torch.zeros(1, 6, 6), mirrored, limit=100)
-    assert built.memory.scale.item() == pytest.approx(nearest_distances(mirrored[None], one[0, 0]).max().item())
+    expected = nearest_distances(mirrored[None], one[0, 0]).max().item()
+    assert built.memory.scale.item() == pytest.approx(expected)
+    turned = torch.stack([one[0, 0], mirrored])[None]
+    built = build_memory(turned, torch.ones(1), torch.zeros(1, 6, 6), mirrored, limit=100)
+    assert built.memory.scale.item() == pytest.approx(expected), "not 0, although the memory holds the mirror image"
 
 
 def test_a_core_set_keeps_what_is_far_apart_and_is_the_same_every_time() -> None:

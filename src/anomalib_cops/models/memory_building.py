@@ -56,7 +56,8 @@ def build_memory(
     kept = core_set(bank, limit)
     memory = PatchMemory(bank[kept].contiguous(), owners[kept])
     if mirrored is not None:
-        distances = memory.distances(mirrored.unsqueeze(0))
+        # Turned references contain the mirror image itself.
+        distances = nearest_distances(mirrored.unsqueeze(0), descriptors[0, 0])
     else:
         distances = torch.stack([memory.distances_to_others(descriptors[i, 0], i) for i in range(references)])
     images = image_distance(distances)
