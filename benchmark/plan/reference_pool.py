@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pandas import DataFrame
 
-from anomalib_cops.data.good_images import with_content_of
+from anomalib_cops.data.good_images import contents_of, with_content_of
 from anomalib_cops.data.sets.samples import abbreviate
 from anomalib_cops.errors import InputError
 
@@ -59,7 +59,7 @@ def divide(samples: DataFrame, references: ReferenceDraw | None, limit: int | No
         )
     pool = samples.loc[chosen]
     test = limit_samples(samples.drop(index=chosen), limit)
-    if shared := with_content_of(test["image_path"], list(pool["image_path"])):
+    if shared := with_content_of(test["image_path"], contents_of(list(pool["image_path"]))):
         raise InputError(
             f"{abbreviate(shared)} of the test images {'has' if len(shared) == 1 else 'have'} the same content as an "
             "image that references are taken from, so figures would be too good; keep one copy of each image."

@@ -8,6 +8,8 @@ al. 2005).
 from collections.abc import Sequence
 from math import ceil
 
+FALSE_ALARM_RATE = 0.01
+"""Share of good images that may be labelled anomalous, unless the user chooses another."""
 ROUNDING = 1e-9
 """So that 0.95 * 20, which is a little more than 19, counts as 19."""
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,26 +77,35 @@ def read_levels(path: str) -> npt.NDArray[np.uint8]:
     return draw_address(path)[0] if is_address(path) else read_image(path)
 
 
-def content_digest(path: str) -> str:
-    """Return the SHA-256 of a file's content; for a synthetic picture that of its address."""
+def contents_of(paths: Sequence[str]) -> dict[str, int]:
+    """Return what :func:`content_of` returns of every file: sizes by digest."""
+    return dict(map(content_of, paths))
+
+
+def content_of(path: str) -> tuple[str, int]:
+    """Return the SHA-256 and the size in bytes of a file's content; of a synthetic picture those of its address."""
+    return _digest(path), _size(path)
+
+
+def with_content_of(paths: Iterable[str], contents: Mapping[str, int]) -> list[str]:
+    """Return those paths whose files have one of the contents; files that are missing have none.
+
+    Args:
+        paths: image files, or addresses of synthetic pictures.
+        contents: sizes by digest, as ``contents_of`` returns them.
+    """
+    sizes = set(contents.values())
+    # Only files of equal size can have equal content, so few are read.
+    return [path for path in paths if _exists(path) and _size(path) in sizes and _digest(path) in contents]
+
+
+def _exists(path: str) -> bool:
+    return is_address(path) or os.path.isfile(path)
+
+
+def _size(path: str) -> int:
+    return len(path) if is_address(path) else os.stat(path).st_size
+
+
+def _digest(path: str) -> str:
     return hashlib.sha256(path.encode()).hexdigest() if is_address(path) else sha256(Path(path))
-
-
-def with_content_of(paths: Iterable[str], others: Sequence[str]) -> list[str]:
-    """Return those paths whose files have the content of one of the others."""
-    addresses = {path for path in others if is_address(path)}
-    sizes: dict[int, set[str]] = {}
-    for path in others:
-        if not is_address(path) and os.path.isfile(path):
-            sizes.setdefault(os.stat(path).st_size, set()).add(sha256(Path(path)))
-    found = []
-    for path in paths:
-        if is_address(path):
-            same = path in addresses
-        else:
-            # Only files of equal size can have equal content, so few are read.
-            candidates = sizes.get(os.stat(path).st_size) if os.path.isfile(path) else None
-            same = candidates is not None and sha256(Path(path)) in candidates
-        if same:
-            found.append(path)
-    return found

@@ -8,6 +8,7 @@ from anomalib.models import AnomalibModule
 from anomalib.utils.path import get_datasets_dir
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
+from anomalib_cops.conformal import FALSE_ALARM_RATE
 from anomalib_cops.data.sets.find import find_declaration
 from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.errors import InputError, exit_code
@@ -34,7 +35,9 @@ def parser() -> ArgumentParser:
         "images are taken (published weights have no threshold)",
     )
     made.add_argument("--root", type=str | None, default=None, help="folder of data sets that are given by name")
-    made.add_argument("--false_alarm_rate", type=float, default=0.01, help="share of good images to be labelled")
+    made.add_argument(
+        "--false_alarm_rate", type=float, default=FALSE_ALARM_RATE, help="share of good images to be labelled"
+    )
     made.add_argument("--anomalous_share", type=float, default=0.0, help="assumed share of anomalies in --data")
     made.add_argument("--output", type=str, required=True, help="weight file to write, *.safetensors")
     made.add_argument("--device", type=str, default="cpu", help="device to score images on, such as cuda")

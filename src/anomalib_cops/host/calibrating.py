@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from anomalib_cops.conformal import is_promised, threshold_for, without_highest
+from anomalib_cops.conformal import FALSE_ALARM_RATE, is_promised, threshold_for, without_highest
 from anomalib_cops.data.good_images import ImageSource, list_images, with_content_of
 from anomalib_cops.data.images import check_images
 from anomalib_cops.data.sets.samples import abbreviate
@@ -30,7 +30,7 @@ class CalibrationMixin(ReferencesMixin):
     def calibrate(
         self,
         images: ImageSource | None = None,
-        false_alarm_rate: float = 0.01,
+        false_alarm_rate: float = FALSE_ALARM_RATE,
         anomalous_share: float = 0.0,
     ) -> Calibration:
         """Set the thresholds of image labels and masks so that good images give few false alarms.
@@ -97,7 +97,7 @@ class CalibrationMixin(ReferencesMixin):
         return RawScores(self.references.scores, self.references.peaks)
 
     def _refuse_references(self, paths: Sequence[str]) -> None:
-        shared = with_content_of(paths, self.references.files) if self.references is not None else []
+        shared = with_content_of(paths, self.references.contents) if self.references is not None else []
         if shared:
             raise InputError(
                 f"{abbreviate(shared)} {'is' if len(shared) == 1 else 'are'} among the reference images, whose scores "

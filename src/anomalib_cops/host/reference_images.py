@@ -12,7 +12,7 @@ from torch import Tensor
 from anomalib_cops.data.good_images import (
     ImageSource,
     check_enough,
-    content_digest,
+    content_of,
     list_images,
     normal_training_images,
     with_content_of,
@@ -114,8 +114,10 @@ class ReferencesMixin(_Base):
         Raises:
             InputError: there are too few images, one cannot be read, or the method cannot use references.
         """
-        self._reference_files = first_images(source, k_shot)
-        return self._use(self._reference_files)
+        paths = first_images(source, k_shot)
+        references = self._use(paths)
+        self._reference_files = paths
+        return references
 
     def load_due_references(self) -> None:
         """Read the references that the arguments ask for, unless that was done.
@@ -193,7 +195,7 @@ class ReferencesMixin(_Base):
         if self.references is None:
             return
         images = tested_images(self.trainer)
-        shared = with_content_of(images, self.references.files)
+        shared = with_content_of(images, self.references.contents)
         if shared and is_test:
             raise InputError(
                 f"{abbreviate(shared)} of the test images {'is' if len(shared) == 1 else 'are'} among the reference "
@@ -215,10 +217,12 @@ class ReferencesMixin(_Base):
         # Tensors made in a prediction could not be changed later.
         with torch.inference_mode(False), torch.no_grad():
             built = self._build(paths)
+        digests, sizes = zip(*map(content_of, paths), strict=True)
         self.model.memory = built.memory
         self.references = References(
             files=[path if is_address(path) else os.path.abspath(path) for path in paths],
-            digests=[content_digest(path) for path in paths],
+            digests=list(digests),
+            sizes=list(sizes),
             scores=built.scores.flatten().tolist(),
             peaks=built.peaks.flatten().tolist(),
         )

@@ -11,14 +11,21 @@ class References:
     Attributes:
         files: their paths when they were read.
         digests: SHA-256 of the content of each file.
+        sizes: size of each file in bytes.
         scores: image score of each, compared with the other references only.
         peaks: largest value of the anomaly map of each, likewise.
     """
 
     files: list[str]
     digests: list[str]
+    sizes: list[int]
     scores: list[float]
     peaks: list[float]
+
+    @property
+    def contents(self) -> dict[str, int]:
+        """Size by digest."""
+        return dict(zip(self.digests, self.sizes, strict=True))
 
     def __str__(self) -> str:
         """Name them as messages do."""
