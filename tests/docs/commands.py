@@ -129,7 +129,7 @@ COMMANDS: list[Run | Elsewhere] = [
     ),
     Run(
         r"anomalib test .* --model.k_shot 4 --data MVTecAD",
-        "--model.backbone tiny --model.k_shot 1 --data.root ./datasets/MVTecAD --data.category bottle "
+        "--model.backbone tiny --model.k_shot 1 --data.root ./datasets/mvtec_anomaly_detection --data.category bottle "
         "--data.num_workers 0",
         (),
         "image_AUROC",

@@ -57,6 +57,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
             save(desk / folder / f"{number}.png", picture(10 + number, (60, 50)))
         for folder in ("masks", "my_parts/mask"):
             save(desk / folder / f"{number}.png", spot((60, 50)))
+        train = desk / "datasets/mvtec_anomaly_detection/bottle/train/good"
+        save(train / f"{number}.png", picture(50 + number, (60, 50)))
         for folder, first in (("good", 20), ("more_good", 30), ("unlabelled", 40)):
             save(desk / folder / f"{number}.png", picture(first + number, (60, 50)))
     shutil.copytree(desk / "my_parts", desk / "few/my_parts")

@@ -1,6 +1,7 @@
 """AdaCLIP as an anomalib model."""
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -76,12 +77,15 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
 
     def _data_set_category(self) -> str:
         """Return the category of the data set or datamodule in use, and "object" with a warning if there is none."""
-        fn = self.trainer.state.fn if self._trainer else None
+        trainer: Any = None
+        with suppress(RuntimeError):  # Lightning's error for a model that is used without a trainer
+            trainer = self.trainer
+        fn = trainer.state.fn if trainer is not None else None
         # The trainer keeps loaders and datamodule of earlier runs, so look only at those in use.
-        loaders = [getattr(self.trainer, name, None) for name in LOADERS[fn]] if fn is not None else []
+        loaders = [getattr(trainer, name, None) for name in LOADERS[fn]] if fn is not None else []
         owners = [dataset for each in loaders for dataset in datasets(each)]
         if fn not in (None, TrainerFn.PREDICTING):
-            owners.append(getattr(self.trainer, "datamodule", None))
+            owners.append(getattr(trainer, "datamodule", None))
         names = [getattr(owner, "category", None) for owner in owners]
         category = next((name for name in names if isinstance(name, str) and name.strip()), None)
         if category is None and not self._has_warned:
