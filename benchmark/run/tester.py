@@ -125,8 +125,6 @@ class ModelTester:
             self._model = models.load(cell.training.model, self._options, self._weights)
             if cell.references is not None:
                 # Weights may bring references of their own, and thresholds for them.
-                if self._model.references is not None:
-                    self._model.forget_thresholds()
                 self._model.drop_references()
         if paths:
             compare_with(self._model, paths, cell.training.data.device)

@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import open_clip
@@ -17,7 +18,6 @@ from anomalib_cops.data.good_images import read_levels
 from benchmark.cli import main
 from benchmark.measure.maps import read_maps
 from benchmark.plan.cells import Cell
-from benchmark.plan.data_settings import DataSettings
 from benchmark.plan.entries import MethodConfig, Transfer
 from benchmark.plan.matrix import Matrix
 from benchmark.records.store import Store
@@ -26,18 +26,10 @@ from benchmark.run.local import LocalExecutor
 from benchmark.run.runner import ModelRunner
 from benchmark.run.schedule import Schedule
 from tests.benchmark.fake import RUN, Silent
+from tests.benchmark.test_runner import DATA as RUNNER_DATA
 from tests.benchmark.test_runner import QUICK, SOURCE, draw_folder
 
-DATA = DataSettings(
-    images_per_category=6,
-    synthetic_samples=8,
-    synthetic_size=64,
-    train_batch_size=4,
-    eval_batch_size=4,
-    num_workers=0,
-    device="cpu",
-    val_fraction=0.25,
-)
+DATA = replace(RUNNER_DATA, val_fraction=0.25)
 FITTED = MethodConfig(
     "PatchCore",
     "anomalib.models.Patchcore",

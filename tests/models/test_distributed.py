@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,16 +17,21 @@ from anomalib_cops.registry import METHODS
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_two_processes_learn_what_one_does_with_the_whole_batch_and_find_its_figures(tmp_path: Path) -> None:
+def printed_by(module: str, *arguments: str | Path) -> Any:
+    """Run a module that starts processes, and return the JSON in the last line that it prints."""
     run = subprocess.run(
-        [sys.executable, "-m", "tests.models.processes", tmp_path, "CoPS", "AnomalyCLIP"],
+        [sys.executable, "-m", module, *arguments],
         cwd=REPOSITORY,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    apart = json.loads(run.stdout.splitlines()[-1])
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def test_two_processes_learn_what_one_does_with_the_whole_batch_and_find_its_figures(tmp_path: Path) -> None:
+    apart = printed_by("tests.models.processes", tmp_path, "CoPS", "AnomalyCLIP")
     assert len(apart["figures"]) == 12, "six figures and six means"
     assert {len(tensors) > 0 for tensors in apart.values()} == {True}
     worst = {f"{method}.{name}": value for method, tensors in apart.items() for name, value in tensors.items()}
@@ -33,15 +39,7 @@ def test_two_processes_learn_what_one_does_with_the_whole_batch_and_find_its_fig
 
 
 def test_two_processes_learn_what_one_does_from_a_batch_in_which_masks_are_missing(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.models.masks_in_processes", tmp_path, *METHODS],
-        cwd=REPOSITORY,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    apart = json.loads(run.stdout.splitlines()[-1])
+    apart = printed_by("tests.models.masks_in_processes", tmp_path, *METHODS)
     assert len(apart) == 15
     assert {name: value for name, value in apart.items() if not value <= 1e-4} == {}
 

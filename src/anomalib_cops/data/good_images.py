@@ -12,7 +12,7 @@ import numpy.typing as npt
 from anomalib.data.utils.image import get_image_filenames
 from pandas import DataFrame
 
-from anomalib_cops.data.images import read_image
+from anomalib_cops.data.images import check_images, read_image
 from anomalib_cops.data.synthetic.addresses import draw_address, is_address
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import sha256
@@ -70,6 +70,15 @@ def check_enough(count: int, available: int, place: str) -> None:
     """
     if count > available:
         raise InputError(f"k_shot={count} asks for more images than {place} has, {available}; lower k_shot.")
+
+
+def check_readable(paths: Iterable[str]) -> None:
+    """Decode every file once; synthetic pictures need no check.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    check_images(path for path in paths if not is_address(path))
 
 
 def read_levels(path: str) -> npt.NDArray[np.uint8]:

@@ -4,10 +4,8 @@ import logging
 from collections.abc import Sequence
 
 from anomalib_cops.conformal import FALSE_ALARM_RATE, is_promised, threshold_for, without_highest
-from anomalib_cops.data.good_images import ImageSource, list_images, with_content_of
-from anomalib_cops.data.images import check_images
+from anomalib_cops.data.good_images import ImageSource, check_readable, list_images, with_content_of
 from anomalib_cops.data.sets.samples import abbreviate
-from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.image_scores import RawScores, raw_scores
 from anomalib_cops.host.post_processing import TransferPostProcessor
@@ -59,7 +57,7 @@ class CalibrationMixin(ReferencesMixin):
             scores, source = self._scores_of_references(), f"{self.references}, each scored by the others"
         else:
             paths = list_images(images, "images to calibrate with")
-            check_images([path for path in paths if not is_address(path)])
+            check_readable(paths)
             self._refuse_references(paths)
             kind = "unlabelled" if anomalous_share else "good"
             source = f"{len(paths)} {kind} image{'s' * (len(paths) != 1)}"

@@ -5,18 +5,13 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
+from anomalib_cops.data.picture_names import images_of
 from anomalib_cops.data.synthetic.addresses import is_address
-from anomalib_cops.host.rereading import datasets
+from anomalib_cops.host.rereading import datasets_in_use
 
 logger = logging.getLogger(__name__)
-LOADERS = {
-    TrainerFn.VALIDATING: "val_dataloaders",
-    TrainerFn.TESTING: "test_dataloaders",
-    TrainerFn.PREDICTING: "predict_dataloaders",
-}
 LOOKED_AT = 20
 RATIO, SIZE = 1.15, 2.0
 """Factors by which aspect ratio and side of images may differ from those of the references without a warning."""
@@ -24,13 +19,7 @@ RATIO, SIZE = 1.15, 2.0
 
 def tested_images(trainer: Any) -> list[str]:
     """List the image files of a run that has begun; empty if its data does not name them."""
-    name = LOADERS.get(trainer.state.fn)
-    paths: list[str] = []
-    for data in datasets(getattr(trainer, name, None)) if name else ():
-        samples = getattr(data, "samples", None)
-        listed = samples["image_path"] if samples is not None and "image_path" in samples else None
-        paths += map(str, getattr(data, "image_filenames", []) if listed is None else listed)
-    return paths
+    return [path for data in datasets_in_use(trainer) for path in images_of(data)]
 
 
 def warn_of_other_shape(references: Sequence[str], images: Sequence[str]) -> None:

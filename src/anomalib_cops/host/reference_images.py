@@ -12,12 +12,12 @@ from torch import Tensor
 from anomalib_cops.data.good_images import (
     ImageSource,
     check_enough,
+    check_readable,
     content_of,
     list_images,
     normal_training_images,
     with_content_of,
 )
-from anomalib_cops.data.images import check_images
 from anomalib_cops.data.sets.samples import abbreviate
 from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.errors import InputError
@@ -212,7 +212,7 @@ class ReferencesMixin(_Base):
             raise InputError(
                 f"{type(self).__name__} cannot use reference images; leave k_shot and few_shot_source out."
             )
-        check_images([path for path in paths if not is_address(path)])
+        check_readable(paths)
         self.unload_references()
         # Tensors made in a prediction could not be changed later.
         with torch.inference_mode(False), torch.no_grad():

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from anomalib.data import AnomalibDataset, PredictDataset
 from lightning.pytorch import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset
 from torchvision.transforms.v2.functional import to_dtype, to_image
@@ -19,6 +20,13 @@ from anomalib_cops.data.images import read_image, to_unit_range
 from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.errors import InputError
 
+LOADERS = {
+    TrainerFn.FITTING: ("train_dataloader", "val_dataloaders"),
+    TrainerFn.VALIDATING: ("val_dataloaders",),
+    TrainerFn.TESTING: ("test_dataloaders",),
+    TrainerFn.PREDICTING: ("predict_dataloaders",),
+}
+"""Attributes of the trainer that hold the loaders in use, by the trainer's task."""
 # In these, anomalib reads a file and applies the transform of the data set, and nothing else.
 _BY_ANOMALIB = (AnomalibDataset.__getitem__, PredictDataset.__getitem__)
 # An image was clipped if more than the first share of it is white in the batch, but less than the second in its file.
@@ -98,6 +106,12 @@ class Rereader(Callback):
                 mode, orientation = "", 1
             self._misread[path] = exceeds_8_bits(mode) or mode == "F" or orientation != 1
         return self._misread[path]
+
+
+def datasets_in_use(trainer: Any) -> Iterator[Any]:
+    """Yield the data sets of a trainer's present task; it keeps loaders of earlier ones too."""
+    for name in LOADERS.get(trainer.state.fn, ()):
+        yield from datasets(getattr(trainer, name, None))
 
 
 def datasets(loaders: Any) -> Iterator[Any]:

@@ -153,7 +153,7 @@ class TrainedPartMixin(CalibrationMixin):
             trained_on=self.trained_on,
             version=__version__,
             references=self.references,
-            calibration=getattr(self.post_processor, "calibration", None),
+            calibration=self.calibration,
         )
 
     def save_weights(self, path: str | Path) -> Path:

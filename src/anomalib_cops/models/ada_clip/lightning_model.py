@@ -10,7 +10,7 @@ from anomalib.models import AnomalibModule
 from lightning.pytorch.trainer.states import TrainerFn
 
 from anomalib_cops.host.prompt_learning import PromptLearningMixin
-from anomalib_cops.host.rereading import datasets
+from anomalib_cops.host.rereading import datasets_in_use
 from anomalib_cops.models.ada_clip.official import KEYS
 from anomalib_cops.models.ada_clip.settings import PRESETS, AdaCLIPSettings, check_traceable
 from anomalib_cops.models.ada_clip.torch_model import UNKNOWN_CLASS, AdaCLIPModel
@@ -19,13 +19,6 @@ from anomalib_cops.plugin import register
 
 METHOD = Method("AdaCLIP", AdaCLIPSettings, AdaCLIPModel, PRESETS, KEYS, position_resize="bicubic")
 WEIGHT_DECAY = 0.01
-LOADERS = {
-    TrainerFn.FITTING: ("train_dataloader", "val_dataloaders"),
-    TrainerFn.VALIDATING: ("val_dataloaders",),
-    TrainerFn.TESTING: ("test_dataloaders",),
-    TrainerFn.PREDICTING: ("predict_dataloaders",),
-}
-"""Attributes of the trainer that hold the loaders in use, by the trainer's task."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,11 +73,9 @@ class AdaCLIP(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: igno
         trainer: Any = None
         with suppress(RuntimeError):  # Lightning's error for a model that is used without a trainer
             trainer = self.trainer
-        fn = trainer.state.fn if trainer is not None else None
-        # The trainer keeps loaders and datamodule of earlier runs, so look only at those in use.
-        loaders = [getattr(trainer, name, None) for name in LOADERS[fn]] if fn is not None else []
-        owners = [dataset for each in loaders for dataset in datasets(each)]
-        if fn not in (None, TrainerFn.PREDICTING):
+        owners = [] if trainer is None else list(datasets_in_use(trainer))
+        # The trainer keeps the datamodule of an earlier run in a prediction.
+        if trainer is not None and trainer.state.fn not in (None, TrainerFn.PREDICTING):
             owners.append(getattr(trainer, "datamodule", None))
         names = [getattr(owner, "category", None) for owner in owners]
         category = next((name for name in names if isinstance(name, str) and name.strip()), None)
