@@ -18,14 +18,15 @@ MODULES = {
 ABOVE = {
     "errors": ("",),
     "files": ("",),
-    "encoder": ("models", "data", "host", "weights", "metrics", "demo", PACKAGE),
-    "prompts": ("encoder", "models", "data", "host", "weights", "metrics", "demo", PACKAGE),
+    "encoder": ("scoring", "models", "data", "host", "weights", "metrics", "demo", PACKAGE),
+    "prompts": ("encoder", "scoring", "models", "data", "host", "weights", "metrics", "demo", PACKAGE),
     "alignment": ("encoder", "models", "data", "host", "weights", PACKAGE),
     "losses": ("encoder", "models", "data", "host", "weights", PACKAGE),
-    "weights": ("models", "data", "host", "metrics", "demo", PACKAGE),
-    "data": ("models", "host", "metrics", "weights", "demo", PACKAGE),
-    "metrics": ("models", "host", "weights", "demo", PACKAGE),
-    "host": ("demo", PACKAGE),
+    "weights": ("scoring", "models", "data", "host", "metrics", "demo", PACKAGE),
+    "data": ("scoring", "models", "host", "metrics", "weights", "demo", PACKAGE),
+    "metrics": ("scoring", "models", "host", "weights", "demo", PACKAGE),
+    "host": ("demo", "scoring", PACKAGE),
+    "scoring": ("demo", PACKAGE),
 }
 
 
