@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalib_cops.errors import InputError
-from anomalib_cops.files import replacing
+from anomalib_cops.files import remove_unfinished, replacing
 from anomalib_cops.scoring.rows import COLUMNS, INTEGERS, NUMBERS, Row
 from anomalib_cops.scoring.table import Table, TextTable, unwritable, write_rows
 from anomalib_cops.scoring.text_format import JsonLines
@@ -32,7 +32,9 @@ class ParquetTable(Table):
     def __init__(self, path: Path) -> None:
         require_pyarrow()
         self.path = path
+        remove_unfinished(path)
         self._journal_path = path.with_name(f".{path.name}.rows.jsonl")
+        remove_unfinished(self._journal_path)
         if path.exists() and not self._journal_path.exists():
             check_parquet(path)
         self._journal: TextTable | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from anomalib_cops.errors import InputError
-from anomalib_cops.files import replacing
+from anomalib_cops.files import remove_unfinished, replacing
 from anomalib_cops.scoring.rows import Row
 from anomalib_cops.scoring.text_format import TextFormat
 
@@ -58,6 +58,7 @@ class TextTable(Table):
         self._format = text_format
         self._file: int | None = None
         self._synced = 0.0
+        remove_unfinished(path)
         try:
             self._end = self._repair()
         except OSError as error:
