@@ -17,15 +17,17 @@ MODULES = {
 # For each part, the parts that it must not import. The package's name stands for its own __init__.
 ABOVE = {
     "errors": ("",),
+    "images": ("encoder", "models", "data", "host", "weights", "metrics", "inference", "demo", PACKAGE),
     "files": ("",),
-    "encoder": ("models", "data", "host", "weights", "metrics", "demo", PACKAGE),
+    "encoder": ("models", "images", "data", "host", "weights", "metrics", "demo", PACKAGE),
     "prompts": ("encoder", "models", "data", "host", "weights", "metrics", "demo", PACKAGE),
     "alignment": ("encoder", "models", "data", "host", "weights", PACKAGE),
     "losses": ("encoder", "models", "data", "host", "weights", PACKAGE),
     "weights": ("models", "data", "host", "metrics", "demo", PACKAGE),
     "data": ("models", "host", "metrics", "weights", "demo", PACKAGE),
     "metrics": ("models", "host", "weights", "demo", PACKAGE),
-    "host": ("demo", PACKAGE),
+    "host": ("inference", "demo", PACKAGE),
+    "inference": ("demo", PACKAGE),
 }
 
 
