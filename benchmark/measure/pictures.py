@@ -11,8 +11,8 @@ from pandas import DataFrame
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from anomalib_cops.data.images import read_image
 from anomalib_cops.data.synthetic.addresses import draw_address, is_address
+from anomalib_cops.images.reading import read_image
 
 from .outputs import CategoryOutput, Predictions
 

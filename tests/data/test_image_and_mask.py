@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from anomalib_cops.data.image_and_mask import read_image_and_mask
-from anomalib_cops.data.images import read_image
 from anomalib_cops.data.masks import read_mask
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.reading import read_image
 from tests.data.test_rereading import show, turned
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_cops.data.images import check_images, read_image
 from anomalib_cops.data.masks import read_mask
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.reading import check_images, read_image
 from tests.data.conftest import picture, save, spot
 
 
@@ -49,7 +49,7 @@ def test_pictures_that_pillow_would_warn_about_pass(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert read_image(path).shape == (12, 10, 3)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(InputError, match=r"large\.png cannot be used: it has too many pixels"):
+    with pytest.raises(InputError, match=r"large\.png cannot be used: it has more than"):
         read_image(path)
 
 

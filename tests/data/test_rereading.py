@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import Normalize, Resize
 
 from anomalib_cops import AnomalyCLIP, ZeroShotTransfer
 from anomalib_cops.data import read_image
-from anomalib_cops.data.images import to_unit_range
+from anomalib_cops.data.unit_range import to_unit_range
 from anomalib_cops.errors import InputError
 
 SIZE = (40, 56)

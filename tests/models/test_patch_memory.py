@@ -51,11 +51,11 @@ def test_a_reference_is_compared_with_the_others_only() -> None:
 
 
 def test_the_mirror_image_stands_in_for_a_second_reference() -> None:
-    one, mirrored = units(1, 1, 9, 8), units(9, 8, seed=1)
+    one, mirrored = units(1, 1, 9, 8), units(1, 9, 8, seed=1)
     built = build_memory(one, torch.ones(1), torch.zeros(1, 6, 6), mirrored, limit=100)
-    expected = nearest_distances(mirrored[None], one[0, 0]).max().item()
+    expected = nearest_distances(mirrored, one[0, 0]).max().item()
     assert built.memory.scale.item() == pytest.approx(expected)
-    turned = torch.stack([one[0, 0], mirrored])[None]
+    turned = torch.stack([one[0, 0], mirrored[0]])[None]
     built = build_memory(turned, torch.ones(1), torch.zeros(1, 6, 6), mirrored, limit=100)
     assert built.memory.scale.item() == pytest.approx(expected), "not 0, although the memory holds the mirror image"
 
@@ -86,11 +86,11 @@ def test_a_core_set_is_that_of_taking_one_entry_after_the_other(
 
 
 def test_one_unlike_reference_among_several_is_suspicious() -> None:
-    distances = torch.full((5, 9), 0.1)
-    assert suspicious(distances) == []
-    distances[3, 4] = 0.25
-    assert suspicious(distances) == [3]
-    assert suspicious(distances[2:]) == [], "three are too few to tell"
+    farthest = torch.full((5,), 0.1)
+    assert suspicious(farthest) == []
+    farthest[3] = 0.25
+    assert suspicious(farthest) == [3]
+    assert suspicious(farthest[2:]) == [], "three are too few to tell"
 
 
 def test_turned_references_have_eight_orientations() -> None:

@@ -4,8 +4,8 @@
 import anomalib.data  # noqa: F401
 
 from anomalib_cops.data.dataset import LabelledImages
-from anomalib_cops.data.images import check_images, read_image
 from anomalib_cops.data.sets.find import discover
 from anomalib_cops.data.transfer import ZeroShotTransfer
+from anomalib_cops.images.reading import check_images, read_image
 
 __all__ = ["LabelledImages", "ZeroShotTransfer", "check_images", "discover", "read_image"]

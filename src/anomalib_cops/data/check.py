@@ -9,10 +9,8 @@ from typing import Any
 
 from pandas import DataFrame
 
-from anomalib_cops.data.decoding import DecodedImage, open_image
 from anomalib_cops.data.finding import DOUBTFUL, UNUSABLE, Finding
 from anomalib_cops.data.image_and_mask import align_mask
-from anomalib_cops.data.images import to_rgb
 from anomalib_cops.data.masks import MaskValues, anomalous_pixels
 from anomalib_cops.data.sets.folder import FolderSet
 from anomalib_cops.data.sets.listing import Listing
@@ -20,6 +18,8 @@ from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.data.sets.samples import images_without_mask, mask_values_of, missing_labels, with_mask_values
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import sha256
+from anomalib_cops.images.decoding import DecodedImage, open_image
+from anomalib_cops.images.reading import to_rgb
 
 
 def check(

@@ -16,10 +16,10 @@ from torchvision.tv_tensors import Mask
 
 from anomalib_cops.data.category_batch import CategoryBatch, CategoryItem
 from anomalib_cops.data.image_and_mask import read_image_and_mask
-from anomalib_cops.data.images import read_image
 from anomalib_cops.data.masks import MASK_ABOVE
 from anomalib_cops.data.sets.samples import mask_values_of
 from anomalib_cops.data.synthetic.addresses import draw_address, is_address, write_picture
+from anomalib_cops.images.reading import read_image
 
 COLUMNS = (
     *("image_path", "label", "label_index", "mask_path", "split", "set", "category", "masked"),

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from anomalib.data.utils.image import get_image_filenames
 from pandas import DataFrame
 
-from anomalib_cops.data.images import check_images, read_image
 from anomalib_cops.data.synthetic.addresses import draw_address, is_address
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import sha256
+from anomalib_cops.images.reading import check_images, read_image
 
 ImageSource = str | Path | Sequence[str | Path]
 """A folder, a file, or a list of files."""

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from anomalib_cops.data.decoding import DecodedImage, open_image, turn_upright
-from anomalib_cops.data.images import to_rgb
 from anomalib_cops.data.masks import MASK_ABOVE, MaskValues, anomalous_pixels
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.decoding import DecodedImage, open_image, turn_upright
+from anomalib_cops.images.reading import to_rgb
 
 
 def read_image_and_mask(
@@ -20,7 +20,7 @@ def read_image_and_mask(
     image as shown, or its size as stored; in the last case the mask is turned with the image.
 
     Args:
-        image_path: As for :func:`~anomalib_cops.data.images.read_image`.
+        image_path: As for :func:`~anomalib_cops.images.reading.read_image`.
         mask_path: As for :func:`~anomalib_cops.data.masks.read_mask`.
         above: As for ``read_mask``.
         values: As for ``read_mask``.

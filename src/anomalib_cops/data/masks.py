@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from anomalib_cops.data.decoding import DecodedImage, exceeds_8_bits, levels_16_bit, open_image, turn_upright
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.decoding import DecodedImage, exceeds_8_bits, levels_16_bit, open_image, turn_upright
 
 MASK_ABOVE = 127
 """Default grey level above which a pixel is anomalous; users often save masks with lossy compression."""
@@ -34,7 +34,7 @@ def read_mask(path: str | Path, above: int = MASK_ABOVE, values: MaskValues = No
             pixel is that of its brightest channel, its index in a palette, or its alpha if all colours are the same.
 
     Raises:
-        InputError: As :func:`~anomalib_cops.data.images.read_image`; or, without ``values``, the levels do not tell
+        InputError: As :func:`~anomalib_cops.images.reading.read_image`; or, without ``values``, the levels do not tell
             which pixels are anomalous: there are levels above 0, but none above the threshold; or whole regions lie
             above 0 on either side of it; or only palette or alpha tell pixels apart.
     """

@@ -22,7 +22,6 @@ from anomalib_cops.data.mask_use import masked_images_only, parse_mask_use, repo
 from anomalib_cops.data.mask_validation import validate_masks
 from anomalib_cops.data.masks import parse_mask_values
 from anomalib_cops.data.one_class import is_one_class, normal_images_only
-from anomalib_cops.data.picture_names import common_folder, picture_path
 from anomalib_cops.data.sets.find import DataSetSpecs, as_list, find_set
 from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.data.sets.synthetic_set import SyntheticSet
@@ -30,6 +29,7 @@ from anomalib_cops.data.splits import list_images, mark_validation, refuse_share
 from anomalib_cops.data.synthetic.addresses import address_of
 from anomalib_cops.distributed import Share, place, processors
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.picture_names import common_folder, picture_path
 from anomalib_cops.plugin import register_datamodules
 
 

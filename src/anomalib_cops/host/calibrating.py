@@ -68,7 +68,7 @@ class CalibrationMixin(ReferencesMixin):
         if not good[0]:
             raise InputError(f"anomalous_share={anomalous_share} leaves no image to calibrate with; give more images.")
         promised = is_promised(len(good[0]), false_alarm_rate)
-        calibration = Calibration(false_alarm_rate, len(good[0]), source, promised)
+        calibration = Calibration(false_alarm_rate, len(good[0]), source, promised, self.tiles)
         thresholds = [threshold_for(values, false_alarm_rate) for values in good]
         self.post_processor.set_thresholds(*thresholds, calibration)
         logger.log(logging.INFO if promised else logging.WARNING, "Thresholds for %s.", calibration)

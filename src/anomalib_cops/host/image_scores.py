@@ -23,31 +23,32 @@ class RawScores(NamedTuple):
     peaks: list[float]
 
 
-def load_images(module: Any, paths: Sequence[str]) -> ImageBatch:
-    """Read images as the model takes them; shape (batch, 3, height, width), on the model's device.
+def load_image(path: str) -> Tensor:
+    """Read an image file, or draw a synthetic picture: (3 height width) in [0, 1].
 
     Raises:
-        InputError: a file cannot be read.
+        InputError: the file cannot be read.
     """
-    prepare = (module.pre_processor or module.configure_pre_processor((module.clip.image_size,) * 2)).transform
-    images = [prepare(to_dtype(to_image(read_levels(path)), torch.float32, scale=True)) for path in paths]
-    return ImageBatch(image=torch.stack(images).to(module.device), image_path=list(paths))
+    return to_dtype(to_image(read_levels(path)), torch.float32, scale=True)
 
 
 def one_by_one(module: Any, paths: Sequence[str]) -> Iterator[ImageBatch]:
-    """Read images in batches of one, as a prediction of a folder does.
+    """Read images in batches of one, as a prediction of a folder does, on the model's device.
 
     Larger batches are rounded in another way, by which an image could come to lie just above its own threshold.
     """
     for path in paths:
-        yield load_images(module, [path])
+        image = load_image(path)
+        batch = module.prepare([image]) if module.tiling is None else image.unsqueeze(0).to(module.device)
+        yield ImageBatch(image=batch, image_path=[path])
 
 
 @torch.no_grad()
 def predict_raw(module: Any, batch: ImageBatch) -> tuple[Tensor, Tensor]:
     """Return the raw scores (batch) and maps (batch height width) of a batch."""
-    prediction = module.model.eval()(batch.image, **module.extra_inputs(batch))
-    return prediction.pred_score.flatten(), prediction.anomaly_map
+    module.model.eval()
+    prediction = module.predict_batch(batch)
+    return prediction["pred_score"].flatten(), prediction["anomaly_map"]
 
 
 def raw_scores(module: Any, paths: Sequence[str]) -> RawScores:

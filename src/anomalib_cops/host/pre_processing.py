@@ -13,10 +13,11 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from anomalib_cops.data.images import check_images, to_unit_range
+from anomalib_cops.data.unit_range import to_unit_range
 from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD
 from anomalib_cops.host.graph_resize import GraphResize
 from anomalib_cops.host.rereading import datasets
+from anomalib_cops.images.reading import check_images
 from anomalib_cops.tracing import tracing
 
 
@@ -83,12 +84,23 @@ class ClipPreProcessor(PreProcessor):
 
     Args:
         image_size: height and width in pixels.
+
+    Attributes:
+        model_transform: what the encoder needs.
+        transform: what anomalib applies to every image and batch: the same, or nothing for a model that cuts images
+            into tiles first.
     """
 
     def __init__(self, image_size: tuple[int, int]) -> None:
-        super().__init__(v2.Compose([PillowResize(image_size), v2.Normalize(CLIP_MEAN, CLIP_STD)]))
+        transform = v2.Compose([PillowResize(image_size), v2.Normalize(CLIP_MEAN, CLIP_STD)])
+        super().__init__(transform)
+        self.model_transform = transform
         self.image_size = image_size
         self.export_transform = self._in_graphs()
+
+    def keep_size(self, keeps: bool) -> None:
+        """Leave images as they are, or prepare them for the encoder again."""
+        self.transform = None if keeps else self.model_transform
 
     def _in_graphs(self) -> v2.Compose:
         return v2.Compose([GraphResize(self.image_size), v2.Normalize(CLIP_MEAN, CLIP_STD)])
@@ -96,7 +108,7 @@ class ClipPreProcessor(PreProcessor):
     def resize_to(self, side: int) -> None:
         """Take another image size; data modules share the transform, so that they follow."""
         self.image_size = (side, side)
-        for resize in extract_transforms_by_type(self.transform, v2.Resize):
+        for resize in extract_transforms_by_type(self.model_transform, v2.Resize):
             resize.size = [side, side]
         self.export_transform = self._in_graphs()
 

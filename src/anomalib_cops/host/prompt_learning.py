@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from anomalib_cops.data.category_batch import check_levels, known_masks, refuse_mixture
+from anomalib_cops.data.unit_range import to_unit_range
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.components import Components, constructor, documented, model_arguments
 from anomalib_cops.host.evaluator import paper_evaluator
@@ -26,12 +27,15 @@ from anomalib_cops.host.pre_processing import ClipPreProcessor
 from anomalib_cops.host.prediction_report import PredictionReport
 from anomalib_cops.host.reference_images import ReferenceOptions
 from anomalib_cops.host.rereading import Rereader
+from anomalib_cops.host.tiling import TileOptions, joined
 from anomalib_cops.host.untrue_warning import hide_untrue_warning
 from anomalib_cops.host.visualizer import TransferVisualizer
 from anomalib_cops.metrics.states import without_counts
 from anomalib_cops.models.assembly import ADAM_BETAS, assemble
 from anomalib_cops.models.method import Method
 from anomalib_cops.models.request import Request
+from anomalib_cops.tiles import parse_tiles
+from anomalib_cops.tracing import tracing
 
 logger = logging.getLogger(__name__)
 hide_untrue_warning()
@@ -96,6 +100,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
             )
         self.feature_cache: FeatureCache | None = None
         self.reference_options = _fill(ReferenceOptions, arguments)
+        self.tile_options = _fill(TileOptions, arguments)
         self.request = assembled.request
         self.model = assembled.model
         self.epochs = assembled.epochs
@@ -103,6 +108,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         self.seed = assembled.request.common.seed
         self.has_trained_weights = False
         self.trained_on = assembled.trained_on
+        self.use_tiles(parse_tiles(self.tile_options.tiles))
         self._references_are_due = self.wants_references
         self.hparams.update(epochs=self.epochs, learning_rate=self.learning_rate)
         self.record_arguments()
@@ -165,6 +171,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         self.watch_checkpoints()
         self.check_data(stage)
         self.reference_files()
+        self.check_tiles(stage, getattr(self.trainer, "datamodule", None))
         if stage == "fit":
             check_precision(self.trainer)
             data = getattr(self.trainer, "datamodule", None)
@@ -246,7 +253,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         """Score held-out images; the post-processor takes thresholds from them."""
         check_levels(batch)
         refuse_mixture(batch)
-        return batch.update(**self.model(batch.image, **self.extra_inputs(batch))._asdict())
+        return batch.update(**self.predict_batch(batch))
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Score the images of a target; anomalib's own step would leave out what the model needs besides images."""
@@ -259,6 +266,8 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
     def forward(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Score images (batch 3 height width) with levels in [0, 1]; see ``AnomalibModule.forward``."""
         self.load_due_references()
+        if self.tiling is not None and not tracing():
+            return joined(self.predict_images(list(to_unit_range(batch))))
         return super().forward(batch, *args, **kwargs)
 
     def on_validation_start(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from anomalib_cops.data.picture_names import images_of
+from anomalib_cops.data.listed_images import images_of
 from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.host.rereading import datasets_in_use
 

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,19 +21,15 @@ from anomalib_cops.data.good_images import (
 from anomalib_cops.data.sets.samples import abbreviate
 from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.errors import InputError
-from anomalib_cops.host.image_scores import one_by_one, predict_raw
 from anomalib_cops.host.post_processing import TransferPostProcessor
 from anomalib_cops.host.reference_checks import tested_images, warn_of_other_shape
-from anomalib_cops.models.memory_building import BuiltMemory, build_memory, orientations
+from anomalib_cops.host.reference_memory import build_memories
+from anomalib_cops.host.tiling import TilesMixin
 from anomalib_cops.models.patch_memory import FewShotModel, PatchMemory
+from anomalib_cops.tiles import WHOLE, parse_tiles
 from anomalib_cops.weights.format import MODEL
-from anomalib_cops.weights.header import WeightFile
+from anomalib_cops.weights.header import MEMORY, THRESHOLDS, TILE_MEMORY, WeightFile
 from anomalib_cops.weights.target import References
-
-if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule as _Base
-else:
-    _Base = object
 
 logger = logging.getLogger(__name__)
 PURPOSE = "reference images"
@@ -74,7 +70,7 @@ class ReferenceOptions:
         return self.k_shot > 0 or bool(self.few_shot_source)
 
 
-class ReferencesMixin(_Base):
+class ReferencesMixin(TilesMixin):
     """Compare images with a few good ones, if the user has some. Prompts never change by them.
 
     References are read when the model is first used: in a test or prediction, an export, or a call of the model. They
@@ -157,28 +153,53 @@ class ReferencesMixin(_Base):
 
     def unload_references(self) -> None:
         """Remove the memory; references that the user asked for are read again when they are needed."""
-        self.model.memory = None
+        self.model.memory = self.model.tile_memory = None
         self.references = None
         self._references_are_due = self.wants_references
 
     def take_target(self, file: WeightFile, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Take over the references and the calibration of a file, unless the user asked for other references.
+        """Take over the references, tiles and thresholds of a file, unless the user asked for others.
+
+        Thresholds that were found with other tiles do not fit the scores, so they are forgotten.
 
         Args:
             file: content of the file.
             state: tensors that are about to be loaded, by the file's names.
 
         Returns:
-            The tensors to load: all, or all but the memory if it is not wanted.
+            The tensors to load: all but memories and thresholds that are not wanted.
+
+        Raises:
+            InputError: the file's references were cut into other tiles than the user asks for.
         """
         self.unload_references()
+        theirs = file.tiles
+        if self.tile_options.tiles is None:
+            self.use_tiles(parse_tiles(theirs))
         if isinstance(self.post_processor, TransferPostProcessor):
-            self.post_processor.calibration = file.calibration
+            self.post_processor.calibration = file.calibration if self.tiles == theirs else None
+        unwanted: set[str] = set()
+        if self.tiles != theirs:
+            unwanted = {*THRESHOLDS, *(f"post_processor.{attribute}" for attribute in THRESHOLDS.values())}
+            if unwanted & set(file.tensors):
+                logger.warning(
+                    "The thresholds of %s are forgotten, as they are for tiles='%s'; calibrate again with these.",
+                    file.source,
+                    theirs or WHOLE,
+                )
         if file.memory and not self.wants_references and isinstance(self.model, FewShotModel):
-            self.model.memory = PatchMemory.shaped_like(file.memory).to(self.device)
+            if self.tiles != theirs:
+                raise InputError(
+                    f"The references in {file.source} were described with tiles='{theirs or WHOLE}'; leave tiles out, "
+                    "or give the images again as few_shot_source to describe them with others."
+                )
+            for name, prefix in (("memory", MEMORY), ("tile_memory", TILE_MEMORY)):
+                memory = PatchMemory.shaped_like(file.memory, prefix)
+                setattr(self.model, name, None if memory is None else memory.to(self.device))
             self.references = file.references
-            return dict(state)
-        return {name: value for name, value in state.items() if name.removeprefix(MODEL) not in file.memory}
+        else:
+            unwanted |= set(file.memory)
+        return {name: value for name, value in state.items() if name.removeprefix(MODEL) not in unwanted}
 
     def forget_thresholds(self) -> None:
         """Forget thresholds, which no longer fit the scores."""
@@ -215,16 +236,17 @@ class ReferencesMixin(_Base):
         check_readable(paths)
         self.unload_references()
         # Tensors made in a prediction could not be changed later.
-        with torch.inference_mode(False), torch.no_grad():
-            built = self._build(paths)
+        with torch.inference_mode(False):
+            built = build_memories(self, paths)
         digests, sizes = zip(*map(content_of, paths), strict=True)
-        self.model.memory = built.memory
+        self.model.memory, self.model.tile_memory = built.whole, built.tiles
         self.references = References(
             files=[path if is_address(path) else os.path.abspath(path) for path in paths],
             digests=list(digests),
             sizes=list(sizes),
-            scores=built.scores.flatten().tolist(),
-            peaks=built.peaks.flatten().tolist(),
+            scores=built.scores,
+            peaks=built.peaks,
+            tiles=self.tiles,
         )
         self._references_are_due = False
         self.forget_thresholds()
@@ -234,19 +256,6 @@ class ReferencesMixin(_Base):
                 abbreviate([paths[index] for index in built.suspicious]),
             )
         return self.references
-
-    def _build(self, paths: list[str]) -> BuiltMemory:
-        model, options = self.model.eval(), self.reference_options
-        described, predicted, mirrored = [], [], None
-        for batch in one_by_one(self, paths):
-            images: Any = batch.image
-            turned = orientations(images, turned=options.turn_references)
-            described.append(torch.stack([model.describe(each) for each in turned], dim=1))
-            predicted.append(predict_raw(self, batch))
-            if len(paths) == 1:
-                mirrored = model.describe(images.flip(-1))[0]
-        scores, maps = (torch.cat(parts) for parts in zip(*predicted, strict=True))
-        return build_memory(torch.cat(described), scores, maps, mirrored, options.memory_limit)
 
 
 def first_images(source: ImageSource, count: int) -> list[str]:

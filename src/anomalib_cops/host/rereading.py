@@ -14,11 +14,12 @@ from torchvision.transforms.v2.functional import to_dtype, to_image
 from torchvision.tv_tensors import Mask
 
 from anomalib_cops.data.dataset import LabelledImages
-from anomalib_cops.data.decoding import exceeds_8_bits, read_header
 from anomalib_cops.data.image_and_mask import read_image_and_mask
-from anomalib_cops.data.images import read_image, to_unit_range
 from anomalib_cops.data.synthetic.addresses import is_address
+from anomalib_cops.data.unit_range import to_unit_range
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.decoding import exceeds_8_bits, read_header
+from anomalib_cops.images.reading import read_image
 
 LOADERS = {
     TrainerFn.FITTING: ("train_dataloader", "val_dataloaders"),

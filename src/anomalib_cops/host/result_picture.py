@@ -13,10 +13,10 @@ from anomalib.visualization import ImageVisualizer, visualize_image_item
 from PIL import Image, ImageDraw, ImageFont
 from torchvision.transforms.v2.functional import to_image
 
-from anomalib_cops.data.images import read_image
 from anomalib_cops.data.synthetic.addresses import draw_address, is_address
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.label_threshold import LabelThreshold
+from anomalib_cops.images.reading import read_image
 
 _HEADING_COLOR = (40, 40, 40)
 _PADDING = 6

@@ -1,5 +1,6 @@
 """Save and load the trained part of a model: checkpoints and weight files without the frozen encoder."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,6 @@ import torch
 from torch import Tensor
 
 from anomalib_cops.data.train_test_overlap import DataRecord
-from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.host.calibrating import CalibrationMixin
 from anomalib_cops.host.post_processing import TransferPostProcessor
 from anomalib_cops.host.pre_processing import ClipPreProcessor
@@ -25,7 +25,7 @@ from anomalib_cops.weights.format import (
     trained_tensors,
     write_weights,
 )
-from anomalib_cops.weights.header import MEMORY, THRESHOLDS, WeightFile, check_same_encoder, read_header
+from anomalib_cops.weights.header import THRESHOLDS, WeightFile, check_same_encoder, is_memory, read_header
 
 ENCODER = "model.clip."
 
@@ -47,11 +47,6 @@ class TrainedPartMixin(CalibrationMixin):
     trained_on: list[DataRecord] | None
 
     @property
-    def clip(self) -> FrozenCLIP:
-        """The frozen encoder."""
-        return self.model.clip
-
-    @property
     def settings_data(self) -> dict[str, Any]:
         """The settings as plain data, for weight files and checkpoints."""
         return plain(self.model.settings)
@@ -61,8 +56,8 @@ class TrainedPartMixin(CalibrationMixin):
         return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
 
     def memory_state(self) -> dict[str, Tensor]:
-        """Return the tensors of the memory of reference images by name; empty without references."""
-        return {name: each for name, each in self.model.named_buffers() if name.startswith(MEMORY)}
+        """Return the tensors of the memories of reference images by name; empty without references."""
+        return {name: each for name, each in self.model.named_buffers() if is_memory(name)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen encoder out, and record which it was.
@@ -181,12 +176,12 @@ class TrainedPartMixin(CalibrationMixin):
         check_fits(file.trained, self.trained_state(), file.source)
         state = self.take_target(file, file.tensors)
         self.model.load_state_dict({n: t for n, t in state.items() if n not in THRESHOLDS}, strict=False)
-        self.take_thresholds(file)
+        self.take_thresholds(state)
         self.trained_on = file.trained_on
         self.has_trained_weights = True
 
-    def take_thresholds(self, file: WeightFile) -> None:
-        """Load the thresholds of a weight file; keep those that it does not have."""
+    def take_thresholds(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load the thresholds among tensors; keep those that are not there."""
         for name, attribute in THRESHOLDS.items():
-            if name in file.tensors and isinstance(self.post_processor, TransferPostProcessor):
-                getattr(self.post_processor, attribute).copy_(file.tensors[name])
+            if name in tensors and isinstance(self.post_processor, TransferPostProcessor):
+                getattr(self.post_processor, attribute).copy_(tensors[name])

@@ -9,13 +9,14 @@ from anomalib.visualization import ImageVisualizer
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from PIL.Image import Image
 
-from anomalib_cops.data.picture_names import common_folder, listed_images, picture_path
+from anomalib_cops.data.listed_images import listed_images
 from anomalib_cops.data.synthetic.addresses import address_of
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import replacing
 from anomalib_cops.host.drawing_pool import DrawingPool
 from anomalib_cops.host.label_threshold import LabelThreshold, label_threshold
 from anomalib_cops.host.result_picture import describe, result_picture
+from anomalib_cops.images.picture_names import common_folder, picture_path
 
 # Compression takes half the time of drawing; a higher level makes files a tenth smaller and takes three times longer.
 _COMPRESSION = 1

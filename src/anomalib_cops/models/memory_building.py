@@ -1,5 +1,6 @@
 """Build the memory of reference images, and compare the references with each other."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,63 +23,71 @@ class BuiltMemory:
 
     Attributes:
         memory: the memory.
-        scores: image score of every reference.
-        peaks: largest value of every reference's anomaly map.
+        scores: score of every image.
+        maps: anomaly map of every image.
         suspicious: indices of references that are unlike all others.
     """
 
     memory: PatchMemory
-    scores: Float[Tensor, " references"]
-    peaks: Float[Tensor, " references"]
+    scores: Float[Tensor, " images"]
+    maps: Float[Tensor, "images height width"]
     suspicious: list[int]
 
 
 @torch.no_grad()
 def build_memory(
-    descriptors: Float[Tensor, "references variants patches dim"],
-    scores: Float[Tensor, " references"],
-    maps: Float[Tensor, "references height width"],
-    mirrored: Float[Tensor, "patches dim"] | None,
+    descriptors: Float[Tensor, "images variants patches dim"],
+    scores: Float[Tensor, " images"],
+    maps: Float[Tensor, "images height width"],
+    mirrored: Float[Tensor, "images patches dim"] | None,
     limit: int,
+    owners: Sequence[int] | None = None,
 ) -> BuiltMemory:
     """Build a memory of references.
 
     Args:
-        descriptors: of every reference's patches, in all orientations that are to be kept; the image itself is first.
-        scores: of the references by the prompts alone.
-        maps: of the references by the prompts alone.
-        mirrored: descriptors of the mirror image of a single reference, which stands in for a second one.
+        descriptors: of every image's patches, in all orientations that are to be kept; the image itself is first.
+        scores: of the images by the prompts alone.
+        maps: of the images by the prompts alone.
+        mirrored: descriptors of the mirror images of a single reference, which stands in for a second one.
         limit: largest number of entries; a core-set of that size is kept of more.
+        owners: index of the reference that each image is a tile of; by default every image is a reference.
     """
-    references, variants, patches, dim = descriptors.shape
-    owners = torch.arange(references, device=descriptors.device).repeat_interleave(variants * patches)
+    images, variants, patches, dim = descriptors.shape
+    references = list(range(images)) if owners is None else list(owners)
+    of_entries = torch.tensor(references, device=descriptors.device).repeat_interleave(variants * patches)
     bank = descriptors.reshape(-1, dim)
     kept = core_set(bank, limit)
-    memory = PatchMemory(bank[kept].contiguous(), owners[kept])
+    memory = PatchMemory(bank[kept].contiguous(), of_entries[kept])
     if mirrored is not None:
         # Turned references contain the mirror image itself.
-        distances = nearest_distances(mirrored.unsqueeze(0), descriptors[0, 0])
+        distances = nearest_distances(mirrored, descriptors[:, 0].flatten(0, 1))
     else:
-        distances = torch.stack([memory.distances_to_others(descriptors[i, 0], i) for i in range(references)])
-    images = image_distance(distances)
-    memory.scale.fill_(images.mean()).clamp_(min=SMALLEST_SCALE)
+        distances = torch.stack([memory.distances_to_others(descriptors[i, 0], of) for i, of in enumerate(references)])
+    memory.scale.fill_(image_distance(distances).mean()).clamp_(min=SMALLEST_SCALE)
     memory.prompt_weight.fill_((1 - scores.float().mean()) ** 2)
     fused_scores, fused_maps = memory.fuse(scores, maps, distances)
-    return BuiltMemory(memory, fused_scores, fused_maps.flatten(1).amax(dim=1), suspicious(distances))
+    farthest = [distances[[i for i, of in enumerate(references) if of == each]].amax() for each in unique(references)]
+    found = [unique(references)[index] for index in suspicious(torch.stack(farthest))]
+    return BuiltMemory(memory, fused_scores, fused_maps, found)
 
 
-def suspicious(distances: Float[Tensor, "references patches"]) -> list[int]:
+def unique(references: Sequence[int]) -> list[int]:
+    """Return the distinct indices in order."""
+    return sorted(set(references))
+
+
+def suspicious(farthest: Float[Tensor, " references"]) -> list[int]:
     """Return the references that have a patch much farther from the other references than theirs usually are.
 
     A defect of one image among four or more good ones resembles none of them. Where several are defective in the same
     way, they resemble each other, and nothing is found.
 
     Args:
-        distances: of every reference's patches to the other references.
+        farthest: largest distance of a patch of each reference to the other references.
     """
-    if len(distances) < ENOUGH_TO_COMPARE:
+    if len(farthest) < ENOUGH_TO_COMPARE:
         return []
-    farthest = distances.amax(dim=1)
     return (farthest > SUSPICIOUS * farthest.median()).nonzero().flatten().tolist()
 
 

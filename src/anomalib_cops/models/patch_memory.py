@@ -1,5 +1,8 @@
 """Compare an image's patches with those of a few good images, and join the result with that of the prompts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from anomalib.data import InferenceBatch
 from jaxtyping import Float, Int
@@ -8,7 +11,6 @@ from torch import Tensor, nn
 from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, to_grid
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.precision import KeepsPrecision, in_full_precision
-from anomalib_cops.weights.header import MEMORY
 
 TOP_SHARE = 0.05
 """Share of an image's patches, those farthest from the memory, whose mean distance is the distance of the image."""
@@ -57,13 +59,16 @@ class PatchMemory(KeepsPrecision):
         self.register_buffer("prompt_weight", torch.tensor(prompt_weight))
 
     @classmethod
-    def shaped_like(cls, tensors: dict[str, Tensor]) -> "PatchMemory":
-        """Make a memory that the tensors of another one can be loaded into.
+    def shaped_like(cls, tensors: dict[str, Tensor], prefix: str) -> "PatchMemory | None":
+        """Make a memory that the tensors of another one can be loaded into; None if there is no other.
 
         Args:
             tensors: by name, with or without those of the rest of the model.
+            prefix: of the other memory's names.
         """
-        return cls(torch.empty_like(tensors[f"{MEMORY}bank"]), torch.empty_like(tensors[f"{MEMORY}owners"]))
+        if f"{prefix}bank" not in tensors:
+            return None
+        return cls(torch.empty_like(tensors[f"{prefix}bank"]), torch.empty_like(tensors[f"{prefix}owners"]))
 
     def distances(self, descriptors: Float[Tensor, "batch patches dim"]) -> Float[Tensor, "batch patches"]:
         """Return the cosine distance of every patch to its nearest entry, in [0, 2]."""
@@ -72,7 +77,7 @@ class PatchMemory(KeepsPrecision):
     def distances_to_others(
         self, descriptors: Float[Tensor, "patches dim"], reference: int
     ) -> Float[Tensor, " patches"]:
-        """Return the distances of a reference's patches to the nearest entries of the other references."""
+        """Return the distances of a reference's patches, or a tile's, to the nearest entries of other references."""
         return nearest_distances(descriptors.unsqueeze(0), self.bank[self.owners != reference])[0]
 
     def probability(self, distances: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -109,14 +114,26 @@ class FewShotModel(nn.Module):
 
     Attributes:
         memory: memory of the references; None for zero-shot.
+        tile_memory: memory of tiles of the references, which tiles are compared with; None without tiles.
     """
 
     clip: FrozenCLIP
     memory: PatchMemory | None
+    tile_memory: PatchMemory | None
 
     def __init__(self) -> None:
         super().__init__()
         self.register_module("memory", None)
+        self.register_module("tile_memory", None)
+
+    @contextmanager
+    def comparing_tiles(self) -> Iterator[None]:
+        """Compare images with the memory of tiles during the block, as they are tiles."""
+        whole, self.memory = self.memory, self.tile_memory
+        try:
+            yield
+        finally:
+            self.memory = whole
 
     def describe(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch patches dim"]:
         """Return the unit vectors of patches that the memory holds and is asked for."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.picture_names import picture_path
 from anomalib_cops.scoring.file_systems import describe
 from anomalib_cops.scoring.listing import Found
 from anomalib_cops.scoring.reading import Read
@@ -48,9 +49,6 @@ class PictureFolder:
 
     def path_of(self, found: Found) -> Path:
         """Return the path of the picture of an image."""
-        # Importing this package's parent imports anomalib, which only trained models need.
-        from anomalib_cops.data.picture_names import picture_path
-
         if found.address is None:
             return self.folder / picture_path(self.source, found.location)
         return self.folder / picture_path("/", f"/{found.location}")

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.reading import IMAGE_SUFFIXES
 from anomalib_cops.scoring.file_systems import archive_address, describe, is_address, open_file_system
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 
 @dataclass(frozen=True)

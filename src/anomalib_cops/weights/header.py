@@ -17,8 +17,8 @@ REQUIRED = frozenset({"method", "backbone", "image_size", "settings", "format_ve
 """Entries that the header of every version has."""
 THRESHOLDS = {"threshold.image": "_image_threshold", "threshold.pixel": "_pixel_threshold"}
 """Tensors of a weight file that belong to the post-processor, with its attributes of that purpose."""
-MEMORY = "memory."
-"""Prefix of the tensors of a weight file that hold patches of reference images."""
+MEMORY, TILE_MEMORY = "memory.", "tile_memory."
+"""Prefixes of the tensors of a weight file that hold patches of reference images: of whole images, and of tiles."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,18 @@ class WeightFile:
 
     @property
     def trained(self) -> dict[str, Tensor]:
-        """The trained tensors: all but thresholds and memory."""
-        return {name: t for name, t in self.tensors.items() if name not in THRESHOLDS and not name.startswith(MEMORY)}
+        """The trained tensors: all but thresholds and memories."""
+        return {name: t for name, t in self.tensors.items() if name not in THRESHOLDS and not is_memory(name)}
 
     @property
     def memory(self) -> dict[str, Tensor]:
-        """The tensors of the memory of reference images; empty without references."""
-        return {name: value for name, value in self.tensors.items() if name.startswith(MEMORY)}
+        """The tensors of the memories of reference images; empty without references."""
+        return {name: value for name, value in self.tensors.items() if is_memory(name)}
+
+    @property
+    def tiles(self) -> str:
+        """How images were cut into tiles when references were described or thresholds calibrated; empty if not."""
+        return getattr(self.references or self.calibration, "tiles", "")
 
     def without_thresholds(self) -> "WeightFile":
         """Return a copy for a model that has no post-processor, or one of the user's own."""
@@ -80,6 +85,11 @@ class WeightFile:
             "image_size": str(self.encoder.image_size),
             **{name: json.dumps(value, sort_keys=True) for name, value in plain.items()},
         }
+
+
+def is_memory(name: str) -> bool:
+    """Tell whether a tensor of a weight file holds patches of reference images."""
+    return name.startswith((MEMORY, TILE_MEMORY))
 
 
 def read_header(metadata: Mapping[str, str], method: str, source: str) -> WeightFile:

@@ -14,6 +14,7 @@ class References:
         sizes: size of each file in bytes.
         scores: image score of each, compared with the other references only.
         peaks: largest value of the anomaly map of each, likewise.
+        tiles: how they were cut into tiles; empty if only whole images are in the memory.
     """
 
     files: list[str]
@@ -21,6 +22,7 @@ class References:
     sizes: list[int]
     scores: list[float]
     peaks: list[float]
+    tiles: str = ""
 
     @property
     def contents(self) -> dict[str, int]:
@@ -41,12 +43,14 @@ class Calibration:
         images: number of images whose scores they were computed from.
         source: those images in words.
         is_promised: whether that many images suffice to promise the rate.
+        tiles: how these images were cut into tiles; empty if they were scored as a whole.
     """
 
     false_alarm_rate: float
     images: int
     source: str
     is_promised: bool
+    tiles: str = ""
 
     def __str__(self) -> str:
         """Say what the threshold means."""
@@ -58,5 +62,6 @@ class Calibration:
 
 
 def plain_or_none(record: References | Calibration | None) -> dict[str, Any] | None:
-    """Return a record as plain data, for headers of weight files."""
-    return None if record is None else asdict(record)
+    """Return a record as plain data, for headers of weight files; ``tiles`` only if there are any."""
+    plain = {} if record is None else asdict(record)
+    return {name: value for name, value in plain.items() if name != "tiles" or value} or None

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pandas import DataFrame
 
-from anomalib_cops.data.images import IMAGE_SUFFIXES
 from anomalib_cops.data.masks import MASK_ABOVE
 from anomalib_cops.data.sets.listing import Listing
 from anomalib_cops.data.sets.samples import MASK_ENDINGS, abbreviate, anomalous_row, normal_row, sample_table
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.reading import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

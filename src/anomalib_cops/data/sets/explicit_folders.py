@@ -8,13 +8,13 @@ from typing import Any
 
 from pandas import DataFrame
 
-from anomalib_cops.data.images import IMAGE_SUFFIXES
 from anomalib_cops.data.masks import parse_mask_values
 from anomalib_cops.data.sets.category_folders import CategoryFolders
 from anomalib_cops.data.sets.index import load_or_list
 from anomalib_cops.data.sets.listing import Listing
 from anomalib_cops.data.sets.samples import MaskUse, require_complete, with_mask_values
 from anomalib_cops.errors import InputError, nearest
+from anomalib_cops.images.reading import IMAGE_SUFFIXES
 
 ARGUMENTS = (
     *("name", "normal_dir", "abnormal_dir", "mask_dir", "normal_test_dir", "root", "extensions"),

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pandas import DataFrame
 
-from anomalib_cops.data.images import IMAGE_SUFFIXES
 from anomalib_cops.data.sets.category_folders import CategoryFolders
 from anomalib_cops.data.sets.index import load_or_list
 from anomalib_cops.data.sets.listing import Listing
 from anomalib_cops.data.sets.samples import MaskUse, abbreviate, require_complete
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.reading import IMAGE_SUFFIXES
 
 GOOD = ("good", "normal", "ok", "pass", "passed")
 DEFECT = (

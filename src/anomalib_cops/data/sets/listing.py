@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from anomalib_cops.data.images import IMAGE_SUFFIXES
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.reading import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from typing import Any
 
 from pandas import DataFrame
 
-from anomalib_cops.data.images import IMAGE_SUFFIXES
 from anomalib_cops.data.sets.index import load_or_list
 from anomalib_cops.data.sets.listing import Listing
 from anomalib_cops.data.sets.samples import (
@@ -18,6 +17,7 @@ from anomalib_cops.data.sets.samples import (
     sample_table,
 )
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.reading import IMAGE_SUFFIXES
 
 PREFIX = "meta:"
 _FORM = '{"test": {category: [{"img_path": ..., "mask_path": ..., "specie_name": ..., "anomaly": 0 or 1}]}}'

@@ -1,18 +1,21 @@
 """Decoding of image files with Pillow, the right way up, and one clear sentence about a file that cannot be used."""
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from anomalib_cops.errors import InputError
 
+_LIMIT = threading.Lock()
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = 1
 # EXIF orientation → how the rows and columns that are stored become those that are shown.
@@ -48,18 +51,27 @@ class DecodedImage:
 
 
 @contextmanager
-def open_image(path: str | Path) -> Iterator[DecodedImage]:
+def open_image(
+    path: str | Path | BinaryIO, name: str | None = None, max_pixels: int | None = None
+) -> Iterator[DecodedImage]:
     """Open and decode an image file.
 
+    Args:
+        path: The file, or an open file in binary mode.
+        name: What messages call it; the path by default.
+        max_pixels: Largest number of pixels; twice ``PIL.Image.MAX_IMAGE_PIXELS`` by default, about 179 million, as
+            small files can unpack to images that fill the memory.
+
     Raises:
-        InputError: The file is missing, empty, damaged, not an image, or too large for Pillow (more than about 179
-            million pixels); or the block that uses the image raises an exception.
+        InputError: The file is missing, empty, damaged, not an image, or has too many pixels; or the block that uses
+            the image raises an exception.
     """
+    name = str(path) if name is None else name
     try:
         with warnings.catch_warnings():
             # Pillow warns at half the size that it refuses; images of industrial cameras reach that.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with _open(path, max_pixels) as image:
                 # Pillow turns TIFF files itself and removes the tag. The tag of a PNG file may follow the pixels, so
                 # it is read after they have been decoded.
                 orientation = _orientation(image) if image.format == "TIFF" else _UPRIGHT
@@ -71,7 +83,24 @@ def open_image(path: str | Path) -> Iterator[DecodedImage]:
     except InputError:
         raise
     except Exception as error:  # decoders raise errors of any kind on damaged files
-        raise InputError(f"{path} cannot be used: {_reason(path, error)}; remove or replace it.") from None
+        raise InputError(f"{name} cannot be used: {_reason(path, error, max_pixels)}; remove or replace it.") from None
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return an image in memory the right way up, as its EXIF data say."""
+    return image if _orientation(image) == _UPRIGHT else ImageOps.exif_transpose(image)
+
+
+def _open(path: str | Path | BinaryIO, max_pixels: int | None) -> ImageFile.ImageFile:
+    """Open a file with a limit of its own; Pillow looks at its global limit when it opens a file, not later."""
+    with _LIMIT:
+        before = Image.MAX_IMAGE_PIXELS
+        try:
+            if max_pixels is not None:
+                Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def read_header(path: str | Path) -> tuple[str, int]:
@@ -122,6 +151,14 @@ def levels_16_bit(image: Image.Image) -> npt.NDArray[np.int64]:
     return levels
 
 
+def _is_empty(path: str | Path | BinaryIO) -> bool:
+    if isinstance(path, (str, Path)):
+        return os.path.isfile(path) and os.path.getsize(path) == 0
+    with suppress(OSError, ValueError):
+        return path.seek(0, os.SEEK_END) == 0
+    return False
+
+
 def _orientation(image: Image.Image) -> int:
     # Damaged EXIF data do not make an image unusable.
     with warnings.catch_warnings(), suppress(Exception):
@@ -131,17 +168,23 @@ def _orientation(image: Image.Image) -> int:
     return _UPRIGHT
 
 
-def _reason(path: str | Path, error: BaseException) -> str:
+def _reason(path: str | Path | BinaryIO, error: BaseException, max_pixels: int | None = None) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, PermissionError):
         return "reading it is not permitted"
     if isinstance(error, IsADirectoryError):
         return "it is a folder"
-    if os.path.isfile(path) and os.path.getsize(path) == 0:
+    if _is_empty(path):
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
         return "it is not an image that can be opened"
-    if isinstance(error, (Image.DecompressionBombError, MemoryError)):
-        return "it has too many pixels"
+    if isinstance(error, Image.DecompressionBombError):
+        limit = max_pixels or 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return (
+            f"it has more than {limit:,} pixels, the limit for files that nobody vouches for (raise it by max_pixels, "
+            "or for all of Pillow by PIL.Image.MAX_IMAGE_PIXELS)"
+        )
+    if isinstance(error, MemoryError):
+        return "it has too many pixels for the memory"
     return f"the image is damaged or of a kind that is not supported ({error})"

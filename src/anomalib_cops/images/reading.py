@@ -1,25 +1,24 @@
-"""Images as RGB levels of 8 bits, read as the published protocols read them, and checks of images in memory."""
+"""Images as RGB levels of 8 bits, read as the published protocols read them. Needs NumPy and Pillow."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
-from torch import Tensor
 
-from anomalib_cops.data.decoding import exceeds_8_bits, levels_16_bit, open_image
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.decoding import exceeds_8_bits, levels_16_bit, open_image
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 _NAMED_AT_MOST = 3
-# How far resizing may overshoot black and white; images that were normalised or never scaled go further.
-_OVERSHOOT = 0.25
-# If all levels are below this, 16 bits were divided by the range of 32.
-_LEAST_WHITE = 1e-4
-_DIVISORS = {torch.uint8: 255, torch.uint16: 65535}
+
+
+OVERSHOOT = 0.25
+"""How far resizing may overshoot black and white; images that were normalised or never scaled go further."""
+LEAST_WHITE = 1e-4
+"""If all levels are below this, 16 bits were divided by the range of 32."""
 
 
 def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
@@ -35,6 +34,25 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
     """
     with open_image(path) as file:
         return to_rgb(file.image)
+
+
+def wrong_range(name: str, low: float, high: float) -> str:
+    """Return the message about an image in memory whose levels are not in [0, 1]."""
+    return (
+        f"{name} has levels from {low:.3g} to {high:.3g}, but black is 0 and white is 1; divide 8-bit levels by 255 "
+        "and 16-bit ones by 65535, and leave normalising to the model."
+    )
+
+
+def rgb_of_16_bits(levels: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Scale levels of 16 bits to 8 by a fixed factor (65535 → 255).
+
+    Raises:
+        ValueError: they were 8-bit levels.
+    """
+    if 0 < levels.max() <= 255:
+        raise ValueError(f"its 16 bits hold levels up to {levels.max()} only, which is black; save it with 8 bits")
+    return ((levels + 128) // 257).astype(np.uint8)
 
 
 def check_images(paths: Iterable[str | Path]) -> list[str]:
@@ -75,43 +93,8 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     if image.mode == "F":
         raise ValueError("its levels are floating-point numbers, 8 or 16 bits are needed")
     if exceeds_8_bits(image.mode):
-        levels = levels_16_bit(image)
-        if 0 < levels.max() <= 255:
-            raise ValueError(f"its 16 bits hold levels up to {levels.max()} only, which is black; save it with 8 bits")
-        return np.repeat(((levels + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+        return np.repeat(rgb_of_16_bits(levels_16_bit(image))[..., None], 3, axis=2)
     if "transparency" in image.info:
         # Same colours, without Pillow's warning about palettes with transparent entries.
         image = image.convert("RGBA")
     return np.array(image.convert("RGB"))
-
-
-def to_unit_range(images: Tensor, names: Iterable[str] | None = None) -> Tensor:
-    """Return images in memory with levels from 0 (black) to 1 (white), as models take them.
-
-    Args:
-        images: Shape (batch, channels, height, width). Levels in uint8 or uint16 are scaled.
-        names: Names of the images, for the message.
-
-    Raises:
-        InputError: The levels are not in [0, 1], or so low that they must have been scaled twice.
-    """
-    if images.dtype in _DIVISORS:
-        return images.to(torch.float32) / _DIVISORS[images.dtype]
-    if not images.is_floating_point():
-        raise InputError(
-            f"images of {images.dtype} do not say what is white; give levels in [0, 1], or of 8 or 16 bits as "
-            "torch.uint8 or torch.uint16."
-        )
-    rows = images.detach().flatten(1)
-    low, high = (each.float() for each in torch.aminmax(rows, dim=1))
-    beyond = (low < -_OVERSHOOT) | (high > 1 + _OVERSHOOT)
-    # The models themselves refuse NaN and infinite levels.
-    wrong = (beyond | ((high > 0) & (high < _LEAST_WHITE))) & torch.isfinite(low) & torch.isfinite(high)
-    if wrong.any():
-        row = int(wrong.int().argmax())
-        name = list(names)[row] if names is not None else f"Image {row + 1} of a batch"
-        raise InputError(
-            f"{name} has levels from {low[row]:.3g} to {high[row]:.3g}, but black is 0 and white is 1; divide 8-bit "
-            "levels by 255 and 16-bit ones by 65535, and leave normalising to the model."
-        )
-    return images

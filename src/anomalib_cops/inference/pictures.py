@@ -1,0 +1,118 @@
+"""Turn files, Pillow images, arrays and tensors into levels. Needs NumPy and Pillow alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from anomalib_cops.errors import InputError
+from anomalib_cops.images.decoding import open_image, upright
+from anomalib_cops.images.reading import LEAST_WHITE, OVERSHOOT, rgb_of_16_bits, to_rgb, wrong_range
+
+CHANNELS = (1, 2, 3, 4)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image.
+
+    Attributes:
+        levels: RGB levels, shape (height, width, 3): 8 bits, or float32 in [0, 1].
+        name: what messages and results call it; empty for an image in memory.
+    """
+
+    levels: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+    name: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.levels.shape[1], self.levels.shape[0]
+
+    @property
+    def planes(self) -> npt.NDArray[np.float32]:
+        """Levels in [0, 1], shape (3, height, width), as models take them."""
+        planes = np.ascontiguousarray(self.levels.transpose(2, 0, 1), np.float32)
+        return planes / np.float32(255) if self.levels.dtype == np.uint8 else planes
+
+
+def read_picture(source: str | Path | BinaryIO, name: str | None = None, max_pixels: int | None = None) -> Picture:
+    """Read an image file as every part of this package does, see :func:`~anomalib_cops.images.reading.read_image`.
+
+    Args:
+        source: path, or an open file in binary mode.
+        name: what messages and results call it; by default the path.
+        max_pixels: largest number of pixels; by default twice ``PIL.Image.MAX_IMAGE_PIXELS``, about 179 million.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    name = str(source) if name is None else name
+    with open_image(source, name, max_pixels) as file:
+        return Picture(to_rgb(file.image), name)
+
+
+def to_picture(image: Any, max_pixels: int | None = None) -> Picture:
+    """Return an image of any kind as a picture.
+
+    Args:
+        image: a path; a Pillow image; an array (height, width) or (height, width, channels), or a torch tensor
+            (channels, height, width), of uint8, uint16, or floating-point numbers in [0, 1]; or a picture.
+        max_pixels: as of :func:`read_picture`.
+
+    Raises:
+        InputError: it is none of these, or its levels cannot be used.
+    """
+    if isinstance(image, Picture):
+        return image
+    if isinstance(image, (str, Path)):
+        return read_picture(image, max_pixels=max_pixels)
+    if isinstance(image, Image.Image):
+        try:
+            return Picture(to_rgb(upright(image)))
+        except (ValueError, OSError) as error:
+            raise InputError(f"The Pillow image cannot be used: {error}.") from None
+    if hasattr(image, "detach"):
+        array = image.detach().cpu().numpy()
+        if array.ndim == 3 and array.shape[0] in CHANNELS:
+            return Picture(_rgb(array.transpose(1, 2, 0)))
+        raise InputError(
+            f"A tensor of shape {tuple(array.shape)} is no image; give (channels, height, width), or a list."
+        )
+    if isinstance(image, np.ndarray):
+        array = image[..., None] if image.ndim == 2 else image
+        if array.ndim == 3 and array.shape[2] in CHANNELS:
+            return Picture(_rgb(array))
+        raise InputError(f"An array of shape {image.shape} is no image; give (height, width, channels), or a list.")
+    raise InputError(
+        f"A {type(image).__name__} is no image; give a path, a Pillow image, an array, a tensor, or a list of these."
+    )
+
+
+def _rgb(levels: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+    """Return levels (height, width, channels) as RGB; grey is repeated, and an alpha channel dropped, as in files."""
+    if not levels.size:
+        raise InputError(f"An image of shape {levels.shape} has no pixels.")
+    colours = levels[..., :1] if levels.shape[2] < 3 else levels[..., :3]
+    if colours.dtype == np.uint16:
+        try:
+            levels_8_bit = rgb_of_16_bits(colours.astype(np.int64))
+        except ValueError as error:
+            raise InputError(f"The image cannot be used: {error}.") from None
+        return np.broadcast_to(levels_8_bit, (*levels.shape[:2], 3)).copy()
+    if colours.dtype == np.uint8:
+        return np.broadcast_to(colours, (*levels.shape[:2], 3)).copy()
+    if not np.issubdtype(colours.dtype, np.floating):
+        raise InputError(
+            f"Images of {colours.dtype} do not say what is white; give levels in [0, 1], or of 8 or 16 bits as "
+            "uint8 or uint16."
+        )
+    low, high = float(colours.min()), float(colours.max())
+    if not np.isfinite(colours).all():
+        raise InputError("The image has levels that are NaN or infinite; give numbers in [0, 1].")
+    if low < -OVERSHOOT or high > 1 + OVERSHOOT or 0 < high < LEAST_WHITE:
+        raise InputError(wrong_range("The image", low, high))
+    return np.broadcast_to(colours.astype(np.float32), (*levels.shape[:2], 3)).copy()
