@@ -100,7 +100,7 @@ def test_addresses_are_listed_and_read(tmp_path: Path) -> None:
         memory.pipe(name, content.getvalue())
     memory.pipe("/bucket/empty.png", b"")
     summary = score(Job("memory://bucket", tmp_path / "scores.csv", workers=0), FakePredictor)
-    assert (summary.scored, summary.failed) == (2, 1)
+    assert (summary.scored, summary.failed) == (2, 1), list(open_table(tmp_path / "scores.csv").rows())
     rows = [row.path for row in open_table(tmp_path / "scores.csv").rows()]
     assert rows == ["memory:///bucket/2.png", "memory:///bucket/empty.png", "memory:///bucket/a/1.png"]
     assert names("memory://bucket/2.png") == ["memory:///bucket/2.png"]

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -117,7 +116,7 @@ def to_arrow(rows: Sequence[Row]) -> Any:
     """Return rows as a pyarrow table."""
     import pyarrow as pa
 
-    return pa.Table.from_pylist([asdict(row) for row in rows], schema=schema())
+    return pa.Table.from_pylist([vars(row) for row in rows], schema=schema())
 
 
 def write_parquet(path: Path, rows: Iterable[Row]) -> None:

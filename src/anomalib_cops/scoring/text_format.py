@@ -5,7 +5,6 @@ import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from anomalib_cops.scoring.rows import COLUMNS, INTEGERS, NUMBERS, Row
@@ -47,7 +46,7 @@ class Csv(TextFormat):
 
     def encode(self, rows: Sequence[Row]) -> bytes:
         """Return rows as they are written."""
-        return self._lines([_cell(value) for value in asdict(row).values()] for row in rows)
+        return self._lines([_cell(value) for value in vars(row).values()] for row in rows)
 
     def parse(self, file: io.BufferedIOBase) -> Iterator[tuple[Row, int]]:
         """Yield the rows of a file after the header, each with the offset in bytes at which it ends."""
@@ -120,7 +119,7 @@ def _row(cells: dict[str, str]) -> Row:
 
 def _object(row: Row) -> dict[str, Any]:
     """Return a row as an object in which the regions are a list, not text."""
-    return asdict(row) | {"region_list": None if row.region_list is None else json.loads(row.region_list)}
+    return vars(row) | {"region_list": None if row.region_list is None else json.loads(row.region_list)}
 
 
 def _compact(value: Any) -> str:
