@@ -1,6 +1,6 @@
 """Score images into a table, and go on where an earlier run stopped."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from anomalib_cops.scoring.listing import Found, Listing
 from anomalib_cops.scoring.parquet import ParquetTable, require_pyarrow
 from anomalib_cops.scoring.progress import Progress
 from anomalib_cops.scoring.reading import read_ahead
+from anomalib_cops.scoring.rows import Row
 from anomalib_cops.scoring.settings_file import SettingsFile
 from anomalib_cops.scoring.table import Table, TextTable
 from anomalib_cops.scoring.text_format import Csv, JsonLines
@@ -130,10 +131,10 @@ def score(job: Job, make_predictor: Callable[[], Any], progress: Progress | None
         if job.retry_errors:
             table.drop_errors()
         summary = Summary()
-        done = Done(_paths(table, summary))
+        done = Done(count_rows(table.rows(), summary))
         try:
-            progress.expect(lambda: sum(1 for _ in _missing(job.listing(), done)))
-            images = _missing(listing, done)
+            progress.expect(lambda: sum(1 for _ in missing(job.listing(), done)))
+            images = missing(listing, done)
             ahead = job.workers + predictor.batch_size
             reading = read_ahead(images, job.workers, ahead, job.max_pixels)
             for batch in in_batches(reading, predictor.batch_size):
@@ -162,13 +163,14 @@ def open_table(output: Path) -> Table:
     return TextTable(output, Csv() if output.suffix == ".csv" else JsonLines())
 
 
-def _paths(table: Table, summary: Summary) -> Iterator[str]:
-    """Yield the paths of a table, and count its rows."""
-    for row in table.rows():
+def count_rows(rows: Iterable[Row], summary: Summary) -> Iterator[str]:
+    """Yield the paths of rows from an earlier run, and count these rows."""
+    for row in rows:
         summary.earlier += 1
         summary.earlier_failed += row.error is not None
         yield row.path
 
 
-def _missing(listing: Listing, done: Done) -> Iterator[Found]:
+def missing(listing: Listing, done: Done) -> Iterator[Found]:
+    """Yield the images of a listing that have no row."""
     return (found for found in listing if found.path not in done)
