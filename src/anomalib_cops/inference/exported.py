@@ -4,6 +4,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -68,7 +69,10 @@ class ExportedModel(ABC):
     @property
     def thresholds(self) -> Thresholds:
         """What the graph's scores are compared with; that of anomalib for graphs without a record."""
-        return Thresholds(**self.record.get("thresholds", {}))
+        known = Thresholds(**self.record.get("thresholds", {}))
+        if self.settings["tiles"] == self.record.get("tiles", ""):
+            return known
+        return replace(known, calibrated=False, origin="which was found with other tiles")
 
     @cached_property
     def settings(self) -> dict[str, Any]:
