@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from anomalib.data import ImageBatch
@@ -49,7 +50,11 @@ def infer(
     collector = _Collector(all_maps)
     with _without_post_processor(model):
         Trainer(**trainer, callbacks=[collector]).test(
-            model, datamodule=_CategoryData(images, category, settings, references), verbose=False
+            model,
+            datamodule=_CategoryData(
+                images, category, settings, references, keeps_sizes=bool(getattr(model, "tiles", ""))
+            ),
+            verbose=False,
         )
     return collector.output(type(model).__name__)
 
@@ -74,9 +79,16 @@ class _CategoryData(LightningDataModule):
     """One category as a datamodule, since anomalib's models look for its name and for references there."""
 
     def __init__(
-        self, images: LabelledImages, category: str, settings: DataSettings, references: LabelledImages | None
+        self,
+        images: LabelledImages,
+        category: str,
+        settings: DataSettings,
+        references: LabelledImages | None,
+        *,
+        keeps_sizes: bool,
     ) -> None:
         super().__init__()
+        self.keeps_sizes = keeps_sizes
         self.references = references
         self.images = images
         self.category = category
@@ -97,7 +109,7 @@ class _CategoryData(LightningDataModule):
     def _loader(self, images: LabelledImages) -> DataLoader[Any]:
         return DataLoader(
             images,
-            batch_size=self.settings.eval_batch_size,
+            batch_size=1 if self.keeps_sizes else self.settings.eval_batch_size,
             num_workers=min(self.settings.num_workers, cores()),
             collate_fn=images.collate_fn,
         )
@@ -108,6 +120,7 @@ class _Collector(Callback):
 
     def __init__(self, all_maps: bool) -> None:
         self._all_maps = all_maps
+        self._size: tuple[int, ...] = ()
         self._batches: list[tuple[np.ndarray | None, ...]] = []
         self._paths: list[str] = []
         self._seconds = 0.0
@@ -124,9 +137,23 @@ class _Collector(Callback):
         result = outputs if outputs is not None else batch
         maps = result.anomaly_map if self._all_maps or batch.gt_mask is not None else None
         arrays = tuple(_array(each) for each in (result.pred_score, batch.gt_label, maps, batch.gt_mask))
+        arrays = (*arrays[:2], *map(self._at_one_size, arrays[2:]))
         self._seconds += time.perf_counter() - self._started
         self._batches.append(arrays)
         self._paths += list(batch.image_path or [])
+
+    def _at_one_size(self, planes: np.ndarray | None) -> np.ndarray | None:
+        """Fit maps or masks of a model that cuts images into tiles, which are as large as the image, to the first ones.
+
+        Other models have one size for all images.
+        """
+        if planes is None:
+            return None
+        self._size = self._size or planes.shape[1:]
+        if planes.shape[1:] == self._size:
+            return planes
+        how = cv2.INTER_LINEAR if planes.dtype == np.float32 else cv2.INTER_NEAREST
+        return np.stack([cv2.resize(_bytes(each), self._size[::-1], interpolation=how) for each in planes])
 
     def output(self, name: str) -> CategoryOutput:
         """Join all batches.
@@ -153,6 +180,11 @@ class _Collector(Callback):
             masks=None if masks is None else masks.astype(bool),
         )
         return CategoryOutput(predictions, self._paths, self._seconds)
+
+
+def _bytes(plane: np.ndarray) -> np.ndarray:
+    """Return a mask of any type as bytes, which OpenCV can resize; leave a map as it is."""
+    return plane if plane.dtype == np.float32 else plane.astype(np.uint8)
 
 
 def _array(values: torch.Tensor | None) -> np.ndarray | None:

@@ -9,17 +9,19 @@ from anomalib_cops.version import __version__
 if TYPE_CHECKING:
     from anomalib_cops.data import ZeroShotTransfer
     from anomalib_cops.errors import InputError
+    from anomalib_cops.inference.predictor import Predictor
     from anomalib_cops.models.ada_clip.lightning_model import AdaCLIP
     from anomalib_cops.models.anomaly_clip.lightning_model import AnomalyCLIP
     from anomalib_cops.models.cops.lightning_model import CoPS
     from anomalib_cops.models.vcp_clip.lightning_model import VCPCLIP
 
 
-__all__ = ["VCPCLIP", "AdaCLIP", "AnomalyCLIP", "CoPS", "InputError", "ZeroShotTransfer", "__version__"]
+__all__ = ["VCPCLIP", "AdaCLIP", "AnomalyCLIP", "CoPS", "InputError", "Predictor", "ZeroShotTransfer", "__version__"]
 
 _MODULES = {
     **{name: entry.module for name, entry in METHODS.items()},
     "InputError": "anomalib_cops.errors",
+    "Predictor": "anomalib_cops.inference.predictor",
     "ZeroShotTransfer": "anomalib_cops.data",
 }
 

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.host.export_record import record_of, write_record
 
 # anomalib's export follows in the order of classes; its signatures are not Lightning's.
 _Base: Any = object
@@ -51,7 +52,14 @@ class WholeExportMixin(_Base):
         self.check_traceable()
         _need("onnx", "onnxscript")
         self.load_due_references()
-        return _whole(super().to_onnx, export_root, model_file_name, input_size, **{"opset_version": OPSET, **kwargs})
+        return _whole(
+            super().to_onnx,
+            export_root,
+            model_file_name,
+            input_size,
+            record=record_of(self),
+            **{"opset_version": OPSET, **kwargs},
+        )
 
     def to_openvino(self, export_root: Path | str, model_file_name: str = "model", *args: Any, **kwargs: Any) -> Path:
         """Export to OpenVINO's format; arguments as of anomalib's.
@@ -62,7 +70,7 @@ class WholeExportMixin(_Base):
         self.check_traceable()
         _need("onnx", "onnxscript", "openvino")
         self.load_due_references()
-        return _whole(super().to_openvino, export_root, model_file_name, *args, **kwargs)
+        return _whole(super().to_openvino, export_root, model_file_name, *args, record=record_of(self), **kwargs)
 
 
 def _need(*packages: str) -> None:
@@ -71,12 +79,16 @@ def _need(*packages: str) -> None:
         raise InputError(f"This export needs {' and '.join(missing)}; run pip install '.[export]'.")
 
 
-def _whole(export: Callable[..., Path], root: Path | str, *args: Any, **kwargs: Any) -> Path:
-    """Export to a temporary folder, and move the files to their place once all are written."""
+def _whole(
+    export: Callable[..., Path], root: Path | str, *args: Any, record: dict[str, Any] | None = None, **kwargs: Any
+) -> Path:
+    """Export to a temporary folder, write a record into the graph, and move the files to their place at the end."""
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".export-", dir=root) as folder:
         made = export(folder, *args, **kwargs)
+        if record is not None:
+            write_record(made, record)
         for path in made.parent.iterdir():
             final = root / path.relative_to(folder)
             final.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from anomalib.data.transforms.utils import extract_transforms_by_type
 from anomalib.pre_processing import PreProcessor
@@ -18,6 +17,7 @@ from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD
 from anomalib_cops.host.graph_resize import GraphResize
 from anomalib_cops.host.rereading import datasets
 from anomalib_cops.images.reading import check_images
+from anomalib_cops.images.resizing import resize_planes
 from anomalib_cops.tracing import tracing
 
 
@@ -26,19 +26,9 @@ def pillow_resize(
 ) -> Float[Tensor, "channels new_height new_width"]:
     """Resize channels in [0, 1] through 8 bits with Pillow, as the official code does to files.
 
-    torchvision's own filter neither rounds between its two passes nor clips what overshoots at edges. Width comes
-    first, then height, whatever the image: Pillow 13 turns the order round for tall images, and scores must not change
-    with its version.
+    torchvision's own filter neither rounds between its two passes nor clips what overshoots at edges.
     """
-    levels = (image.detach().cpu() * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-    height, width = size
-    resized = [
-        np.asarray(
-            PILImage.fromarray(channel).resize((width, channel.shape[0]), resample).resize((width, height), resample)
-        )
-        for channel in levels
-    ]
-    return torch.from_numpy(np.stack(resized)).to(image.device, torch.float32) / 255
+    return torch.from_numpy(resize_planes(image.detach().cpu().float().numpy(), size, resample)).to(image.device)
 
 
 def resize_mask(

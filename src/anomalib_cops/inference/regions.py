@@ -1,6 +1,14 @@
-"""Regions of an anomaly map that are above the threshold: box, area, peak, contour. Needs NumPy alone."""
+"""Regions of an anomaly map that are above the threshold. Needs NumPy alone, as it also runs beside exported models."""
 
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+_RIGHT, _DOWN, _LEFT, _UP = (1, 0), (0, 1), (-1, 0), (0, -1)
+_CLOCKWISE = (_RIGHT, _DOWN, _LEFT, _UP)
+# From a corner, the cells ahead on the left and on the right of each direction, as offsets (column, row).
+_AHEAD = (((0, -1), (0, 0)), ((0, 0), (-1, 0)), ((-1, 0), (-1, -1)), ((-1, -1), (0, -1)))
 
 
 @dataclass(frozen=True)
@@ -19,3 +27,90 @@ class Region:
     area: int
     peak: float
     contour: list[tuple[int, int]]
+
+
+def find_regions(values: npt.NDArray[np.float32], threshold: float) -> list[Region]:
+    """Return the regions of a map (height, width) whose values are above a threshold, the highest peak first.
+
+    Pixels that touch, also at corners, belong to one region.
+    """
+    mask = values > threshold
+    if not mask.any():
+        return []
+    rows, starts, ends = _runs(mask)
+    owners = _joined(len(rows), *_touching(rows, starts, ends, mask.shape[1]))
+    lengths = ends - starts
+    peaks = np.maximum.reduceat(values[mask], np.concatenate([[0], lengths.cumsum()[:-1]]))
+    order = np.argsort(owners, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(owners[order])) + 1)
+    regions = []
+    for runs in groups:
+        left, top, right, bottom = starts[runs].min(), rows[runs].min(), ends[runs].max(), rows[runs].max() + 1
+        own = np.zeros((bottom - top, right - left), bool)
+        for row, start, end in zip(rows[runs] - top, starts[runs] - left, ends[runs] - left, strict=True):
+            own[row, start:end] = True
+        contour = [(int(x + left), int(y + top)) for x, y in outline(own)]
+        box = int(left), int(top), int(right), int(bottom)
+        regions.append(Region(box, int(lengths[runs].sum()), float(peaks[runs].max()), contour))
+    return sorted(regions, key=lambda region: -region.peak)
+
+
+def outline(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the corners (x, y) of the outer outline of one region, clockwise from its first pixel.
+
+    Args:
+        mask: True for its pixels, shape (height, width), cut to its box.
+    """
+    cells = np.pad(mask, 1).tolist()
+    start = x, y = int(mask[0].argmax()), 0
+    direction = 0
+    corners = [start]
+    while True:
+        x, y = x + _CLOCKWISE[direction][0], y + _CLOCKWISE[direction][1]
+        (left_x, left_y), (right_x, right_y) = _AHEAD[direction]
+        if cells[y + left_y + 1][x + left_x + 1]:
+            turned = (direction - 1) % 4
+        elif cells[y + right_y + 1][x + right_x + 1]:
+            turned = direction
+        else:
+            turned = (direction + 1) % 4
+        if (x, y) == start and turned == 0:
+            return corners
+        if turned != direction:
+            corners.append((x, y))
+        direction = turned
+
+
+def _runs(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return row, first column and end of every horizontal run of pixels, in order."""
+    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, starts = np.nonzero(edges == 1)
+    return rows, starts, np.nonzero(edges == -1)[1]
+
+
+def _touching(
+    rows: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], width: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the pairs of runs that touch a run of the row above, also at corners."""
+    # One axis for all rows, in which runs of different rows lie far apart.
+    step = width + 2
+    first = np.searchsorted(rows * step + ends, (rows - 1) * step + starts, side="left")
+    last = np.searchsorted(rows * step + starts, (rows - 1) * step + ends, side="right")
+    counts = np.maximum(last - first, 0)
+    lower = np.repeat(np.arange(len(rows)), counts)
+    upper = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts) + np.repeat(first, counts)
+    return upper, lower
+
+
+def _joined(count: int, upper: npt.NDArray[np.int64], lower: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return for each run the smallest number of a run that it is connected with."""
+    owners = np.arange(count)
+    while True:
+        smallest = np.minimum(owners[upper], owners[lower])
+        before = owners.copy()
+        for side in (upper, lower):
+            np.minimum.at(owners, owners[side], smallest)
+            np.minimum.at(owners, side, smallest)
+        owners = owners[owners]
+        if (owners == before).all():
+            return owners

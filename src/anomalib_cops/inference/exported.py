@@ -1,0 +1,210 @@
+"""Run exported models with ONNX Runtime or OpenVINO; nothing here needs torch, Lightning or anomalib."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from anomalib_cops.errors import InputError
+from anomalib_cops.files import sha256
+from anomalib_cops.images.resizing import resize_planes
+from anomalib_cops.inference.pictures import Picture
+from anomalib_cops.inference.prediction import Prediction, Thresholds
+from anomalib_cops.tiles import parse_tiles, score_in_tiles
+
+EXPORT_RECORD = "anomalib_cops"
+"""Name of the entry in a graph's metadata that holds what :func:`record_of` returns, as JSON."""
+SUFFIXES = (".onnx", ".xml")
+_SCORE, _MAP = "pred_score", "anomaly_map"
+Planes = npt.NDArray[np.float32]
+
+
+class ExportedModel(ABC):
+    """A graph that takes images (batch 3 height width) in [0, 1] and returns scores and maps, with thresholds applied.
+
+    Args:
+        path: the graph.
+        tiles: how to cut images, as the argument of models; by default as the export's record says.
+        batch_size: number of tiles to score at a time.
+
+    Raises:
+        InputError: the file is missing or no graph of an anomaly detector, its package is missing, or tiles do not go
+            with the references that the graph holds.
+    """
+
+    def __init__(self, path: Path, tiles: str | int | None, batch_size: int) -> None:
+        if not path.is_file():
+            raise InputError(f"The model {path} does not exist; check its path.")
+        self.path = path
+        self._batch_size = batch_size
+        self.record = self._load()
+        self._tiling = parse_tiles(self.record.get("tiles") if tiles is None else tiles)
+        if self._tiling is not None and self.record.get("references"):
+            raise InputError(
+                f"{path} holds reference images as a whole, and tiles='{self._tiling.text}' would compare tiles with "
+                "them; score with the weight file, or export without references."
+            )
+
+    @abstractmethod
+    def _load(self) -> dict[str, Any]:
+        """Load the graph, and return the record of its export."""
+
+    @abstractmethod
+    def _run(self, images: Planes) -> dict[str, npt.NDArray[Any]]:
+        """Run the graph on images (batch 3 height width), and return its outputs by name."""
+
+    @property
+    @abstractmethod
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Height and width of the images that the graph takes; None for any."""
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What the graph's scores are compared with; that of anomalib for graphs without a record."""
+        known = Thresholds(**self.record.get("thresholds", {}))
+        if self.settings["tiles"] == self.record.get("tiles", ""):
+            return known
+        return replace(known, calibrated=False, origin="which was found with other tiles")
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Digest of the graph, and tiles."""
+        parts = [
+            each for each in (self.path, self.path.with_suffix(".bin"), Path(f"{self.path}.data")) if each.is_file()
+        ]
+        digest = hashlib.sha256("".join(map(sha256, parts)).encode()).hexdigest()
+        return {"model": digest, "tiles": self._tiling.text if self._tiling else ""}
+
+    def predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
+        """Score pictures of any sizes."""
+        if self._tiling is None:
+            return [Prediction(*each) for each in zip(*self._score([each.planes for each in pictures]), strict=True)]
+        return [self._in_tiles(picture.planes) for picture in pictures]
+
+    def _in_tiles(self, planes: Planes) -> Prediction:
+        assert self._tiling is not None
+        side = self.record.get("image_size") or (self.fixed_size or (0,))[0]
+        if not side and self._tiling.text == "auto":
+            raise InputError(f"{self.path} does not say the size of its input; give tiles as a size, such as 518.")
+        boxes = self._tiling.boxes(planes.shape[1], planes.shape[2], side)
+        return Prediction(*score_in_tiles(planes, boxes, self._score, self._score, self._batch_size))
+
+    def _score(self, images: list[Planes]) -> tuple[list[float], list[Planes]]:
+        """Score images of any sizes: together if they can be resized to one size, else one by one."""
+        side = self.record.get("image_size")
+        size = self.fixed_size or ((side, side) if side else None)
+        if size is None:
+            batches = [image[None] for image in images]
+        else:
+            # Graphs resize as Pillow does; doing it before lets images of different sizes into one batch.
+            batches = [np.stack([each if each.shape[1:] == size else resize_planes(each, size) for each in images])]
+        scores: list[float] = []
+        maps: list[Planes] = []
+        for batch in batches:
+            found = self._run(batch)
+            if _SCORE not in found or _MAP not in found:
+                raise InputError(f"{self.path} returns no {_SCORE} and {_MAP}; give a model that anomalib exported.")
+            scores += [float(score) for score in found[_SCORE].reshape(len(batch))]
+            maps += list(found[_MAP].reshape(len(batch), *found[_MAP].shape[-2:]).astype(np.float32))
+        return scores, maps
+
+
+class OnnxModel(ExportedModel):
+    """A graph in ONNX, run by ONNX Runtime."""
+
+    def __init__(self, path: Path, tiles: str | int | None, batch_size: int, device: str | None) -> None:
+        self._device = device
+        super().__init__(path, tiles, batch_size)
+
+    def _load(self) -> dict[str, Any]:
+        runtime = _import("onnxruntime", self.path)
+        known = runtime.get_available_providers()
+        wanted = [f"{kind}ExecutionProvider" for kind in _providers(self._device)]
+        if self._device and wanted[0] not in known:
+            raise InputError(f"onnxruntime has no device '{self._device}' here, only {', '.join(known)}; give another.")
+        try:
+            self._session = runtime.InferenceSession(
+                str(self.path), providers=[each for each in wanted if each in known]
+            )
+        except Exception as error:  # of the runtime's own types
+            raise InputError(f"{self.path} is no ONNX model that can be run ({error}); export it again.") from None
+        return _record(self._session.get_modelmeta().custom_metadata_map.get(EXPORT_RECORD))
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Height and width of the images that the graph takes; None for any."""
+        height, width = self._session.get_inputs()[0].shape[-2:]
+        return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+    def _run(self, images: Planes) -> dict[str, npt.NDArray[Any]]:
+        names = [each.name for each in self._session.get_outputs()]
+        return dict(zip(names, self._session.run(names, {self._session.get_inputs()[0].name: images}), strict=True))
+
+
+class OpenVinoModel(ExportedModel):
+    """A graph in OpenVINO's format, run in float32 wherever it holds float32."""
+
+    def __init__(self, path: Path, tiles: str | int | None, batch_size: int, device: str | None) -> None:
+        self._device = (device or "cpu").upper().replace("CUDA", "GPU")
+        super().__init__(path, tiles, batch_size)
+
+    def _load(self) -> dict[str, Any]:
+        core = _import("openvino", self.path).Core()
+        try:
+            model = core.read_model(self.path)
+            # Processors with bfloat16 would round scores without being asked.
+            self._compiled = core.compile_model(model, self._device, {"INFERENCE_PRECISION_HINT": "f32"})
+        except Exception as error:  # RuntimeError with the runtime's own text
+            reason = str(error).strip().splitlines()[-1]
+            raise InputError(
+                f"{self.path} cannot be run on {self._device} by OpenVINO ({reason}); export it again."
+            ) from None
+        return _record(model.get_rt_info(EXPORT_RECORD).value if model.has_rt_info(EXPORT_RECORD) else None)
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Height and width of the images that the graph takes; None for any."""
+        height, width = list(self._compiled.input(0).get_partial_shape())[-2:]
+        return None if height.is_dynamic or width.is_dynamic else (height.get_length(), width.get_length())
+
+    def _run(self, images: Planes) -> dict[str, npt.NDArray[Any]]:
+        found = self._compiled.create_infer_request().infer([images])
+        return {name: value for output, value in found.items() for name in output.get_names()}
+
+
+def load_exported(path: Path, tiles: str | int | None, batch_size: int, device: str | None) -> ExportedModel:
+    """Load an exported model by its suffix, ``.onnx`` or ``.xml``.
+
+    Raises:
+        InputError: it cannot be run here.
+    """
+    kind = OnnxModel if path.suffix == ".onnx" else OpenVinoModel
+    return kind(path, tiles, batch_size, device)
+
+
+def _providers(device: str | None) -> list[str]:
+    """Return ONNX Runtime's names of a device; without one, the graphics card if it is there."""
+    kind = (device or "").partition(":")[0].lower()
+    return {"": ["CUDA", "CPU"], "cpu": ["CPU"], "cuda": ["CUDA"], "gpu": ["CUDA"]}.get(kind, [kind.upper()])
+
+
+def _import(package: str, path: Path) -> Any:
+    try:
+        return import_module(package)
+    except ImportError:
+        raise InputError(f"{path} needs {package}; run pip install {package}.") from None
+
+
+def _record(text: str | None) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text)) if text else {}
+    except ValueError:
+        return {}
