@@ -54,9 +54,9 @@ def test_a_file_and_a_method_become_a_predictor(folder: Path, made: list) -> Non
     assert run(folder, "--model", "model.onnx", "--references", "good", "--tiles", "auto", "--batch_size", "2") == 0
     assert made == [{"model": "model.onnx", "references": "good", "tiles": "auto", "batch_size": 2}]
     made.clear()
-    words = ("--model", "CoPS", "--model.backbone", "tiny", "--model.weights", "w.safetensors", "--tiles", "3")
+    words = ("--model", "CoPS", "--model.backbone", "tiny", "--model.weights", "w.safetensors", "--tiles", "3x2")
     assert run(folder, *words) == 0
-    expected = {"model": "CoPS", "backbone": "tiny", "weights": "w.safetensors", "tiles": 3, "batch_size": 1}
+    expected = {"model": "CoPS", "backbone": "tiny", "weights": "w.safetensors", "tiles": "3x2", "batch_size": 1}
     assert made == [expected]
 
 
@@ -76,6 +76,7 @@ def test_arguments_may_come_from_a_file_and_weights_from_a_checkpoint(folder: Pa
         (("--model", "model.onnx", "--workers", "-1"), "--workers -1 has to be 0 or more"),
         (("--model", "model.onnx", "--batch_size", "0"), "--batch_size 0 has to be 1 or more"),
         (("--model", "model.onnx", "--max_pixels", "0"), "--max_pixels 0 has to be 1 or more"),
+        (("--model", "model.onnx", "--tiles", "many"), "tiles"),
         (("--model", "Padim"), "Padim is none of the models of anomalib-cops"),
         (("--model", "CoPS", "--model.references", "prototypes"), "--model.references cannot be given here"),
     ],

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from anomalib_cops.errors import InputError
 from anomalib_cops.scoring.rows import COLUMNS
@@ -157,3 +159,29 @@ def test_a_result_picture_whose_name_is_too_long_is_an_error_of_its_row(tmp_path
     with (tmp_path / "scores.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert "picture cannot be written" in row["error"] and row["score"]
+
+
+def test_images_of_one_pixel_too_many_pixels_and_nan_end_in_rows(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    save_image(folder / "one.png", 7, (1, 1))
+    Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
+    Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(folder / "nan.tiff")
+    assert run(folder, tmp_path / "scores.csv").failed == 2
+    errors = {Path(row["path"]).stem: row["error"] for row in read(tmp_path / "scores.csv")}
+    assert "raise it by max_pixels" in errors["bomb"] and "floating-point" in errors["nan"]
+    assert run(folder, tmp_path / "more.csv", max_pixels=30).failed == 2
+    assert run(folder / "one.png", tmp_path / "few.csv", max_pixels=1).scored == 1
+
+
+def test_a_score_that_is_no_number_is_an_error(folder: Path, tmp_path: Path) -> None:
+    class Broken(FakePredictor):
+        def _result(self, image: Any) -> Any:
+            return replace(super()._result(image), score=float("nan"))
+
+    assert run(folder, tmp_path / "scores.csv", Broken).failed == 5
+
+
+def test_no_batch_is_larger_than_asked_for(folder: Path, tmp_path: Path) -> None:
+    predictor = FakePredictor(batch_size=2)
+    run(folder, tmp_path / "scores.csv", lambda: predictor)
+    assert predictor.calls == [2, 2, 1]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ class Prediction:
     map: npt.NDArray[np.float32]
 
 
+@runtime_checkable
 class Backend(Protocol):
     """A model that scores pictures.
 

@@ -40,7 +40,7 @@ OPTIONS = (
     Option("--output", "table to write: *.parquet, *.csv or *.jsonl", is_required=True),
     Option("--pictures", "folder for a picture of each result; none are written without it"),
     Option("--references", "folder of good images to compare with"),
-    Option("--tiles", "auto, or the number of tiles, to score large images in overlapping tiles"),
+    Option("--tiles", "auto, a grid such as 3x4, a size such as 512, or none: tiles that large images are cut into"),
     Option("--device", "device of the model, such as cuda or cpu; by default the best one there is"),
     Option("--batch_size", "images that are scored at once", int, 1),
     Option("--workers", "processes that read images ahead; 0 reads between the scores", int, max(1, processors() - 1)),
@@ -119,7 +119,7 @@ def _changed(model: Any, values: dict[str, Any]) -> dict[str, Any]:
     for name, value in changed.items():
         if isinstance(value, dict) and "class_path" in value:
             raise InputError(f"--model.{name} cannot be replaced here; leave it out.")
-    if "references" in changed:
+    if "references" in changed:  # how CoPS uses them, not which they are
         raise InputError(
             "--model.references cannot be given here, where --references names good images; use weights that were "
             "trained with it."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.files import replacing
 from anomalib_cops.images.picture_names import picture_path
 from anomalib_cops.scoring.file_systems import describe
 from anomalib_cops.scoring.listing import Found
@@ -116,8 +117,8 @@ def _save(result: Any, pictures: PictureFolder, found: Found, row: Row) -> Row:
     """Write a result picture; return the row, with an error if the name of the picture cannot be used."""
     path = pictures.path_of(found)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        result.save(path)
+        with replacing(path) as unfinished:
+            result.draw().save(unfinished)
     except OSError as error:
         if error.errno in _NO_FURTHER_PICTURES:
             raise _NoPictures(

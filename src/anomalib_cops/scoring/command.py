@@ -8,6 +8,7 @@ from anomalib_cops.errors import InputError, exit_code
 from anomalib_cops.scoring.arguments import Arguments, parse, path_of
 from anomalib_cops.scoring.progress import ShownProgress
 from anomalib_cops.scoring.run import Job, Summary, score
+from anomalib_cops.tiles import parse_tiles
 
 SOME_FAILED = 3
 """Exit code if rows of the table have an error."""
@@ -46,6 +47,7 @@ def job_of(given: Arguments) -> Job:
     options = given.options
     if options["batch_size"] < 1:
         raise InputError(f"--batch_size {options['batch_size']} has to be 1 or more.")
+    parse_tiles(options["tiles"])
     output = path_of(options["output"])
     assert output is not None
     return Job(
@@ -60,17 +62,10 @@ def job_of(given: Arguments) -> Job:
 
 def predictor_maker(given: Arguments) -> Callable[[], Any]:
     """Return a function that makes the predictor; other processes can call it too."""
-    options = given.options
-    tiles = options["tiles"]
-    return partial(
-        make_predictor,
-        given.model,
-        references=options["references"],
-        tiles=int(tiles) if tiles is not None and tiles.isdigit() else tiles,
-        device=options["device"],
-        batch_size=options["batch_size"],
-        **given.model_arguments,
-    )
+    shared = {name: given.options[name] for name in ("references", "tiles", "device", "batch_size")}
+    if shared["tiles"] is None:
+        del shared["tiles"]  # --model.tiles may give them too
+    return partial(make_predictor, given.model, **{**given.model_arguments, **shared})
 
 
 def make_predictor(model: str, **arguments: Any) -> Any:
