@@ -41,7 +41,7 @@ class FakePredictor:
     calls: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.settings = {"model": self.model, "thresholds": {"image": 0.5}}
+        self.settings = {"model": self.model, "thresholds": {"image": 0.5, "pixel": float("nan")}, "a": (1,)}
 
     def __call__(self, images: Sequence[Any]) -> list[FakeResult]:
         self.calls.append(len(images))

@@ -132,6 +132,7 @@ def test_other_settings_are_refused_by_name(folder: Path, tmp_path: Path) -> Non
     output = tmp_path / "scores.csv"
     job = Job(str(folder / "0"), output, workers=0)
     score(job, FakePredictor)
+    score(job, FakePredictor)
     with pytest.raises(InputError, match=r"other settings \(model: fake then, new now\); give another --output"):
         score(job, lambda: FakePredictor(model="new"))
     settings = output.with_name("scores.csv.settings.json")

@@ -5,13 +5,15 @@ from functools import partial
 from typing import Any
 
 from anomalib_cops.errors import InputError, exit_code
-from anomalib_cops.scoring.arguments import Arguments, parse, path_of
+from anomalib_cops.scoring.arguments import MODEL_FILES, Arguments, parse, path_of
 from anomalib_cops.scoring.progress import ShownProgress
 from anomalib_cops.scoring.run import Job, Summary, score
 from anomalib_cops.tiles import parse_tiles
 
 SOME_FAILED = 3
 """Exit code if rows of the table have an error."""
+PATHS = ("weights", "few_shot_source")
+"""Arguments of models that may be paths."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -65,7 +67,17 @@ def predictor_maker(given: Arguments) -> Callable[[], Any]:
     shared = {name: given.options[name] for name in ("references", "tiles", "device", "batch_size")}
     if shared["tiles"] is None:
         del shared["tiles"]  # --model.tiles may give them too
-    return partial(make_predictor, given.model, **{**given.model_arguments, **shared})
+    model = given.model
+    if model.lower().endswith(MODEL_FILES):
+        model = _absolute(model)
+    own = {name: _absolute(value) if name in PATHS else value for name, value in given.model_arguments.items()}
+    return partial(make_predictor, model, **{**own, **shared, "references": _absolute(shared["references"])})
+
+
+def _absolute(value: Any) -> Any:
+    """Return the absolute path of what is there, as workers on a cluster have another working folder."""
+    path = path_of(value) if isinstance(value, str) else None
+    return str(path.resolve()) if path is not None and path.exists() else value
 
 
 def make_predictor(model: str, **arguments: Any) -> Any:

@@ -145,16 +145,22 @@ def check_parquet(path: Path) -> None:
     Raises:
         InputError: it is not, or it is damaged.
     """
+    columns = columns_of(path)
+    if columns is None:
+        raise InputError(f"{path} is damaged or not a Parquet file; delete it or give another --output.")
+    if columns != COLUMNS:
+        raise InputError(f"{path} is not a table of scores; give another --output.")
+
+
+def columns_of(path: Path) -> tuple[str, ...] | None:
+    """Return the names of the columns of a Parquet file; None if it is damaged, half-written or another file."""
     import pyarrow as pa
     from pyarrow.parquet import read_schema
 
     try:
-        names = set(read_schema(path).names)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} cannot be read as Parquet ({reason}); delete it or give another --output.") from None
-    if names != set(COLUMNS):
-        raise InputError(f"{path} is not a table of scores; give another --output.")
+        return tuple(read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return None
 
 
 def read_parquet(path: Path) -> Iterator[Row]:

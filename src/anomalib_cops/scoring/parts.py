@@ -4,8 +4,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from anomalib_cops.errors import InputError
-from anomalib_cops.scoring.parquet import check_parquet, read_parquet, write_parquet
+from anomalib_cops.scoring.parquet import check_parquet, columns_of, read_parquet, write_parquet
 from anomalib_cops.scoring.rows import Row
 
 
@@ -27,13 +26,11 @@ def remove_unreadable(folder: Path) -> None:
         InputError: a part is readable but not of a table of scores.
     """
     for part in parts_of(folder):
-        try:
-            check_parquet(part)
-        except InputError as error:
-            if "cannot be read" not in str(error):
-                raise
+        if columns_of(part) is None:
             print(f"{part} was left half-written and is removed; its images are scored again.", file=sys.stderr)
             part.unlink()
+        else:
+            check_parquet(part)
 
 
 def drop_errors(folder: Path) -> None:

@@ -30,8 +30,8 @@ class SettingsFile:
     def __init__(self, table: Path, settings: dict[str, Any]) -> None:
         self.table = table
         self.path = table.with_name(f"{table.name}.settings.json")
-        # As they are read back: tuples become lists, and numbers as keys become text.
-        self._settings: dict[str, Any] = json.loads(json.dumps(settings))
+        # As they are read back: tuples become lists, and NaN, which JSON does not have, becomes null.
+        self._settings: dict[str, Any] = json.loads(json.dumps(settings), parse_constant=lambda _: None)
         self._file: int | None = None
 
     def __enter__(self) -> "SettingsFile":
