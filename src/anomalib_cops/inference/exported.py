@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -17,7 +17,7 @@ from anomalib_cops.errors import InputError
 from anomalib_cops.files import sha256
 from anomalib_cops.images.resizing import resize_planes
 from anomalib_cops.inference.pictures import Picture
-from anomalib_cops.inference.prediction import Prediction, Thresholds
+from anomalib_cops.inference.prediction import Backend, Prediction, Thresholds
 from anomalib_cops.tiles import parse_tiles, score_in_tiles
 
 EXPORT_RECORD = "anomalib_cops"
@@ -27,7 +27,7 @@ _SCORE, _MAP = "pred_score", "anomaly_map"
 Planes = npt.NDArray[np.float32]
 
 
-class ExportedModel(ABC):
+class ExportedModel(Backend):
     """A graph that takes images (batch 3 height width) in [0, 1] and returns scores and maps, with thresholds applied.
 
     Args:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.host.label_threshold import label_threshold
 from anomalib_cops.inference.pictures import Picture
-from anomalib_cops.inference.prediction import Prediction, Thresholds
+from anomalib_cops.inference.prediction import Backend, Prediction, Thresholds
 from anomalib_cops.registry import METHODS
 from anomalib_cops.version import __version__
 from anomalib_cops.weights.format import CHECKPOINT_KEY, CHECKPOINT_SUFFIX, WEIGHT_SUFFIX
@@ -22,7 +22,7 @@ TRUST = "TRUST_REMOTE_CODE"
 TORCH_SUFFIX = ".pt"
 
 
-class LightningBackend:
+class LightningBackend(Backend):
     """A Lightning module of this package.
 
     Args:

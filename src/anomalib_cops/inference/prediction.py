@@ -1,8 +1,9 @@
 """What a model says about a picture, and what its scores are compared with; the same for all ways to run a model."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,20 +36,19 @@ class Prediction:
     map: npt.NDArray[np.float32]
 
 
-@runtime_checkable
-class Backend(Protocol):
-    """A model that scores pictures.
-
-    Attributes:
-        thresholds: what its scores are compared with.
-        settings: plain data that decides on its scores.
-    """
+class Backend(ABC):
+    """A model that scores pictures."""
 
     @property
-    def thresholds(self) -> Thresholds: ...  # noqa: D102 (see the class)
+    @abstractmethod
+    def thresholds(self) -> Thresholds:
+        """What its scores and maps are compared with."""
 
     @property
-    def settings(self) -> dict[str, Any]: ...  # noqa: D102
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Plain data that decides on its scores."""
 
+    @abstractmethod
     def predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """Score pictures of any sizes together."""
