@@ -64,7 +64,8 @@ class Listing:
 
     def __post_init__(self) -> None:
         """Find out what kind of source it is, and check that it is there."""
-        self.address: str | None = self.source if is_address(self.source) else None
+        is_local = os.path.exists(self.source) or not is_address(self.source)
+        self.address: str | None = None if is_local else self.source
         if self.address is None:
             path = str(Path(self.source).expanduser().resolve())
             if not os.path.exists(path):
@@ -102,11 +103,14 @@ class Listing:
                     yield Found(os.path.abspath(os.path.expanduser(path)))
 
     def _walk_folder(self) -> Iterator[Found]:
-        seen = {identity for folder in self.leave_out if (identity := _identity(str(folder))) is not None}
+        left_out = [_identity(str(folder)) for folder in self.leave_out]
+        seen = set()
         waiting = [self.root]
         while waiting:
             folder = waiting.pop()
             identity = _identity(folder)
+            if identity is not None and identity in left_out:
+                continue
             if identity in seen:
                 self.repeated += 1
                 continue

@@ -116,7 +116,7 @@ def to_arrow(rows: Sequence[Row]) -> Any:
     """Return rows as a pyarrow table."""
     import pyarrow as pa
 
-    return pa.Table.from_pylist([vars(row) for row in rows], schema=schema())
+    return pa.table({name: [getattr(row, name) for row in rows] for name in COLUMNS}, schema())
 
 
 def write_parquet(path: Path, rows: Iterable[Row]) -> None:

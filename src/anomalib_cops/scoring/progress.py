@@ -66,7 +66,7 @@ class ShownProgress(Progress):
                 completed=self._done,
                 total=self._total,
                 rate=f"{self._rate:.1f} images/s",
-                failed=f"{self._failed} unreadable" if self._failed else "",
+                failed=f"{self._failed} failed" if self._failed else "",
             )
         elif time.monotonic() - self._shown >= self._between:
             self._print()
@@ -82,7 +82,7 @@ class ShownProgress(Progress):
         if self._total is not None and self._rate and self._total > self._done:
             words.append(f"{_duration((self._total - self._done) / self._rate)} left")
         if self._failed:
-            words.append(f"{self._failed} unreadable")
+            words.append(f"{self._failed} failed")
         return ", ".join(words)
 
     @property

@@ -1,6 +1,7 @@
 """What Ray's workers do: decode images, and score them with a model of their own."""
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from anomalib_cops.inference.pictures import Picture
 from anomalib_cops.scoring.batches import PictureFolder, score_batch
 from anomalib_cops.scoring.listing import Found
 from anomalib_cops.scoring.parquet import to_arrow
-from anomalib_cops.scoring.reading import Read, read
+from anomalib_cops.scoring.reading import Pool, Read, read_with
+
+_AHEAD = 4
 
 
 def to_images(found: list[Found]) -> Any:
@@ -18,7 +21,7 @@ def to_images(found: list[Found]) -> Any:
     import pyarrow as pa
 
     columns = {
-        "location": pa.array([each.location.encode("utf-8", "surrogateescape") for each in found], pa.binary()),
+        "location": pa.array([_encoded(each.location) for each in found], pa.binary()),
         "address": pa.array([each.address for each in found], pa.string()),
         "error": pa.array([each.error for each in found], pa.string()),
     }
@@ -32,20 +35,36 @@ def decode(images: Any, max_pixels: int | None) -> Iterator[Any]:
     """
     import pyarrow as pa
 
-    for row in images.to_pylist():
-        location = row["location"].decode("utf-8", "surrogateescape")
-        result = read(Found(location, row["address"], row["error"]), max_pixels)
+    found = (Found(_decoded(row["location"]), row["address"], row["error"]) for row in images.to_pylist())
+    for result in read_with(_pool(max_pixels), found, _AHEAD):
         levels = None if result.picture is None else result.picture.levels
         yield pa.table(
             {
-                "location": pa.array([row["location"]], pa.binary()),
-                "address": pa.array([row["address"]], pa.string()),
+                "location": pa.array([_encoded(result.found.location)], pa.binary()),
+                "address": pa.array([result.found.address], pa.string()),
                 "error": pa.array([result.error], pa.string()),
                 "levels": pa.array([None if levels is None else levels.tobytes()], pa.large_binary()),
                 "type": pa.array([None if levels is None else levels.dtype.str], pa.string()),
                 "height": pa.array([None if levels is None else levels.shape[0]], pa.int64()),
             }
         )
+
+
+@lru_cache(maxsize=1)
+def _pool(max_pixels: int | None) -> Pool:
+    """Return the process that decodes for this worker, which goes on if a decoder crashes.
+
+    Ray would repeat a task whose worker died again and again.
+    """
+    return Pool(1, max_pixels)
+
+
+def _encoded(location: str) -> bytes:
+    return location.encode("utf-8", "surrogateescape")
+
+
+def _decoded(location: bytes) -> str:
+    return location.decode("utf-8", "surrogateescape")
 
 
 class Scorer:
@@ -67,7 +86,7 @@ class Scorer:
 
 
 def _to_read(row: dict[str, Any]) -> Read:
-    found = Found(row["location"].decode("utf-8", "surrogateescape"), row["address"])
+    found = Found(_decoded(row["location"]), row["address"])
     if row["levels"] is None:
         return Read(found, error=row["error"])
     levels = np.frombuffer(row["levels"], np.dtype(row["type"])).reshape(row["height"], -1, 3)

@@ -75,14 +75,15 @@ def read_ahead(images: Iterable[Found], workers: int, ahead: int, max_pixels: in
     if workers < 1:
         yield from (read(found, max_pixels) for found in images)
         return
-    pool = _Pool(workers, max_pixels)
+    pool = Pool(workers, max_pixels)
     try:
-        yield from _read_with(pool, iter(images), max(ahead, workers))
+        yield from read_with(pool, iter(images), max(ahead, workers))
     finally:
         pool.close()
 
 
-def _read_with(pool: "_Pool", images: Iterator[Found], ahead: int) -> Iterator[Read]:
+def read_with(pool: "Pool", images: Iterator[Found], ahead: int) -> Iterator[Read]:
+    """Read images in their order with worker processes that are there already; see :func:`read_ahead`."""
     waiting: deque[tuple[Found, Future[Read]]] = deque()
     is_more = True
     while is_more or waiting:
@@ -105,7 +106,7 @@ def _read_with(pool: "_Pool", images: Iterator[Found], ahead: int) -> Iterator[R
             waiting.clear()
 
 
-def _read_alone(pool: "_Pool", found: Found) -> Read:
+def _read_alone(pool: "Pool", found: Found) -> Read:
     try:
         return pool.submit(found).result()
     except BrokenProcessPool:
@@ -118,8 +119,13 @@ def _waiting_bytes(waiting: Iterable[tuple[Found, "Future[Read]"]]) -> int:
     return sum(each.picture.levels.nbytes for each in ready if each.picture is not None)
 
 
-class _Pool:
-    """Worker processes that can be started anew after one has died."""
+class Pool:
+    """Worker processes that can be started anew after one has died.
+
+    Args:
+        workers: number of processes.
+        max_pixels: size in pixels above which an image is refused; Pillow's limit if None.
+    """
 
     def __init__(self, workers: int, max_pixels: int | None) -> None:
         self._workers = workers
@@ -127,6 +133,7 @@ class _Pool:
         self._executor = self._start()
 
     def submit(self, found: Found) -> "Future[Read]":
+        """Begin to read an image."""
         try:
             return self._executor.submit(read, found, self._max_pixels)
         except BrokenProcessPool as error:
@@ -135,10 +142,12 @@ class _Pool:
             return broken
 
     def restart(self) -> None:
+        """Start the processes anew."""
         self.close()
         self._executor = self._start()
 
     def close(self) -> None:
+        """End the processes, without waiting for them."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> ProcessPoolExecutor:
