@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.scoring import ray_tasks, reading
+from anomalib_cops.scoring.listing import Listing
 from anomalib_cops.scoring.reading import read, read_ahead
 from anomalib_cops.scoring.run import Job, open_table, score
 from tests.scoring.fake import FakePredictor, save_image
@@ -162,9 +164,6 @@ def deadly(found, max_pixels=None):
 
 
 def test_an_image_whose_decoder_crashes_is_blamed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from anomalib_cops.scoring import reading
-    from anomalib_cops.scoring.listing import Listing
-
     for name in ("a", "b", "crash", "d", "e", "f"):
         save_image(tmp_path / f"{name}.png", 7)
     monkeypatch.setattr(reading, "read", deadly)
@@ -172,3 +171,8 @@ def test_an_image_whose_decoder_crashes_is_blamed_alone(tmp_path: Path, monkeypa
     assert [Path(each.found.path).stem for each in results] == ["a", "b", "crash", "d", "e", "f"]
     assert [each.found.location for each in results if each.error] == [str(tmp_path / "crash.png")]
     assert "ended without a word, twice" in str(results[2].error)
+    errors = [
+        table["error"][0].as_py() for table in ray_tasks.decode(ray_tasks.to_images(list(Listing(str(tmp_path)))), None)
+    ]
+    assert errors == [each.error for each in results]
+    ray_tasks._pool(None).close()

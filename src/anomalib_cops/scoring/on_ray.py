@@ -105,8 +105,8 @@ def score_on_ray(job: Job, make_predictor: Callable[[], Any], cluster: Cluster) 
 
 def _run(ray: Any, blocks: list[Any], job: Job, scorer: tuple[Any, ...], batch_size: int, cluster: Cluster) -> None:
     context = ray.data.DataContext.get_current()
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.enable_progress_bars = sys.stderr.isatty()
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
     images = ray.data.from_arrow(blocks)
     decoded = images.map_batches(
         decode, fn_kwargs={"max_pixels": job.max_pixels}, batch_size=None, batch_format="pyarrow"
