@@ -150,17 +150,23 @@ print(run.score(run.Job(sys.argv[1], run.Path(sys.argv[2]), workers=0), lambda: 
 """
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_memory_does_not_grow_with_100_000_images(tmp_path: Path, kind: str) -> None:
-    first = save_image(tmp_path / "images/0/0.png", 10)
+@pytest.fixture(scope="module")
+def huge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("huge")
+    first = save_image(folder / "0/0.png", 10)
     for number in range(1, 100_000):
-        target = tmp_path / f"images/{number // 10_000}/{number}.png"
+        target = folder / f"{number // 10_000}/{number}.png"
         target.parent.mkdir(exist_ok=True)
         if number % 50_000:
             os.link(first, target)
         else:  # a file may have about 65,000 names
             first = save_image(target, 10)
-    command = [sys.executable, "-c", HUGE, str(tmp_path / "images"), str(tmp_path / f"scores.{kind}")]
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_memory_does_not_grow_with_100_000_images(huge: Path, tmp_path: Path, kind: str) -> None:
+    command = [sys.executable, "-c", HUGE, str(huge), str(tmp_path / f"scores.{kind}")]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     rows, early, late = map(int, run.stdout.split())
