@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 from anomalib.engine import Engine
 from PIL import Image, ImageDraw
 from sklearn.metrics import roc_auc_score
@@ -24,6 +25,7 @@ from sklearn.metrics import roc_auc_score
 from anomalib_cops import CoPS, Predictor, ZeroShotTransfer
 from anomalib_cops.files import write_json
 from anomalib_cops.solar_cells import solar_cells
+from benchmark.provenance import provenance
 
 RESULT = Path(__file__).resolve().parent.parent / "docs/results/tiles.json"
 CELL, LENGTH, WIDTH, DEPTH = 300, 30, 4, 0.6
@@ -61,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "pictures": 2 * options.pictures,
         "seed": 0,
         "torch": metadata.version("torch"),
+        "processor": provenance()["machine"]["processor"],
+        "threads": torch.get_num_threads(),
     }
     write_json(options.output, about | {"rows": rows})
 
@@ -135,9 +139,10 @@ def tile_table(result: dict[str, Any]) -> str:
     width, height = result["size"]
     length, thick = result["scratch"]
     lines = [
-        f"{result['method']} with the tiny CLIP stand-in on {result['pictures']} pictures of {width} x {height} pixels, "
-        f"half of them with a scratch of {length} x {thick} pixels, {result['references']} references; seed "
-        f"{result['seed']}, torch {result['torch']}, 2 cores. *A stand-in: shows what tiles do, not how accurate CoPS is.*",
+        f"{result['method']} with the tiny CLIP stand-in on {result['pictures']} pictures of {width} x {height}",
+        f"pixels, half of them with a scratch of {length} x {thick} pixels, {result['references']} references, seed",
+        f"{result['seed']}; torch {result['torch']}, {result['threads']} threads of {result['processor']}. *A",
+        "stand-in: shows what tiles do, not how accurate CoPS is.*",
         "",
         "| `tiles` | image AUROC | highest point of the map on the scratch | seconds per picture |",
         "|---|---|---|---|",
