@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OWN = {"anomalib_cops", "anomalib_cops_benchmark", "benchmark", "tests", "tools", "typecheck"}
 PARTS = {
-    "src/anomalib_cops": ("demo",),
+    "src/anomalib_cops": ("demo", "export", "ray", "score"),
     "benchmark": ("benchmark", "ray"),
     "tests": ("dev",),
     "tools": ("dev",),

@@ -17,17 +17,18 @@ MODULES = {
 # For each part, the parts that it must not import. The package's name stands for its own __init__.
 ABOVE = {
     "errors": ("",),
-    "images": ("encoder", "models", "data", "host", "weights", "metrics", "inference", "demo", PACKAGE),
+    "images": ("encoder", "models", "data", "host", "weights", "metrics", "inference", "scoring", "demo", PACKAGE),
     "files": ("",),
-    "encoder": ("models", "images", "data", "host", "weights", "metrics", "demo", PACKAGE),
-    "prompts": ("encoder", "models", "data", "host", "weights", "metrics", "demo", PACKAGE),
+    "encoder": ("models", "images", "data", "host", "weights", "metrics", "scoring", "demo", PACKAGE),
+    "prompts": ("encoder", "models", "data", "host", "weights", "metrics", "scoring", "demo", PACKAGE),
     "alignment": ("encoder", "models", "data", "host", "weights", PACKAGE),
     "losses": ("encoder", "models", "data", "host", "weights", PACKAGE),
-    "weights": ("models", "data", "host", "metrics", "demo", PACKAGE),
-    "data": ("models", "host", "metrics", "weights", "demo", PACKAGE),
-    "metrics": ("models", "host", "weights", "demo", PACKAGE),
-    "host": ("inference", "demo", PACKAGE),
-    "inference": ("demo", PACKAGE),
+    "weights": ("models", "data", "host", "metrics", "scoring", "demo", PACKAGE),
+    "data": ("models", "host", "metrics", "weights", "scoring", "demo", PACKAGE),
+    "metrics": ("models", "host", "weights", "scoring", "demo", PACKAGE),
+    "host": ("inference", "scoring", "demo", PACKAGE),
+    "inference": ("scoring", "demo", PACKAGE),
+    "scoring": ("demo", PACKAGE),
 }
 
 

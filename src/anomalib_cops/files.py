@@ -1,8 +1,10 @@
 """Write files atomically, and compute digests of files."""
 
+import glob
 import hashlib
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +35,17 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what processes left that were killed while :func:`replacing` a file.
+
+    Call this only while no other process writes the file.
+    """
+    for unfinished in path.parent.glob(f".*-*.{glob.escape(path.name)}"):
+        if re.fullmatch(r"\.\d+-\d+\." + re.escape(path.name), unfinished.name):
+            with suppress(OSError):
+                unfinished.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -68,7 +68,12 @@ def _provide(host: object, name: str, module: str) -> None:
 
 
 def main() -> None:
-    """Run anomalib's command line with our models registered, and the command ``calibrate``: ``anomalib-cops``."""
+    """Run anomalib's command line with our models registered, and our commands: ``anomalib-cops``."""
+    if sys.argv[1:2] == ["score"]:
+        # Before anomalib is imported, because scoring with an exported model needs little more than NumPy.
+        from anomalib_cops.scoring.command import main as score_main
+
+        sys.exit(score_main(sys.argv[2:]))
     from anomalib.cli.cli import main as anomalib_main
 
     register()

@@ -139,6 +139,17 @@ COMMANDS: list[Run | Elsewhere] = [
     Run(
         r"anomalib-cops calibrate .*", "", ("*.safetensors",), r"labels for a false-alarm rate of \d+ %, calibrated on"
     ),
+    Elsewhere(r"anomalib-cops score .* --model model.onnx .*", "tests/scoring/test_exported.py", '"model.onnx"'),
+    Elsewhere(r"anomalib-cops score s3://.*", "tests/scoring/test_listing.py", 'Job("memory://bucket"'),
+    Run(r"anomalib-cops score .* --ray", "", ("parts.parquet/*.parquet",), r"3 images, 3 of them new", installed=True),
+    Run(
+        r"anomalib-cops score .* --pictures .*",
+        "",
+        ("scores.csv", "pictures/*.png"),
+        r"3 images, 3 of them new",
+        installed=True,
+    ),
+    Run(r"anomalib-cops score .*", "", ("scores.*.settings.json",), r"[36] images, [36] of them new"),
     Run(r"anomalib predict .* --data folder_of_images", "", PREDICTED, r"Scores of \d+ image", installed=True),
     Run(r"anomalib predict .*", "", PREDICTED, r"Scores of \d+ image"),
     Run(r"anomalib export .* --export_type onnx", "", ("results/**/model.onnx",), installed=True),

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,9 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from anomalib_cops.errors import InputError
+
+ImageSource = str | Path | BinaryIO | BytesIO
+"""Path of an image file, or the file itself, open in binary mode."""
 
 _LIMIT = threading.Lock()
 _ORIENTATION_TAG = 0x0112
@@ -51,9 +55,7 @@ class DecodedImage:
 
 
 @contextmanager
-def open_image(
-    path: str | Path | BinaryIO, name: str | None = None, max_pixels: int | None = None
-) -> Iterator[DecodedImage]:
+def open_image(path: ImageSource, name: str | None = None, max_pixels: int | None = None) -> Iterator[DecodedImage]:
     """Open and decode an image file.
 
     Args:
@@ -91,7 +93,7 @@ def upright(image: Image.Image) -> Image.Image:
     return image if _orientation(image) == _UPRIGHT else ImageOps.exif_transpose(image)
 
 
-def _open(path: str | Path | BinaryIO, max_pixels: int | None) -> ImageFile.ImageFile:
+def _open(path: ImageSource, max_pixels: int | None) -> ImageFile.ImageFile:
     """Open a file with a limit of its own; Pillow looks at its global limit when it opens a file, not later."""
     with _LIMIT:
         before = Image.MAX_IMAGE_PIXELS
@@ -151,7 +153,7 @@ def levels_16_bit(image: Image.Image) -> npt.NDArray[np.int64]:
     return levels
 
 
-def _is_empty(path: str | Path | BinaryIO) -> bool:
+def _is_empty(path: ImageSource) -> bool:
     if isinstance(path, (str, Path)):
         return os.path.isfile(path) and os.path.getsize(path) == 0
     with suppress(OSError, ValueError):
@@ -168,7 +170,7 @@ def _orientation(image: Image.Image) -> int:
     return _UPRIGHT
 
 
-def _reason(path: str | Path | BinaryIO, error: BaseException, max_pixels: int | None = None) -> str:
+def _reason(path: ImageSource, error: BaseException, max_pixels: int | None = None) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, PermissionError):

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from anomalib_cops.errors import InputError
-from anomalib_cops.images.decoding import open_image, upright
+from anomalib_cops.images.decoding import ImageSource, open_image, upright
 from anomalib_cops.images.reading import LEAST_WHITE, OVERSHOOT, rgb_of_16_bits, to_rgb, wrong_range
 
 CHANNELS = (1, 2, 3, 4)
@@ -39,7 +39,7 @@ class Picture:
         return planes / np.float32(255) if self.levels.dtype == np.uint8 else planes
 
 
-def read_picture(source: str | Path | BinaryIO, name: str | None = None, max_pixels: int | None = None) -> Picture:
+def read_picture(source: ImageSource, name: str | None = None, max_pixels: int | None = None) -> Picture:
     """Read an image file as every part of this package does, see :func:`~anomalib_cops.images.reading.read_image`.
 
     Args:

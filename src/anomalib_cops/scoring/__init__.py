@@ -1,0 +1,1 @@
+"""Score a folder of any size into a table that a later run continues: ``anomalib-cops score``."""
