@@ -31,6 +31,7 @@ from benchmark.report.tables import ablation, published
 from benchmark.speed import tables as speed_tables
 from tools.capabilities import capability_table
 from tools.method_tables import common_table, methods_table, settings_table
+from tools.million import million_table
 from tools.reference_study import study_table
 from tools.tile_study import tile_table
 
@@ -149,6 +150,7 @@ def tables() -> list[tuple[str, str, str]]:
         ("README.md", "speed", speed_tables.summary(speed)),
         ("docs/models.md", "methods", methods_table()),
         ("docs/models.md", "references", study_table(json.loads((ROOT / "docs/results/references.json").read_text()))),
+        ("docs/score.md", "million", million_table(speed)),
         ("docs/large-images.md", "tiles", tile_table(json.loads((ROOT / "docs/results/tiles.json").read_text()))),
         ("docs/models.md", "capabilities", capability_table()),
         ("docs/models.md", "arguments", common_table()),

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from anomalib_cops import Predictor, ZeroShotTransfer
 from anomalib_cops.host.calibrate_command import main as calibrate_main
+from anomalib_cops.scoring.command import main as score_main
 from benchmark import cli
 from tests.models.cases import CASES, lightning_class
 from tests.models.good_images import write
@@ -207,6 +208,14 @@ def predictor(subject: Subject, folder: Path, settings: Settings) -> Tensor:
     return torch.tensor([result.score for result in detector(sorted(subject.images.iterdir()))])
 
 
+def score(subject: Subject, folder: Path, settings: Settings) -> Tensor:
+    table = folder / "scores.csv"
+    model = ["--model", subject.trained.name, "--model.weights", str(subject.weights), "--device", "cpu"]
+    given = [f"--model.{name}={value}" for name, value in settings.items()]
+    assert score_main([str(subject.images), *model, *given, "--workers", "0", "--output", str(table)]) == 0
+    return torch.tensor(pd.read_csv(table)["score"].to_numpy(), dtype=torch.float32)
+
+
 def without_masks(subject: Subject, folder: Path, settings: Settings) -> None:
     model = subject.fresh(**settings)
     before = {name: value.clone() for name, value in model.trained_state().items()}
@@ -234,6 +243,7 @@ VERBS: dict[str, Verb] = {
     can.CALIBRATE: calibrate,
     can.TILES: in_tiles,
     can.PREDICTOR: predictor,
+    can.SCORE: score,
     can.WITHOUT_MASKS: without_masks,
     can.HOST_BENCHMARK: host_benchmark,
     can.BENCHMARK: own_benchmark,
