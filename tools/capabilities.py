@@ -10,6 +10,7 @@ PRECISIONS = ("bf16-mixed", "16-mixed", "bf16-true", "16-true")
 """Precisions besides the default ``32-true``, which all other rows use."""
 TRAIN, RESUME, VALIDATE, TEST, PREDICT = "train", "train --ckpt_path", "validate", "test", "predict"
 FEW_SHOT, CALIBRATE = "predict --model.few_shot_source", "anomalib-cops calibrate"
+TILES, PREDICTOR, SCORE = "predict --model.tiles auto", "Predictor", "anomalib-cops score"
 WITHOUT_MASKS = "train --data.masks none"
 EXPORTS = {kind: f"export --export_type {kind}" for kind in ("torch", "onnx", "openvino")}
 HOST_BENCHMARK, BENCHMARK, CACHE = "anomalib benchmark", "python -m benchmark run", "train --model.feature_cache"
@@ -45,6 +46,9 @@ ROWS = {
     PREDICT: Cell(within=0),
     FEW_SHOT: Cell(),
     CALIBRATE: Cell(),
+    TILES: Cell(),
+    PREDICTOR: Cell(within=0),
+    SCORE: Cell(within=1e-6),
     EXPORTS["torch"]: Cell(within=1e-5),
     EXPORTS["onnx"]: Cell(within=1e-4),
     EXPORTS["openvino"]: Cell(within=1e-4),

@@ -1,10 +1,11 @@
 """Write the generated tables of README and docs between their markers: ``python -m tools.tables``.
 
 With ``--check``, change nothing and fail if a table is out of date. No figure is typed by hand:
-``docs/results/demo.json`` is a copy of the result of ``make demo``, ``references.json`` beside it of that of
-``python -m tools.reference_study``, ``speed.json`` of that of ``python -m benchmark speed``, ``benchmark/results`` of
-that of ``python -m benchmark run quick``, and the folder ``shots`` in it of that of ``python -m benchmark run shots``.
-Tables of data sets are made from their declarations, and the table of capabilities from the list that a test checks.
+``docs/results/demo.json`` is a copy of the result of ``make demo``, and beside it ``references.json`` of that of
+``python -m tools.reference_study``, ``tiles.json`` of that of ``python -m tools.tile_study``, and ``speed.json`` of
+that of ``python -m benchmark speed``; ``benchmark/results`` is a copy of that of ``python -m benchmark run quick``, and
+the folder ``shots`` in it of that of ``python -m benchmark run shots``. Tables of data sets are made from their
+declarations, and the table of capabilities from the list that a test checks.
 """
 
 import argparse
@@ -30,7 +31,9 @@ from benchmark.report.tables import ablation, published
 from benchmark.speed import tables as speed_tables
 from tools.capabilities import capability_table
 from tools.method_tables import common_table, methods_table, settings_table
+from tools.million import million_table
 from tools.reference_study import study_table
+from tools.tile_study import tile_table
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOTS = "benchmark/results/shots"
@@ -147,6 +150,8 @@ def tables() -> list[tuple[str, str, str]]:
         ("README.md", "speed", speed_tables.summary(speed)),
         ("docs/models.md", "methods", methods_table()),
         ("docs/models.md", "references", study_table(json.loads((ROOT / "docs/results/references.json").read_text()))),
+        ("docs/score.md", "million", million_table(speed)),
+        ("docs/large-images.md", "tiles", tile_table(json.loads((ROOT / "docs/results/tiles.json").read_text()))),
         ("docs/models.md", "capabilities", capability_table()),
         ("docs/models.md", "arguments", common_table()),
         *(("docs/models.md", f"settings {name}", settings_table(entry.method)) for name, entry in METHODS.items()),

@@ -17,6 +17,7 @@ from anomalib_cops.encoder.load import TINY, model_config, trained_with_quick_ge
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import sha256
 from anomalib_cops.host.reference_images import ReferenceOptions
+from anomalib_cops.host.tiling import TileOptions
 from anomalib_cops.models.arguments import CommonArguments
 from anomalib_cops.models.assembly import DEFAULT_BACKBONE, DEFAULT_PRETRAINED, resolve_settings, training_values
 from anomalib_cops.models.method import DEFAULT_PRESET, plain
@@ -58,9 +59,10 @@ def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
         "cached_as": options.get("cache_precision", "float16") if "feature_cache" in options else None,
         "versions": _versions(),
     }
-    # Of options that concern references only those that are not the default, as earlier versions had none.
-    if comparison := _reference_options(options):
-        resolved["references"] = comparison
+    # Of options that concern references and tiles only those that are not the default, as earlier versions had none.
+    for name, declaration in (("references", ReferenceOptions), ("tiles", TileOptions)):
+        if chosen := _not_default(options, asdict(declaration())):
+            resolved[name] = chosen
     if weights is not None:
         return {**resolved, "weights": weights.record}
     return {**resolved, "training": training_values(common, preset)}
@@ -74,7 +76,7 @@ def check_test_options(training: Training, test_options: dict[str, Any]) -> None
     """
     if not is_own_model(training.model) or not test_options:
         return
-    free = own_model_parts(training.model).settings.free_at_test
+    free = {*own_model_parts(training.model).settings.free_at_test, *asdict(TileOptions())}
     for name in test_options:
         if name not in free:
             raise InputError(
@@ -100,9 +102,8 @@ def _encoder(common: CommonArguments, settings: Any) -> dict[str, Any]:
     }
 
 
-def _reference_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Return how a model compares with references, as far as it is not the default."""
-    defaults = asdict(ReferenceOptions())
+def _not_default(options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return those options that have another value than the default."""
     names = [name for name in defaults if name not in RESERVED and options.get(name) is not None]
     return {name: options[name] for name in names if options[name] != defaults[name]}
 

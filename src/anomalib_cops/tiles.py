@@ -123,8 +123,8 @@ def score_in_tiles(
         batch_size: number of tiles to score at a time.
 
     Returns:
-        The largest score of the whole and its tiles; and the mean of the whole image's map and of the blended maps of
-        the tiles, at the size of the image.
+        The largest score of the whole and its tiles; and at every pixel the larger value of the whole image's map and
+        of the blended maps of the tiles. Their mean would hide small defects in the uncertainty of the whole.
     """
     height, width = image.shape[-2:]
     (score,), (whole,) = run_whole([image])
@@ -138,7 +138,7 @@ def score_in_tiles(
         score = max(float(score), *map(float, scores))
         for box, each in zip(some, maps, strict=True):
             canvas.add(box, each)
-    return float(score), np.float32(0.5) * (whole_map + canvas.blended())
+    return float(score), np.maximum(whole_map, canvas.blended())
 
 
 class Canvas:

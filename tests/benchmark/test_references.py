@@ -88,6 +88,19 @@ def test_one_training_serves_all_numbers_which_see_the_same_images(own):
     assert len(paths) == 1 and len(scores) == 4
 
 
+def test_tiles_are_an_option_of_the_test(root, tmp_path):
+    options = {"test_options": {"tiles": "20/5"}}
+    methods = [MethodConfig("CoPS", "CoPS", QUICK), MethodConfig("CoPS, tiles", "CoPS", QUICK, **options)]
+    runner, cells = plan(root, methods, [0, 2])
+    assert run(tmp_path, runner, cells).failures == []
+    assert len(list((tmp_path / "trained").iterdir())) == 1, "one training serves both"
+    for cell in cells:
+        (path,) = (tmp_path / "maps").rglob(f"{cell.fingerprint}/bolt.npz")
+        found = read_maps(path)
+        assert found.maps.shape[1:] == ((48, 40) if cell.test_options else (120, 120))
+        assert np.isfinite(found.scores).all()
+
+
 def test_no_reference_is_tested(own):
     _, runner, cells = own
     for cell in cells:

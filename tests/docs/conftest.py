@@ -62,6 +62,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
         for folder, first in (("good", 20), ("more_good", 30), ("unlabelled", 40)):
             save(desk / folder / f"{number}.png", picture(first + number, (60, 50)))
     shutil.copytree(desk / "my_parts", desk / "few/my_parts")
+    save(desk / "part.jpg", picture(60, (60, 50)))
     _prepare_as_official_code_does(desk)
     for block in all_blocks("yaml"):
         (desk / CONFIGURATIONS[block.page]).write_text(block.text)

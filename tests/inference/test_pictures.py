@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2.functional import to_dtype, to_image
 
 from anomalib_cops.errors import InputError
 from anomalib_cops.images.reading import read_image
+from anomalib_cops.images.resizing import resize_planes
 from anomalib_cops.inference.pictures import read_picture, to_picture
 
 RGB = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
@@ -35,6 +37,13 @@ def test_tensors_and_fractions_agree_with_bytes() -> None:
     for fractions in (planes / 255, (planes / 255).numpy().transpose(1, 2, 0), (planes / 255).double()):
         np.testing.assert_allclose(to_picture(fractions).planes, to_picture(RGB).planes, atol=1e-6)
     assert to_picture(RGB).planes.max() <= 1 and to_picture(RGB).size == (7, 9)
+
+
+def test_bytes_become_the_fractions_of_torchvision() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    expected = to_dtype(to_image(levels), torch.float32, scale=True)
+    assert torch.equal(torch.from_numpy(to_picture(levels).planes), expected)
+    assert torch.equal(torch.from_numpy(resize_planes(expected.numpy(), (16, 16))), expected)
 
 
 def test_a_picture_is_shown_the_right_way_up(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from anomalib.pipelines import Benchmark
 from PIL import Image
 from torch import Tensor
 
-from anomalib_cops import ZeroShotTransfer
+from anomalib_cops import Predictor, ZeroShotTransfer
 from anomalib_cops.host.calibrate_command import main as calibrate_main
+from anomalib_cops.scoring.command import main as score_main
 from benchmark import cli
 from tests.models.cases import CASES, lightning_class
 from tests.models.good_images import write
@@ -193,6 +194,28 @@ def calibrate(subject: Subject, folder: Path, settings: Settings) -> None:
     assert not _joined(predict(calibrated, folder, folder / "good")).gt(0.5).any()
 
 
+def in_tiles(subject: Subject, folder: Path, settings: Settings) -> None:
+    (folder / "large").mkdir()
+    Image.open(sorted(subject.images.iterdir())[1]).resize((200, 150)).save(folder / "large/x.png")
+    (whole,) = predict(subject.made(**settings), folder, folder / "large")
+    (tiled,) = predict(subject.made(tiles="auto", **settings), folder, folder / "large")
+    assert tiled.anomaly_map.shape[-2:] == (150, 200) and whole.anomaly_map.shape[-2:] == (120, 120)
+    assert torch.isfinite(tiled.anomaly_map).all() and tiled.pred_score != whole.pred_score
+
+
+def predictor(subject: Subject, folder: Path, settings: Settings) -> Tensor:
+    detector = Predictor(subject.trained.name, weights=subject.weights, device="cpu", **settings)
+    return torch.tensor([result.score for result in detector(sorted(subject.images.iterdir()))])
+
+
+def score(subject: Subject, folder: Path, settings: Settings) -> Tensor:
+    table = folder / "scores.csv"
+    model = ["--model", subject.trained.name, "--model.weights", str(subject.weights), "--device", "cpu"]
+    given = [f"--model.{name}={value}" for name, value in settings.items()]
+    assert score_main([str(subject.images), *model, *given, "--workers", "0", "--output", str(table)]) == 0
+    return torch.tensor(pd.read_csv(table)["score"].to_numpy(), dtype=torch.float32)
+
+
 def without_masks(subject: Subject, folder: Path, settings: Settings) -> None:
     model = subject.fresh(**settings)
     before = {name: value.clone() for name, value in model.trained_state().items()}
@@ -218,6 +241,9 @@ VERBS: dict[str, Verb] = {
     **{row: to_kind(kind) for kind, row in can.EXPORTS.items()},
     can.FEW_SHOT: few_shot,
     can.CALIBRATE: calibrate,
+    can.TILES: in_tiles,
+    can.PREDICTOR: predictor,
+    can.SCORE: score,
     can.WITHOUT_MASKS: without_masks,
     can.HOST_BENCHMARK: host_benchmark,
     can.BENCHMARK: own_benchmark,

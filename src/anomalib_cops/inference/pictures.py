@@ -11,6 +11,7 @@ from PIL import Image
 from anomalib_cops.errors import InputError
 from anomalib_cops.images.decoding import ImageSource, open_image, upright
 from anomalib_cops.images.reading import LEAST_WHITE, OVERSHOOT, rgb_of_16_bits, to_rgb, wrong_range
+from anomalib_cops.images.resizing import UNIT
 
 CHANNELS = (1, 2, 3, 4)
 
@@ -36,7 +37,7 @@ class Picture:
     def planes(self) -> npt.NDArray[np.float32]:
         """Levels in [0, 1], shape (3, height, width), as models take them."""
         planes = np.ascontiguousarray(self.levels.transpose(2, 0, 1), np.float32)
-        return planes / np.float32(255) if self.levels.dtype == np.uint8 else planes
+        return planes * UNIT if self.levels.dtype == np.uint8 else planes
 
 
 def read_picture(source: ImageSource, name: str | None = None, max_pixels: int | None = None) -> Picture:
