@@ -91,7 +91,7 @@ def test_thresholds_belong_to_their_tiles(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         model = CoPS(weights=str(cops_weights), tiles=TILES)
-    assert "are forgotten, as they are for tiles='none'" in caplog.text
+    assert "were set with tiles='none' and are forgotten" in caplog.text
     assert all(bool(each.isnan()) for each in model.post_processor.thresholds)
     calibration = model.calibrate(good, 0.3)
     assert calibration.tiles == TILES
@@ -138,6 +138,14 @@ def test_tiles_are_for_tests(tmp_path: Path) -> None:
         CoPS(backbone="tiny", tile_batch=0)
     with pytest.raises(InputError, match="the model's own pre-processor"):
         CoPS(backbone="tiny", tiles="auto", pre_processor=False)
+
+
+def test_a_graph_cannot_hold_references_in_tiles(cops_weights: Path, good: Path, tmp_path: Path) -> None:
+    model = CoPS(weights=str(cops_weights), tiles=TILES, few_shot_source=str(good))
+    for export in (model.to_onnx, model.to_openvino):
+        with pytest.raises(InputError, match="export without references or without tiles"):
+            export(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_references_that_are_too_small_for_tiles_are_refused(cops_weights: Path, good: Path) -> None:

@@ -1,5 +1,6 @@
 """Export models completely or not at all."""
 
+import logging
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from anomalib_cops.host.export_record import record_of, write_record
 
 # anomalib's export follows in the order of classes; its signatures are not Lightning's.
 _Base: Any = object
+logger = logging.getLogger(__name__)
 
 OPSET = 18  # torch's own; anomalib asks for 14, to which the graphs cannot be converted
 
@@ -25,6 +27,26 @@ class WholeExportMixin(_Base):
         Raises:
             InputError: saying which, and what to set instead.
         """
+
+    def check_graph(self) -> None:
+        """Refuse what no graph can hold, and say what the graph leaves to the program that runs it.
+
+        Raises:
+            InputError: settings cannot be traced, or references are cut into tiles.
+        """
+        self.check_traceable()
+        self.load_due_references()
+        if self.tiles and self.references is not None:
+            raise InputError(
+                f"A graph scores one image at a time, so it cannot compare tiles='{self.tiles}' with those of the "
+                "references; use the weight file, or export without references or without tiles."
+            )
+        if self.tiles:
+            logger.warning(
+                "The graph scores what it is given as a whole: Predictor cuts images into tiles='%s' for it, other "
+                "programs have to do so themselves.",
+                self.tiles,
+            )
 
     def to_torch(self, export_root: Path | str, model_file_name: str = "model") -> Path:
         """Pickle the whole module. Load such a file only if you trust its source."""
@@ -49,9 +71,8 @@ class WholeExportMixin(_Base):
         Raises:
             InputError: no graph can be made with the model's settings, or a package is missing.
         """
-        self.check_traceable()
+        self.check_graph()
         _need("onnx", "onnxscript")
-        self.load_due_references()
         return _whole(
             super().to_onnx,
             export_root,
@@ -67,9 +88,8 @@ class WholeExportMixin(_Base):
         Raises:
             InputError: no graph can be made with the model's settings, or a package is missing.
         """
-        self.check_traceable()
+        self.check_graph()
         _need("onnx", "onnxscript", "openvino")
-        self.load_due_references()
         return _whole(super().to_openvino, export_root, model_file_name, *args, record=record_of(self), **kwargs)
 
 

@@ -183,9 +183,10 @@ class ReferencesMixin(TilesMixin):
             unwanted = {*THRESHOLDS, *(f"post_processor.{attribute}" for attribute in THRESHOLDS.values())}
             if unwanted & set(file.tensors):
                 logger.warning(
-                    "The thresholds of %s are forgotten, as they are for tiles='%s'; calibrate again with these.",
+                    "The thresholds of %s were set with tiles='%s' and are forgotten; calibrate again with tiles='%s'.",
                     file.source,
                     theirs or WHOLE,
+                    self.tiles or WHOLE,
                 )
         if file.memory and not self.wants_references and isinstance(self.model, FewShotModel):
             if self.tiles != theirs:
