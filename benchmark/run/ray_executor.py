@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.scoring.ray_token import offer_token
 
 from ..plan.cells import Cell
 from . import ray_tasks
@@ -38,6 +39,8 @@ class RayExecutor:
     width: int | None = None
 
     def __init__(self, address: str | None = None, cpus: int = 1, gpus: float = 0) -> None:
+        if address is not None:
+            offer_token()
         try:
             import ray
         except ImportError:

@@ -1,5 +1,6 @@
 """``anomalib-cops score``: score a folder into a table, and say at the end how many images have no score."""
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -12,8 +13,6 @@ from anomalib_cops.tiles import parse_tiles
 
 SOME_FAILED = 3
 """Exit code if rows of the table have an error."""
-PATHS = ("weights", "few_shot_source")
-"""Arguments of models that may be paths."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -70,7 +69,7 @@ def predictor_maker(given: Arguments) -> Callable[[], Any]:
     model = given.model
     if model.lower().endswith(MODEL_FILES):
         model = _absolute(model)
-    own = {name: _absolute(value) if name in PATHS else value for name, value in given.model_arguments.items()}
+    own = {name: PATHS[name](value) if name in PATHS else value for name, value in given.model_arguments.items()}
     return partial(make_predictor, model, **{**own, **shared, "references": _absolute(shared["references"])})
 
 
@@ -78,6 +77,15 @@ def _absolute(value: Any) -> Any:
     """Return the absolute path of what is there, as workers on a cluster have another working folder."""
     path = path_of(value) if isinstance(value, str) else None
     return str(path.resolve()) if path is not None and path.exists() else value
+
+
+def _absolute_weights(value: Any) -> Any:
+    """Return the absolute path of a weight file; leave names of published weights, though a folder has that name."""
+    return value if isinstance(value, str) and os.path.isdir(value) else _absolute(value)
+
+
+PATHS = {"weights": _absolute_weights, "few_shot_source": _absolute}
+"""Arguments of models that may be paths, and how to make them absolute."""
 
 
 def make_predictor(model: str, **arguments: Any) -> Any:

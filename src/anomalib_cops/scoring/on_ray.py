@@ -18,6 +18,7 @@ from anomalib_cops.errors import InputError
 from anomalib_cops.scoring import parts
 from anomalib_cops.scoring.done import Done
 from anomalib_cops.scoring.ray_tasks import Scorer, decode, to_images
+from anomalib_cops.scoring.ray_token import offer_token
 from anomalib_cops.scoring.run import Job, Summary, count_rows, missing
 from anomalib_cops.scoring.settings_file import SettingsFile
 
@@ -46,6 +47,8 @@ class Cluster:
         Raises:
             InputError: a number is out of range, or Ray is missing.
         """
+        if self.address is not None:
+            offer_token()
         if self.actors < 1 or self.gpus < 0:
             raise InputError(f"--ray_actors {self.actors} has to be 1 or more, and --ray_gpus {self.gpus} 0 or more.")
         try:
@@ -176,7 +179,10 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
             ray.init(address=cluster.address or "local", **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = cluster.address or "this machine"
-            raise InputError(f"Ray cannot be reached at {where} ({error}); check the address after --ray.") from None
+            raise InputError(
+                f"Ray cannot be reached at {where} ({error}); check the address after --ray, and if the cluster asks for "
+                "a token, copy it to ~/.ray/auth_token."
+            ) from None
         available = ray.cluster_resources().get("GPU", 0)
         if cluster.gpus * cluster.actors > available:
             raise InputError(
