@@ -180,8 +180,8 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = cluster.address or "this machine"
             raise InputError(
-                f"Ray cannot be reached at {where} ({error}); check the address after --ray, and if the cluster asks for "
-                "a token, copy it to ~/.ray/auth_token."
+                f"Ray cannot be reached at {where} ({error}); check the address after --ray, and if the cluster asks "
+                "for a token, copy it to ~/.ray/auth_token."
             ) from None
         available = ray.cluster_resources().get("GPU", 0)
         if cluster.gpus * cluster.actors > available:
