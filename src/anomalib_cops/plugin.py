@@ -69,6 +69,8 @@ def _provide(host: object, name: str, module: str) -> None:
 
 def main() -> None:
     """Run anomalib's command line with our models registered, and our commands: ``anomalib-cops``."""
+    # anomalib's imports warn of each other; none of that is for the user of a command.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(anomalib|timm)\.")
     if sys.argv[1:2] == ["score"]:
         # Before anomalib is imported, because scoring with an exported model needs little more than NumPy.
         from anomalib_cops.scoring.command import main as score_main
