@@ -13,7 +13,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD  # noqa: E402
+from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD  # noqa: E402
 from anomalib_cops.files import replacing  # noqa: E402
 
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision.tv_tensors import Mask
 
-from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD
+from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD
 from anomalib_cops.host.graph_resize import GraphResize
 from anomalib_cops.host.pre_processing import ClipPreProcessor, PillowResize
 
