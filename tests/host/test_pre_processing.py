@@ -29,6 +29,17 @@ def test_images_are_resized_as_pillow_does(height: int, width: int) -> None:
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
 
 
+def test_images_are_normalised_with_the_given_values_in_memory_and_in_graphs() -> None:
+    mean, std = (0.5, 0.4, 0.3), (0.5, 0.25, 0.2)
+    images = torch.from_numpy(levels(42, 42)).permute(2, 0, 1)[None] / 255
+    expected = (images - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    processor = ClipPreProcessor((42, 42), mean, std)
+    for found in (processor.transform(images), processor(images)):
+        torch.testing.assert_close(found, expected)
+    graph = torch.export.export(processor, (images,)).module()
+    torch.testing.assert_close(graph(images), expected)
+
+
 def test_masks_are_resized_smoothly_and_cut_at_one_half() -> None:
     mask = np.zeros((90, 70), np.uint8)
     mask[10:33, 5:64] = 1

@@ -37,14 +37,14 @@ def trained_with_normalisation(backbone: str, pretrained: str) -> tuple[ChannelV
     if len(set(by_tag.values())) == 1:
         return next(iter(by_tag.values()))
     others = [
-        f"those of '{tag}' have mean {mean} and std {std}"
+        f"those of '{tag}' with mean {mean} and std {std}"
         for tag, (mean, std) in by_tag.items()
         if (mean, std) != (CLIP_MEAN, CLIP_STD)
     ]
     if others:
         logger.warning(
-            "%s does not say how the images of its training were normalised, so CLIP's mean %s and std %s are used, as "
-            "for most weights of %s; %s, so give those weights as pretrained=<tag>.",
+            "%s does not say how the images of its training were normalised: the model uses CLIP's mean %s and std %s. "
+            "Some weights of %s need others (%s); give such weights by their tag.",
             path,
             CLIP_MEAN,
             CLIP_STD,
