@@ -112,7 +112,9 @@ def run(options: argparse.Namespace) -> pd.DataFrame:
         few_shot[name] = {METRICS.get(key, key): value for key, value in figures.items()}
         few_shot[name] |= {"images": len(part.test), "zero-shot I-AUROC": float(table.loc[name, "I-AUROC"])}
         examples.append((f"{name}\n{REFERENCES} references", examples_of(model, part.test)))
-    grid = draw_example_grid(examples, options.output / "sheet.png", title=f"CoPS on synthetic categories ({LABEL})")
+    grid = draw_example_grid(
+        examples, options.output / "sheet.png", title=f"CoPS on synthetic categories ({LABEL})", clip=model.clip
+    )
     write_results(table, few_shot, options, seconds=time.monotonic() - started)
     print(f"\nCoPS, zero-shot, {LABEL}, seed {options.seed}\n{table.to_string(float_format='%.3f', na_rep='-')}\n")
     if few_shot:

@@ -13,17 +13,20 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD  # noqa: E402
+from anomalib_cops.encoder import FrozenCLIP  # noqa: E402
 from anomalib_cops.files import replacing  # noqa: E402
 
 
-def draw_example_grid(examples: Sequence[tuple[str, Sequence[Any]]], path: Path, *, title: str) -> Path:
+def draw_example_grid(
+    examples: Sequence[tuple[str, Sequence[Any]]], path: Path, *, title: str, clip: FrozenCLIP
+) -> Path:
     """Draw one row per target; show each example as its image with the true outline, and its anomaly map beside it.
 
     Args:
-        examples: name of each target, and its predicted ``ImageItem`` objects with images normalised for CLIP.
+        examples: name of each target, and its predicted ``ImageItem`` objects with images normalised for the encoder.
         path: PNG file to write; it appears complete or not at all.
         title: headline, which should name the backbone.
+        clip: the encoder, whose normalisation is undone in the pictures.
 
     Returns:
         The path.
@@ -36,7 +39,7 @@ def draw_example_grid(examples: Sequence[tuple[str, Sequence[Any]]], path: Path,
         axis.axis("off")
     for row, (name, items) in zip(axes, examples, strict=True):
         for index, item in enumerate(items):
-            _draw_example(row[2 * index], row[2 * index + 1], item)
+            _draw_example(row[2 * index], row[2 * index + 1], item, picture(item.image, clip.mean, clip.std))
         row[0].text(-0.08, 0.5, name, rotation=90, va="center", ha="right", fontsize=7, transform=row[0].transAxes)
     figure.suptitle(
         f"{title}\nred outline: truth; heat: anomaly map from 0 to 1; number and word: score and label (threshold 0.5)",
@@ -49,14 +52,13 @@ def draw_example_grid(examples: Sequence[tuple[str, Sequence[Any]]], path: Path,
     return path
 
 
-def picture(image: Tensor) -> np.ndarray:
-    """Undo CLIP's normalisation of an image; return (height width 3) in [0, 1]."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
-    return (image.cpu().float() * std + mean).clamp(0, 1).permute(1, 2, 0).numpy()
+def picture(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """Undo the normalisation of an image (3 height width) by channels; return (height width 3) in [0, 1]."""
+    means, stds = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
+    return (image.cpu().float() * stds + means).clamp(0, 1).permute(1, 2, 0).numpy()
 
 
-def _draw_example(left: Any, right: Any, item: Any) -> None:
-    shown = picture(item.image)
+def _draw_example(left: Any, right: Any, item: Any, shown: np.ndarray) -> None:
     left.imshow(shown)
     if item.gt_mask is not None and bool(item.gt_mask.any()):
         left.contour(item.gt_mask.cpu().float().squeeze().numpy(), levels=[0.5], colors="red", linewidths=0.7)

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision.tv_tensors import Mask
 
-from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD
+from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD
 from anomalib_cops.host.graph_resize import GraphResize
 from anomalib_cops.host.pre_processing import ClipPreProcessor, PillowResize
 
@@ -27,6 +27,17 @@ def test_images_are_resized_as_pillow_does(height: int, width: int) -> None:
     resized = np.asarray(rows.resize((42, 42), Image.Resampling.BICUBIC))
     expected = (resized.transpose(2, 0, 1) / 255 - MEAN) / STD
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+def test_images_are_normalised_with_the_given_values_in_memory_and_in_graphs() -> None:
+    mean, std = (0.5, 0.4, 0.3), (0.5, 0.25, 0.2)
+    images = torch.from_numpy(levels(42, 42)).permute(2, 0, 1)[None] / 255
+    expected = (images - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    processor = ClipPreProcessor((42, 42), mean, std)
+    for found in (processor.transform(images), processor(images)):
+        torch.testing.assert_close(found, expected)
+    graph = torch.export.export(processor, (images,)).module()
+    torch.testing.assert_close(graph(images), expected)
 
 
 def test_masks_are_resized_smoothly_and_cut_at_one_half() -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Real, UInt8
 from torch import Tensor
 
 from anomalib_cops.data.synthetic import CATEGORIES, DEFECTS, draw
-from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD
+from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD
 
 _GREY = 0.2
 """Share of pairs that are shown in grey."""

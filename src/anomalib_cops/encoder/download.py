@@ -9,7 +9,6 @@ from huggingface_hub import constants as hub
 from huggingface_hub import try_to_load_from_cache
 from open_clip.pretrained import download_pretrained_from_hf, download_pretrained_from_url
 
-from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD
 from anomalib_cops.errors import InputError
 from anomalib_cops.network import unreachable
 
@@ -26,8 +25,7 @@ def weight_file(backbone: str, tag: str, cache_dir: str | None = None) -> Path:
         cache_dir: folder to look in and to keep files in; the usual cache folders if not given.
 
     Raises:
-        InputError: the tag is unknown or for images that are normalised otherwise, no server answers within seconds, or
-            the download fails.
+        InputError: the tag is unknown, no server answers within seconds, or the download fails.
     """
     config = _entry(backbone, tag)
     cached = _cached_in_hub(config, cache_dir)
@@ -55,26 +53,23 @@ def is_cached(backbone: str, tag: str, cache_dir: str | None = None) -> bool:
     """Return whether the weights are in a cache, so that :func:`weight_file` needs no network.
 
     Raises:
-        InputError: the tag is unknown, or for images that are normalised otherwise.
+        InputError: the tag is unknown.
     """
     config = _entry(backbone, tag)
     return (_cached_in_hub(config, cache_dir) or _cached_by_url(config, cache_dir)) is not None
 
 
 def _entry(backbone: str, tag: str) -> dict:
-    """Return open_clip's entry of a tag, and refuse tags whose images have another mean or deviation than CLIP's."""
+    """Return open_clip's entry of a tag.
+
+    Raises:
+        InputError: the tag is unknown; the message lists the known ones.
+    """
     config: dict = open_clip.get_pretrained_cfg(backbone, tag)
     if not config:
         known = ", ".join(open_clip.list_pretrained_tags_by_model(backbone)) or "none"
         raise InputError(
             f"pretrained='{tag}' is neither a file nor a tag of backbone '{backbone}'; known tags: {known}."
-        )
-    mean, std = tuple(config.get("mean") or CLIP_MEAN), tuple(config.get("std") or CLIP_STD)
-    if (mean, std) != (CLIP_MEAN, CLIP_STD):
-        raise InputError(
-            f"The weights '{tag}' of backbone '{backbone}' read images with mean {mean} and deviation {std}, and "
-            "models get CLIP's: choose another tag, or give their file as pretrained= and a pre_processor that "
-            "normalises so."
         )
     return config
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from anomalib_cops.encoder.blocks import OpenClipModule, widen
 from anomalib_cops.encoder.identity import EncoderIdentity, uses_quick_gelu, weights_digest
 from anomalib_cops.encoder.image import ImageTower
+from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD, ChannelValues
 from anomalib_cops.encoder.positions import resize_positions
 from anomalib_cops.encoder.supported import check_supported
 from anomalib_cops.encoder.text import TextTower
@@ -24,6 +25,8 @@ class FrozenCLIP(nn.Module):
         position_antialias: apply a low-pass filter when the table shrinks.
         name: name of the backbone in messages and weight files.
         pretrained: open_clip tag or file of the weights; empty if there is none.
+        mean: mean of each colour channel, in [0, 1], in the images that the weights were trained on.
+        std: standard deviation of each colour channel in these images.
 
     Attributes:
         model: open_clip's model.
@@ -47,6 +50,8 @@ class FrozenCLIP(nn.Module):
         position_antialias: bool = False,
         name: str = "custom",
         pretrained: str = "",
+        mean: ChannelValues = CLIP_MEAN,
+        std: ChannelValues = CLIP_STD,
     ) -> None:
         super().__init__()
         check_supported(model, name)
@@ -67,6 +72,8 @@ class FrozenCLIP(nn.Module):
             quick_gelu=uses_quick_gelu(model),
             pretrained=pretrained,
             digest=weights_digest(model),
+            mean=mean,
+            std=std,
         )
         self.patch_size = patch
         self.grid = image_size // patch
@@ -89,6 +96,16 @@ class FrozenCLIP(nn.Module):
     def text(self) -> TextTower:
         """The text tower."""
         return TextTower(self.model, self.name)
+
+    @property
+    def mean(self) -> ChannelValues:
+        """Mean of each colour channel, in [0, 1], that images have to be normalised with."""
+        return self.identity.mean
+
+    @property
+    def std(self) -> ChannelValues:
+        """Standard deviation of each colour channel that images have to be normalised with."""
+        return self.identity.std
 
     @property
     def depth(self) -> int:

@@ -1,11 +1,14 @@
 """What distinguishes one frozen encoder from another, so that prompts are only used with the one they learned on."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 
 from anomalib_cops.encoder.blocks import OpenClipModule
+from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD, ChannelValues
 
 UNUSED = "logit_scale"
 """The only weight that no method uses; copies of the same weights may differ in it."""
@@ -21,6 +24,8 @@ class EncoderIdentity:
         quick_gelu: whether the activation is QuickGELU; None if unknown, as in files of the first version.
         pretrained: open_clip tag or file of the weights; empty if unknown.
         digest: SHA-256 of the weights' values, see :func:`weights_digest`; empty if unknown.
+        mean: mean of each colour channel, in [0, 1], that images are normalised with.
+        std: standard deviation of each colour channel that images are normalised with.
     """
 
     backbone: str
@@ -28,6 +33,28 @@ class EncoderIdentity:
     quick_gelu: bool | None = None
     pretrained: str = ""
     digest: str = ""
+    mean: ChannelValues = CLIP_MEAN
+    std: ChannelValues = CLIP_STD
+
+    def record(self) -> dict[str, Any]:
+        """Return the identity as plain data for weight files, with ``mean`` and ``std`` only if they are not CLIP's.
+
+        Earlier versions normalise all images with CLIP's values. They read records without the two, and refuse others.
+        """
+        record = asdict(self)
+        if (self.mean, self.std) == (CLIP_MEAN, CLIP_STD):
+            del record["mean"], record["std"]
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "EncoderIdentity":
+        """Return the identity that :meth:`record` was made of.
+
+        Raises:
+            TypeError: the record has an unknown entry, lacks one, or has a mean or std that is no list.
+            ValueError: a mean or std is not a list of three numbers.
+        """
+        return cls(**{**record, **{name: _three(record[name]) for name in ("mean", "std") if name in record}})
 
 
 def weights_digest(model: OpenClipModule) -> str:
@@ -46,3 +73,8 @@ def weights_digest(model: OpenClipModule) -> str:
 def uses_quick_gelu(model: OpenClipModule) -> bool:
     """Return whether the blocks were built with QuickGELU, x * sigmoid(1.702 x), rather than the exact GELU."""
     return any(type(block.mlp.gelu).__name__ == "QuickGELU" for block in model.transformer.resblocks)
+
+
+def _three(values: Any) -> ChannelValues:
+    red, green, blue = map(float, values)
+    return red, green, blue

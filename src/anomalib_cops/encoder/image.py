@@ -13,11 +13,6 @@ from anomalib_cops.encoder.blocks import OpenClipModule, attend, feed_forward, p
 from anomalib_cops.errors import InputError
 from anomalib_cops.precision import in_full_precision
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-"""Mean of each colour channel, in [0, 1], that images are normalised with."""
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-"""Standard deviation of each colour channel that images are normalised with."""
-
 
 @dataclass(frozen=True)
 class ImageFeatures:
@@ -142,7 +137,7 @@ class ImageTower:
         """Return the class token after the last block and patch tokens after some blocks.
 
         Args:
-            images: normalised with ``CLIP_MEAN`` and ``CLIP_STD``.
+            images: normalised with the encoder's ``mean`` and ``std``.
             layers: 1-based numbers of the blocks after which patches are read, ascending; at least one.
             local_start: 1-based number of the block in which the local (v-v) path begins. Patches are read from that
                 path from there on; if not given, all are read from the ordinary path.

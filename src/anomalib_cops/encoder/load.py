@@ -12,6 +12,7 @@ from torch import Tensor
 from anomalib_cops.encoder import tiny
 from anomalib_cops.encoder.download import weight_file
 from anomalib_cops.encoder.frozen_clip import FrozenCLIP
+from anomalib_cops.encoder.normalisation import trained_with_normalisation
 from anomalib_cops.encoder.state import is_torchscript, read_state
 from anomalib_cops.encoder.supported import check_config
 from anomalib_cops.errors import InputError, nearest
@@ -65,8 +66,9 @@ def load_clip(
             model = build(config)
         return FrozenCLIP(model, size, name=backbone, **options)
     path = find_weights(backbone, pretrained, cache_dir)
+    mean, std = trained_with_normalisation(backbone, pretrained)
     model = build(config, read_state(path), source=str(path))
-    return FrozenCLIP(model, size, name=backbone, pretrained=pretrained, **options)
+    return FrozenCLIP(model, size, name=backbone, pretrained=pretrained, mean=mean, std=std, **options)
 
 
 def find_weights(backbone: str, pretrained: str, cache_dir: str | None = None) -> Path:

@@ -22,7 +22,7 @@ class Components:
     """Hold the arguments that replace anomalib's components around the torch model.
 
     Attributes:
-        pre_processor: True for Pillow's bicubic resizing and CLIP's normalisation.
+        pre_processor: True for Pillow's bicubic resizing and the encoder's normalisation.
         post_processor: True for order-preserving scores with thresholds from the auxiliary set.
         evaluator: True for image and pixel AUROC and AP, image F1-max, and AUPRO.
         visualizer: True for anomalib's result pictures, with the score, in the shape of the image.

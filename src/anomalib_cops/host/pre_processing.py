@@ -1,4 +1,4 @@
-"""Raw image → model input: Pillow's resizing, CLIP's normalisation."""
+"""Raw image → model input: Pillow's resizing, the encoder's normalisation."""
 
 from typing import Any
 
@@ -13,7 +13,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from anomalib_cops.data.unit_range import to_unit_range
-from anomalib_cops.encoder.image import CLIP_MEAN, CLIP_STD
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD, ChannelValues
 from anomalib_cops.host.graph_resize import GraphResize
 from anomalib_cops.host.rereading import datasets
 from anomalib_cops.images.reading import check_images
@@ -68,12 +69,14 @@ class PillowResize(v2.Resize):
 
 
 class ClipPreProcessor(PreProcessor):
-    """Resize to the encoder's image size and normalise as CLIP was trained.
+    """Resize to the encoder's image size and normalise as the encoder was trained.
 
     An exported model does the same inside its graph.
 
     Args:
         image_size: height and width in pixels.
+        mean: mean of each colour channel, in [0, 1]; CLIP's if not given.
+        std: standard deviation of each colour channel; CLIP's if not given.
 
     Attributes:
         model_transform: what the encoder needs.
@@ -81,11 +84,14 @@ class ClipPreProcessor(PreProcessor):
             into tiles first.
     """
 
-    def __init__(self, image_size: tuple[int, int]) -> None:
-        transform = v2.Compose([PillowResize(image_size), v2.Normalize(CLIP_MEAN, CLIP_STD)])
+    def __init__(
+        self, image_size: tuple[int, int], mean: ChannelValues = CLIP_MEAN, std: ChannelValues = CLIP_STD
+    ) -> None:
+        transform = v2.Compose([PillowResize(image_size), v2.Normalize(mean, std)])
         super().__init__(transform)
         self.model_transform = transform
         self.image_size = image_size
+        self.mean, self.std = mean, std
         self.export_transform = self._in_graphs()
 
     def keep_size(self, keeps: bool) -> None:
@@ -93,13 +99,16 @@ class ClipPreProcessor(PreProcessor):
         self.transform = None if keeps else self.model_transform
 
     def _in_graphs(self) -> v2.Compose:
-        return v2.Compose([GraphResize(self.image_size), v2.Normalize(CLIP_MEAN, CLIP_STD)])
+        return v2.Compose([GraphResize(self.image_size), v2.Normalize(self.mean, self.std)])
 
-    def resize_to(self, side: int) -> None:
-        """Take another image size; data modules share the transform, so that they follow."""
-        self.image_size = (side, side)
+    def fit_to(self, clip: FrozenCLIP) -> None:
+        """Take an encoder's image size, mean and std; data modules share the transform, so that they follow."""
+        self.image_size = (clip.image_size, clip.image_size)
+        self.mean, self.std = clip.mean, clip.std
         for resize in extract_transforms_by_type(self.model_transform, v2.Resize):
-            resize.size = [side, side]
+            resize.size = list(self.image_size)
+        for normalize in extract_transforms_by_type(self.model_transform, v2.Normalize):
+            normalize.mean, normalize.std = list(self.mean), list(self.std)
         self.export_transform = self._in_graphs()
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -121,8 +130,8 @@ class ClipPreProcessor(PreProcessor):
         return super().forward(levels)
 
     def checkpoint_config(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the image size; the rest is fixed."""
+        """Return what a checkpoint keeps: the image size; mean and std are in the record of the encoder."""
         return {"image_size": list(self.image_size)}
 
     def load_checkpoint_config(self, config: dict[str, Any]) -> None:
-        """Nothing to restore: the image size is the encoder's, which the model's own arguments fix."""
+        """Restore nothing: all values are the encoder's, which the model's own arguments fix."""

@@ -89,8 +89,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         assembled = assemble(Request.of(self.method, arguments))
         components = _fill(Components, arguments)
         if components.pre_processor is True:
-            side = assembled.model.clip.image_size
-            components = replace(components, pre_processor=self.configure_pre_processor((side, side)))
+            components = replace(components, pre_processor=self.pre_processor_of(assembled.model.clip))
         super().__init__(**vars(components))
         self.cache_options = _fill(CacheOptions, arguments)
         if self.cache_options.feature_cache and assembled.model.frozen_features is None:
@@ -148,7 +147,10 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
 
     @staticmethod
     def configure_pre_processor(image_size: tuple[int, int] | None = None) -> ClipPreProcessor:
-        """Return Pillow's bicubic resizing and CLIP's normalisation; 518 pixels if no size is given."""
+        """Return Pillow's bicubic resizing and CLIP's normalisation; 518 pixels if no size is given.
+
+        A model replaces CLIP's mean and std by those of its encoder, see :meth:`pre_processor_of`.
+        """
         return ClipPreProcessor(image_size or (518, 518))
 
     @staticmethod

@@ -88,6 +88,15 @@ class TilesMixin(_Base):
         if isinstance(self.pre_processor, ClipPreProcessor):
             self.pre_processor.keep_size(tiling is not None)
 
+    def pre_processor_of(self, clip: FrozenCLIP) -> Any:
+        """Return the model's own pre-processor with the image size, mean and std of an encoder."""
+        module: Any = self
+        pre_processor = module.configure_pre_processor((clip.image_size, clip.image_size))
+        # The host calls configure_pre_processor with the size alone, and subclasses override it so.
+        if isinstance(pre_processor, ClipPreProcessor):
+            pre_processor.fit_to(clip)
+        return pre_processor
+
     def check_tiles(self, stage: str, data: Any) -> None:
         """Refuse a run that tiles do not go with.
 
@@ -162,8 +171,7 @@ class TilesMixin(_Base):
 
     def prepare(self, crops: list[Tensor]) -> Tensor:
         """Resize and normalise crops (3 height width) in [0, 1] for the encoder; a batch (crops 3 side side)."""
-        module: Any = self
-        pre_processor = self.pre_processor or module.configure_pre_processor((self.clip.image_size,) * 2)
+        pre_processor = self.pre_processor or self.pre_processor_of(self.clip)
         transform = getattr(pre_processor, "model_transform", pre_processor.transform)
         return torch.stack([transform(crop) if transform else crop for crop in crops]).to(self.device)
 

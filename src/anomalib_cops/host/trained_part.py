@@ -103,12 +103,13 @@ class TrainedPartMixin(CalibrationMixin):
         settings = resolve_settings(self.request, file, preset)
         ours, theirs = self.clip.identity, file.encoder
         same = (ours.backbone, ours.image_size) == (theirs.backbone, theirs.image_size)
+        same = same and (ours.mean, ours.std) == (theirs.mean, theirs.std)
         same = same and theirs.digest in ("", ours.digest) and theirs.quick_gelu in (None, ours.quick_gelu)
         if same and settings == self.model.settings:
             return
         self.model = method.build(self.clip if same else load_encoder(self.request, settings, file), settings)
         if isinstance(self.pre_processor, ClipPreProcessor):
-            self.pre_processor.resize_to(self.clip.image_size)
+            self.pre_processor.fit_to(self.clip)
         self.record_arguments()
 
     def record_arguments(self) -> None:

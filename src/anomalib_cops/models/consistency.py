@@ -1,9 +1,9 @@
 """Check that a user's arguments agree with those that the given weights were trained with."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from anomalib_cops.encoder import EncoderIdentity
 from anomalib_cops.encoder.load import TINY
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.arguments import CommonArguments
@@ -28,8 +28,8 @@ def check_consistent(request: Request, file: WeightFile, preset: Mapping[str, An
     """
     common, theirs = request.common, file.encoder
     # Compare names before the encoder is loaded; afterwards its weights are compared too.
-    requested = EncoderIdentity(common.backbone or theirs.backbone, common.image_size or theirs.image_size)
-    check_same_encoder(file, requested)
+    backbone, image_size = common.backbone or theirs.backbone, common.image_size or theirs.image_size
+    check_same_encoder(file, replace(theirs, backbone=backbone, image_size=image_size))
     check_learned(request.method, request.settings, file)
     learned = settings_of(request.method, file)
     for name, value in preset.items():

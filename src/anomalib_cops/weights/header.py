@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -70,7 +70,7 @@ class WeightFile:
     def metadata(self) -> dict[str, str]:
         """Return everything but the tensors, as the strings that a safetensors header holds."""
         plain = {
-            "encoder": asdict(self.encoder),
+            "encoder": self.encoder.record(),
             "settings": self.settings,
             **({} if self.trained_on is None else {"trained_on": self.trained_on}),
         }
@@ -116,7 +116,7 @@ def read_header(metadata: Mapping[str, str], method: str, source: str) -> Weight
         int(version)
         settings, trained_on = json.loads(metadata["settings"]), json.loads(metadata.get("trained_on", "null"))
         plain = {"backbone": metadata["backbone"], "image_size": int(metadata["image_size"])}
-        encoder = EncoderIdentity(**{**json.loads(metadata.get("encoder", "{}")), **plain})
+        encoder = EncoderIdentity.from_record({**json.loads(metadata.get("encoder", "{}")), **plain})
         references, calibration = (json.loads(metadata.get(name, "null")) for name in ("references", "calibration"))
         references = None if references is None else References(**references)
         calibration = None if calibration is None else Calibration(**calibration)
@@ -162,4 +162,10 @@ def check_same_encoder(file: WeightFile, encoder: EncoderIdentity) -> None:
             f"{file.source} was trained on the CLIP weights '{theirs.pretrained}' (digest {theirs.digest[:12]}) and "
             f"this model has '{encoder.pretrained}' (digest {encoder.digest[:12]}), so its prompts mean nothing here; "
             "set pretrained to the former."
+        )
+    if (encoder.mean, encoder.std) != (theirs.mean, theirs.std):
+        raise InputError(
+            f"{file.source} was trained on images with mean {theirs.mean} and std {theirs.std} and this model "
+            f"normalises with {encoder.mean} and {encoder.std}; set pretrained to "
+            f"{repr(theirs.pretrained) if theirs.pretrained else 'the weights that it was trained on'}."
         )
