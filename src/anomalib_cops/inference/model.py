@@ -74,7 +74,9 @@ class LightningBackend(Backend):
             "encoder": module.clip.identity.digest or module.clip.name,
             "image_size": module.clip.image_size,
             "settings": module.settings_data,
-            "thresholds": [float(each) for each in getattr(module.post_processor, "thresholds", ())],
+            "thresholds": [
+                None if each.isnan() else float(each) for each in getattr(module.post_processor, "thresholds", ())
+            ],
             "tiles": module.tiles,
         }
 

@@ -31,7 +31,8 @@ class Predictor:
         references: folder or list of good images of the target to compare with.
         tiles: how to cut large images into tiles: "auto", a grid such as "3x4", a size such as 512; "none" for whole
             images. By default as the model's references and thresholds were made.
-        device: such as "cpu" or "cuda"; by default the first graphics card if there is one, else the processor.
+        device: such as "cpu" or "cuda", or a torch.device; by default the first graphics card if there is one, else the
+            processor.
         batch_size: number of pictures, or tiles, that go through the model at a time. 1 gives the scores of
             ``anomalib predict`` to the last bit; other sizes are rounded in another way.
         max_pixels: largest number of pixels of a file; by default Pillow's limit, about 179 million.
@@ -54,7 +55,7 @@ class Predictor:
         weights: str | Path | None = None,
         references: str | Path | Sequence[str | Path] | None = None,
         tiles: str | int | None = None,
-        device: str | None = None,
+        device: Any = None,
         batch_size: int = 1,
         max_pixels: int | None = None,
         **arguments: Any,
