@@ -1,5 +1,6 @@
 """Test that a picture in memory gives the same levels as its file, whatever holds it."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,21 @@ def test_tensors_and_fractions_agree_with_bytes() -> None:
     np.testing.assert_array_equal(to_picture(planes).levels, RGB)
     for fractions in (planes / 255, (planes / 255).numpy().transpose(1, 2, 0), (planes / 255).double()):
         np.testing.assert_allclose(to_picture(fractions).planes, to_picture(RGB).planes, atol=1e-6)
+    coarse = to_picture((planes / 255).bfloat16()).planes  # which NumPy does not have
+    np.testing.assert_allclose(coarse, to_picture(RGB).planes, atol=1 / 256)
     assert to_picture(RGB).planes.max() <= 1 and to_picture(RGB).size == (7, 9)
+
+
+@pytest.mark.parametrize(
+    "levels", [RGB, GREY_16, (RGB / 255).astype(np.float32)], ids=["bytes", "16 bits", "fractions"]
+)
+def test_byte_order_and_strides_do_not_matter(levels: np.ndarray) -> None:
+    expected = to_picture(levels).levels
+    swapped = levels.astype(levels.dtype.newbyteorder(">"))
+    frozen = levels.copy()
+    frozen.flags.writeable = False
+    for same in (swapped, np.asfortranarray(levels), levels[::-1].copy()[::-1], frozen):
+        np.testing.assert_array_equal(to_picture(same).levels, expected)
 
 
 def test_bytes_become_the_fractions_of_torchvision() -> None:
@@ -68,6 +83,10 @@ def test_a_picture_is_shown_the_right_way_up(tmp_path: Path) -> None:
         (torch.zeros(2, 3, 40, 50), "list"),
         (np.zeros((0, 4, 3), np.uint8), "no pixels"),
         (17, "int is no image"),
+        (BytesIO(), "BytesIO is no image"),
+        (Image.new("RGB", (0, 5)), "0 x 5 has no pixels"),
+        (torch.zeros(3, 4, 4).to_sparse(), "give a dense tensor"),
+        (torch.zeros(3, 4, 4, device="meta"), "on meta"),
     ],
 )
 def test_what_is_no_image_is_refused_in_a_sentence(image: object, message: str) -> None:

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import multiprocessing
+import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -108,12 +111,17 @@ def test_openvino_and_pickles(
     expected = [result.score for result in Predictor(weights, device="cpu")(files)]
     graph = Predictor(exported("openvino"), batch_size=3)
     assert [result.score for result in graph(files)] == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(InputError, match="on ABACUS by OpenVINO .*give another device, such as cpu"):
+        Predictor(exported("openvino"), device="abacus")
     pickled = exported("torch")
     monkeypatch.delenv("TRUST_REMOTE_CODE", raising=False)
     with pytest.raises(InputError, match="runs code from it; .*TRUST_REMOTE_CODE=1"):
         Predictor(pickled)
     monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
     assert [result.score for result in Predictor(pickled, device="cpu")(files)] == expected
+    assert Predictor(pickled, batch_size=2)(files[0]).score == expected[0]
+    with pytest.raises(InputError, match="takes no references"):
+        Predictor(pickled, references=parts)
     whole, tiled = Predictor(exported("onnx")), Predictor(exported("onnx"), tiles="40/10", batch_size=8)
     assert tiled(files[0]).score >= whole(files[0]).score and tiled(files[0]).map.shape == (64, 64)
     assert whole.thresholds.calibrated and not tiled.thresholds.calibrated
@@ -126,7 +134,7 @@ def test_anything_that_shows_an_image(cops_weights: Path, parts: Path) -> None:
     path = sorted(parts.iterdir())[0]
     with Image.open(path) as opened:
         image = opened.convert("RGB")
-    levels = np.asarray(image)
+    levels = np.array(image)
     kinds = [path, str(path), image, levels, levels.astype(np.float32) / 255, torch.from_numpy(levels).permute(2, 0, 1)]
     assert len({result.score for result in detector(kinds)}) == 1
     assert detector(tuple(kinds[:1]))[0].path == str(path) and detector(image).path == ""
@@ -143,11 +151,47 @@ def test_references_and_names(cops_weights: Path, parts: Path) -> None:
     files = sorted(parts.iterdir())
     plain = Predictor("CoPS", weights=cops_weights, device="cpu")
     folder, listed = Predictor(cops_weights, references=parts), Predictor(cops_weights, references=files)
-    module = Predictor(CoPS(weights=str(cops_weights), few_shot_source=str(parts)))
-    scores = [each(files[0]).score for each in (folder, listed, module)]
+    module = Predictor(CoPS(weights=str(cops_weights), few_shot_source=str(parts)), device="CPU")
+    given = Predictor(CoPS(weights=str(cops_weights)), references=str(parts), device=torch.device("cpu"))
+    scores = [each(files[0]).score for each in (folder, listed, module, given)]
     assert len(set(scores)) == 1 and scores[0] != plain(files[0]).score
     assert folder.settings == listed.settings == module.settings != plain.settings
     assert json.loads(json.dumps(plain.settings)) == plain.settings
+    two, first = (Predictor(cops_weights, references=each, k_shot=2, device="cpu") for each in (files, parts))
+    assert two.settings == first.settings == Predictor(cops_weights, references=files[:2]).settings != folder.settings
+
+
+def test_references_that_are_not_there_are_named(cops_weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    Image.new("RGB", (9, 9)).save(tmp_path / "here.png")
+    with pytest.raises(InputError, match=r"gone\.png"):
+        Predictor(cops_weights, references=tmp_path)
+
+
+def test_a_predictor_stays_in_its_process(cops_weights: Path) -> None:
+    with pytest.raises(InputError, match="make one in each process"):
+        pickle.dumps(Predictor(cops_weights, device="cpu"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fork_is_refused_before_it_hangs(cops_weights: Path, parts: Path) -> None:
+    global _INHERITED
+    _INHERITED = Predictor(cops_weights, device="cpu")
+    file = sorted(parts.iterdir())[0]
+    _INHERITED(file)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert "make one in each process" in pool.apply_async(_use_inherited, [file]).get(60)
+
+
+_INHERITED: Predictor | None = None
+
+
+def _use_inherited(path: Path) -> str:
+    assert _INHERITED is not None
+    try:
+        return str(_INHERITED(path))
+    except InputError as error:
+        return str(error)
 
 
 def test_threads_share_a_predictor(cops_weights: Path, parts: Path) -> None:
@@ -187,6 +231,8 @@ def test_regions_mask_and_picture_belong_together(cops_weights: Path, parts: Pat
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         result.save(tmp_path / "file/shown.png")
+    with pytest.raises(InputError, match="no suffix of an image format"):
+        result.save(tmp_path / "shown.fits")  # which Pillow reads only
 
 
 def test_an_uncalibrated_threshold_is_told_once(
@@ -210,9 +256,12 @@ def test_an_uncalibrated_threshold_is_told_once(
         ({"weights": "x.safetensors"}, "besides the file"),
         ({"device": "abacus"}, "The device 'abacus' cannot be used"),
         ({"batch_size": 0}, "batch_size=0"),
+        ({"max_pixels": 0}, "max_pixels=0"),
         ({"tiles": "big"}, "tiles='big' is not known"),
         ({"references": "nowhere"}, "nowhere, does not exist"),
+        ({"references": ""}, "references='' is no folder"),
         ({"model": torch.nn.Identity()}, "Identity is none of the models"),
+        ({"model": CoPS}, "CoPS is a class; give its name"),
     ],
 )
 def test_bad_arguments_end_in_a_sentence(arguments: dict[str, Any], message: str, cops_weights: Path) -> None:
@@ -222,7 +271,7 @@ def test_bad_arguments_end_in_a_sentence(arguments: dict[str, Any], message: str
         Predictor(**{"model": cops_weights, **arguments})
 
 
-@pytest.mark.parametrize("name", ["w.safetensors", "w.ckpt", "w.onnx", "w.xml"])
+@pytest.mark.parametrize("name", ["w.safetensors", "w.ckpt", "w.onnx", "w.xml", "W.ONNX"])
 def test_files_of_other_programs_end_in_a_sentence(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"something else")
     with pytest.raises(InputError, match=name):

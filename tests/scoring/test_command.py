@@ -60,6 +60,11 @@ def test_a_file_and_a_method_become_a_predictor(folder: Path, made: list) -> Non
     assert made == [expected]
 
 
+def test_an_empty_text_is_not_the_working_folder(folder: Path, made: list) -> None:
+    assert run(folder, "--model", "w.safetensors", "--references", "") == 0
+    assert made == [{"model": "w.safetensors", "references": "", "batch_size": 1}]  # which Predictor refuses
+
+
 def test_arguments_may_come_from_a_file_and_weights_from_a_checkpoint(folder: Path, made: list) -> None:
     (folder.parent / "score.yaml").write_text("model:\n  class_path: CoPS\n  init_args:\n    seed: 3\nbatch_size: 2\n")
     (folder.parent / "model.ckpt").touch()
@@ -77,6 +82,7 @@ def test_arguments_may_come_from_a_file_and_weights_from_a_checkpoint(folder: Pa
         (("--model", "model.onnx", "--batch_size", "0"), "--batch_size 0 has to be 1 or more"),
         (("--model", "model.onnx", "--max_pixels", "0"), "--max_pixels 0 has to be 1 or more"),
         (("--model", "model.onnx", "--tiles", "many"), "tiles"),
+        (("--model", "model.onnx", "--pictures", ""), "--pictures is an empty text"),
         (("--model", "Padim"), "Padim is none of the models of anomalib-cops"),
         (("--model", "CoPS", "--model.references", "prototypes"), "--model.references cannot be given here"),
     ],

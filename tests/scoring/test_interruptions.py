@@ -137,6 +137,8 @@ def test_other_settings_are_refused_by_name(folder: Path, tmp_path: Path) -> Non
     score(job, FakePredictor)
     with pytest.raises(InputError, match=r"other settings \(model: fake then, new now\); give another --output"):
         score(job, lambda: FakePredictor(model="new"))
+    with pytest.raises(InputError, match=r"model: fake then, none now"):
+        score(job, lambda: FakePredictor(model=""))
     settings = output.with_name("scores.csv.settings.json")
     settings.write_text(settings.read_text().replace("fake", "new"))
     with pytest.raises(InputError, match="is damaged"):

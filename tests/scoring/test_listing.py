@@ -71,6 +71,12 @@ def test_one_image_and_a_list_of_paths(folder: Path, tmp_path: Path) -> None:
     assert (summary.scored, summary.failed) == (1, 2)
 
 
+def test_a_list_of_another_system(folder: Path, tmp_path: Path) -> None:
+    content = f"\ufeff{folder}/b/2.png\r\n{folder}/a/1.png\r\n"
+    (tmp_path / "LIST.TXT").write_bytes(content.encode())
+    assert names(tmp_path / "LIST.TXT") == [f"{folder}/b/2.png", f"{folder}/a/1.png"]
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
 def test_archives_are_read_in_place(folder: Path, tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"images.{kind}"
@@ -110,6 +116,7 @@ def test_addresses_are_listed_and_read(tmp_path: Path) -> None:
     ("source", "sentence"),
     [
         ("nowhere", "nowhere does not exist"),
+        ("", "is an empty text"),
         ("memory://nowhere", "does not exist; check the address"),
         ("odd://bucket", "odd://bucket cannot be opened"),
         (".", "contains no images"),

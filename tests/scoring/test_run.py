@@ -153,6 +153,12 @@ def test_result_pictures_have_names_of_their_own_and_are_not_scored(folder: Path
     assert names == {"a/0.png", "a/0.jpg.png", "a/2.png", "a/4.png", "b/1.png", "b/3.png"}
 
 
+def test_result_pictures_do_not_replace_images(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(InputError, match="is the folder of the images, which result pictures would replace"):
+        run(folder, tmp_path / "scores.csv", pictures=tmp_path / "link")
+
+
 def test_a_result_picture_whose_name_is_too_long_is_an_error_of_its_row(tmp_path: Path) -> None:
     save_image(tmp_path / f"images/{'x' * 251}.jpg", 3)
     assert run(tmp_path / "images", tmp_path / "scores.csv", pictures=tmp_path / "results").failed == 1

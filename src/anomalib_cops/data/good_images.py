@@ -42,6 +42,8 @@ def list_images(source: ImageSource, purpose: str) -> list[str]:
         return [str(path) for path in get_image_filenames(folder)]
     except ValueError:
         raise InputError(f"{folder} contains no images that could serve as {purpose}; add some.") from None
+    except FileNotFoundError as error:
+        raise InputError(f"A file of {folder} cannot be found ({error}); remove links that lead nowhere.") from None
 
 
 def normal_training_images(datamodule: Any, count: int, seed: int) -> list[str]:

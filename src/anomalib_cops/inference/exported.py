@@ -135,7 +135,10 @@ class OnnxModel(ExportedModel):
                 str(self.path), providers=[each for each in wanted if each in known]
             )
         except Exception as error:  # of the runtime's own types
-            raise InputError(f"{self.path} is no ONNX model that can be run ({error}); export it again.") from None
+            raise InputError(
+                f"{self.path} is no ONNX model that can be run ({error}); copy it with the file {self.path.name}.data "
+                "if the export wrote one, or export it again."
+            ) from None
         return _record(self._session.get_modelmeta().custom_metadata_map.get(EXPORT_RECORD))
 
     @property
@@ -160,12 +163,18 @@ class OpenVinoModel(ExportedModel):
         core = _import("openvino", self.path).Core()
         try:
             model = core.read_model(self.path)
+        except Exception as error:  # RuntimeError with the runtime's own text
+            raise InputError(
+                f"{self.path} cannot be read by OpenVINO ({_last_line(error)}); copy it with its .bin file, or "
+                "export it again."
+            ) from None
+        try:
             # Processors with bfloat16 would round scores without being asked.
             self._compiled = core.compile_model(model, self._device, {"INFERENCE_PRECISION_HINT": "f32"})
         except Exception as error:  # RuntimeError with the runtime's own text
-            reason = str(error).strip().splitlines()[-1]
             raise InputError(
-                f"{self.path} cannot be run on {self._device} by OpenVINO ({reason}); export it again."
+                f"{self.path} cannot be run on {self._device} by OpenVINO ({_last_line(error)}); give another device, "
+                f"such as cpu (there are {', '.join(core.available_devices)})."
             ) from None
         return _record(model.get_rt_info(EXPORT_RECORD).value if model.has_rt_info(EXPORT_RECORD) else None)
 
@@ -186,7 +195,7 @@ def load_exported(path: Path, tiles: str | int | None, batch_size: int, device: 
     Raises:
         InputError: it cannot be run here.
     """
-    kind = OnnxModel if path.suffix == ".onnx" else OpenVinoModel
+    kind = OnnxModel if path.suffix.lower() == ".onnx" else OpenVinoModel
     return kind(path, tiles, batch_size, device)
 
 
@@ -194,6 +203,10 @@ def _providers(device: str | None) -> list[str]:
     """Return ONNX Runtime's names of a device; without one, the graphics card if it is there."""
     kind = (device or "").partition(":")[0].lower()
     return {"": ["CUDA", "CPU"], "cpu": ["CPU"], "cuda": ["CUDA"], "gpu": ["CUDA"]}.get(kind, [kind.upper()])
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]
 
 
 def _import(package: str, path: Path) -> Any:

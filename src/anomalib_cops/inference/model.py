@@ -34,6 +34,10 @@ class LightningBackend(Backend):
     """
 
     def __init__(self, module: Any, device: str | None = None) -> None:
+        if isinstance(module, type) and hasattr(module, "predict_images"):
+            raise InputError(
+                f"{module.__name__} is a class; give its name '{module.__name__}', or a module made of it."
+            )
         if not hasattr(module, "predict_images"):
             raise InputError(f"{type(module).__name__} is none of the models of anomalib-cops; give one of those.")
         if not module.has_trained_weights:
@@ -70,7 +74,9 @@ class LightningBackend(Backend):
             "encoder": module.clip.identity.digest or module.clip.name,
             "image_size": module.clip.image_size,
             "settings": module.settings_data,
-            "thresholds": [float(each) for each in getattr(module.post_processor, "thresholds", ())],
+            "thresholds": [
+                None if each.isnan() else float(each) for each in getattr(module.post_processor, "thresholds", ())
+            ],
             "tiles": module.tiles,
         }
 
@@ -138,4 +144,5 @@ def _unpickled(path: Path, arguments: dict[str, Any]) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=False)["model"]
     except Exception as error:  # pickles raise errors of any kind
-        raise InputError(f"{path} is no model that anomalib exported ({error}); export it again.") from None
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path} is no model that anomalib exported ({reason}); export it again.") from None

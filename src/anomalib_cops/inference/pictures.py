@@ -72,12 +72,15 @@ def to_picture(image: Any, max_pixels: int | None = None) -> Picture:
     if isinstance(image, (str, Path)):
         return read_picture(image, max_pixels=max_pixels)
     if isinstance(image, Image.Image):
+        if not image.width or not image.height:
+            raise InputError(f"A Pillow image of {image.width} x {image.height} has no pixels.")
         try:
             return Picture(to_rgb(upright(image)))
         except (ValueError, OSError) as error:
             raise InputError(f"The Pillow image cannot be used: {error}.") from None
-    if hasattr(image, "detach"):
-        array = image.detach().cpu().numpy()
+    # Open files have a method "detach" of their own.
+    if hasattr(image, "detach") and hasattr(image, "cpu"):
+        array = _array_of(image)
         if array.ndim == 3 and array.shape[0] in CHANNELS:
             return Picture(_rgb(array.transpose(1, 2, 0)))
         raise InputError(
@@ -93,12 +96,27 @@ def to_picture(image: Any, max_pixels: int | None = None) -> Picture:
     )
 
 
+def _array_of(tensor: Any) -> npt.NDArray[Any]:
+    """Return the values of a torch tensor."""
+    held = tensor.detach()
+    # NumPy has no bfloat16, which float32 holds without loss.
+    held = held.float() if str(held.dtype) == "torch.bfloat16" else held
+    try:
+        array: npt.NDArray[Any] = held.cpu().numpy()
+    except (TypeError, RuntimeError):
+        raise InputError(
+            f"A tensor of {held.dtype} on {held.device}, of layout {held.layout}, has no values that NumPy can read; "
+            "give a dense tensor of real numbers."
+        ) from None
+    return array
+
+
 def _rgb(levels: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
     """Return levels (height, width, channels) as RGB; grey is repeated, and an alpha channel dropped, as in files."""
     if not levels.size:
         raise InputError(f"An image of shape {levels.shape} has no pixels.")
     colours = levels[..., :1] if levels.shape[2] < 3 else levels[..., :3]
-    if colours.dtype == np.uint16:
+    if colours.dtype.newbyteorder("=") == np.uint16:
         try:
             levels_8_bit = rgb_of_16_bits(colours.astype(np.int64))
         except ValueError as error:

@@ -1,8 +1,10 @@
 """``Predictor``: a picture in, a decision out."""
 
 import logging
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
@@ -20,7 +22,7 @@ class Predictor:
     """Score pictures with a model, without a trainer.
 
     The scores are those of ``anomalib predict``. Threads may share a predictor: they read pictures side by side and use
-    the model in turn. An exported model needs neither torch nor anomalib.
+    the model in turn. Processes cannot share one; make one in each. An exported model needs neither torch nor anomalib.
 
     Args:
         model: a file of a trained model (``*.safetensors``, ``*.ckpt``), an exported model (``*.onnx``, ``*.xml``,
@@ -29,7 +31,8 @@ class Predictor:
         references: folder or list of good images of the target to compare with.
         tiles: how to cut large images into tiles: "auto", a grid such as "3x4", a size such as 512; "none" for whole
             images. By default as the model's references and thresholds were made.
-        device: such as "cpu" or "cuda"; by default the first graphics card if there is one, else the processor.
+        device: such as "cpu" or "cuda", or a torch.device; by default the first graphics card if there is one, else the
+            processor.
         batch_size: number of pictures, or tiles, that go through the model at a time. 1 gives the scores of
             ``anomalib predict`` to the last bit; other sizes are rounded in another way.
         max_pixels: largest number of pixels of a file; by default Pillow's limit, about 179 million.
@@ -52,21 +55,25 @@ class Predictor:
         weights: str | Path | None = None,
         references: str | Path | Sequence[str | Path] | None = None,
         tiles: str | int | None = None,
-        device: str | None = None,
+        device: Any = None,
         batch_size: int = 1,
         max_pixels: int | None = None,
         **arguments: Any,
     ) -> None:
-        if batch_size < 1:
-            raise InputError(f"batch_size={batch_size} must be at least 1.")
+        for name, value in {"batch_size": batch_size, "max_pixels": 1 if max_pixels is None else max_pixels}.items():
+            if not isinstance(value, Integral) or value < 1:
+                raise InputError(f"{name}={value} must be a whole number of at least 1.")
+        _check_references(references)
+        device = None if device is None else str(device).lower()  # torch.device, too
         self.batch_size = batch_size
         self.max_pixels = max_pixels
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._has_warned = False
         given = {"weights": weights, "references": references, **arguments}
         self._backend: Backend | None = (
             _exported(Path(model).expanduser(), tiles, batch_size, device, given)
-            if isinstance(model, (str, Path)) and Path(model).suffix in SUFFIXES
+            if isinstance(model, (str, Path)) and Path(model).suffix.lower() in SUFFIXES
             else _lightning(model, tiles, batch_size, device, **given)
         )
 
@@ -98,6 +105,7 @@ class Predictor:
         """
         if not isinstance(images, (list, tuple)):
             return self([images])[0]
+        self._open()  # before a lock that a thread may have held at a fork
         results: list[Result] = []
         for first in range(0, len(images), self.batch_size):
             pictures = [to_picture(each, self.max_pixels) for each in images[first : first + self.batch_size]]
@@ -126,9 +134,18 @@ class Predictor:
         """Let go of the model."""
         self.close()
 
+    def __reduce__(self) -> str:
+        """Refuse to be copied or sent to another process."""
+        raise InputError("A predictor cannot be copied or pickled; make one in each process.")
+
     def _open(self) -> Backend:
         if self._backend is None:
             raise InputError("The predictor is closed; make a new one.")
+        if os.getpid() != self._process:
+            raise InputError(
+                "The predictor was made before this process was forked, which the threads of its model do not survive; "
+                "make one in each process."
+            )
         return self._backend
 
     def _warn(self, thresholds: Thresholds) -> None:
@@ -139,6 +156,17 @@ class Predictor:
                 "good images of what you inspect (anomalib-cops calibrate --help).",
                 thresholds.image,
             )
+
+
+def _check_references(references: Any) -> None:
+    """Refuse what is neither a folder nor a list of files, such as the empty text of a variable that is not set."""
+    if references is None or isinstance(references, Path) or (isinstance(references, str) and references):
+        return
+    if isinstance(references, (str, bytes)) or not isinstance(references, Collection):
+        raise InputError(f"references={references!r} is no folder; give a folder or a list of files, or leave it out.")
+    kinds = [type(each).__name__ for each in references if not isinstance(each, (str, Path))]
+    if kinds:
+        raise InputError(f"references holds a {kinds[0]}; give a folder or a list of files.")
 
 
 def _exported(
@@ -162,14 +190,16 @@ def _lightning(
 ) -> Backend:
     """Load a Lightning module, or take a ready one."""
     # Exported models run where torch is not installed.
-    from anomalib_cops.inference.model import LightningBackend, load_module
+    from anomalib_cops.inference.model import TORCH_SUFFIX, LightningBackend, load_module
 
-    if isinstance(references, (str, Path)):
-        arguments["few_shot_source"] = str(references)
     if isinstance(model, (str, Path)):
+        if references is not None and Path(model).suffix == TORCH_SUFFIX:
+            raise InputError(f"{model} holds a finished model, which takes no references; give them before the export.")
+        if isinstance(references, (str, Path)):
+            arguments["few_shot_source"] = str(references)
         if tiles is not None:
             arguments["tiles"] = str(tiles)
-        if batch_size > 1:
+        if batch_size > 1 and Path(model).suffix != TORCH_SUFFIX:  # a finished model has its own
             arguments.setdefault("tile_batch", batch_size)
         module = load_module(str(model), weights, **arguments)
     elif surplus := [
@@ -178,6 +208,7 @@ def _lightning(
         raise InputError(f"{surplus[0]} is an argument of the model's constructor; give it there.")
     else:
         module = model
-    if references is not None and not isinstance(references, (str, Path)):
-        module.load_references(list(references))
+    if references is not None and "few_shot_source" not in arguments:
+        is_folder = isinstance(references, (str, Path))
+        module.load_references(references if is_folder else list(references), arguments.get("k_shot", 0))
     return LightningBackend(module, device)

@@ -120,7 +120,7 @@ class Result:
         try:
             with replacing(path) as unfinished:
                 self.draw().save(unfinished)
-        except ValueError:
+        except (ValueError, KeyError):  # KeyError: Pillow reads the format, but does not write it
             raise InputError(f"{path} has no suffix of an image format; give one such as {path.stem}.png.") from None
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror or error}); choose another place.") from None

@@ -48,6 +48,8 @@ def job_of(given: Arguments) -> Job:
     options = given.options
     if options["batch_size"] < 1:
         raise InputError(f"--batch_size {options['batch_size']} has to be 1 or more.")
+    if options["pictures"] == "":
+        raise InputError("--pictures is an empty text; give a folder, or leave it out.")
     parse_tiles(options["tiles"])
     output = path_of(options["output"])
     assert output is not None
@@ -75,7 +77,7 @@ def predictor_maker(given: Arguments) -> Callable[[], Any]:
 
 def _absolute(value: Any) -> Any:
     """Return the absolute path of what is there, as workers on a cluster have another working folder."""
-    path = path_of(value) if isinstance(value, str) else None
+    path = path_of(value) if isinstance(value, str) and value else None
     return str(path.resolve()) if path is not None and path.exists() else value
 
 

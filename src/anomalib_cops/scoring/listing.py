@@ -64,6 +64,8 @@ class Listing:
 
     def __post_init__(self) -> None:
         """Find out what kind of source it is, and check that it is there."""
+        if not self.source:
+            raise InputError("The folder of images is an empty text; give a folder, or . for this one.")
         is_local = os.path.exists(self.source) or not is_address(self.source)
         self.address: str | None = None if is_local else self.source
         if self.address is None:
@@ -88,13 +90,14 @@ class Listing:
             yield from self._walk_address(self.address)
         elif os.path.isdir(self.root):
             yield from self._walk_folder()
-        elif self.root.endswith(".txt"):
+        elif self.root.lower().endswith(".txt"):
             yield from self._lines()
         else:
             yield Found(self.root)
 
     def _lines(self) -> Iterator[Found]:
-        with open(self.root, encoding="utf-8", errors="surrogateescape") as file:
+        # Some editors begin a file with a mark of the byte order.
+        with open(self.root, encoding="utf-8-sig", errors="surrogateescape") as file:
             for line in file:
                 path = line.rstrip("\r\n")
                 if path and is_address(path):

@@ -44,7 +44,7 @@ class Job:
         """Check what can be checked without a model.
 
         Raises:
-            InputError: the output has another suffix, or a number is out of range.
+            InputError: the output has another suffix, a number is out of range, or pictures would replace images.
         """
         if self.output.suffix not in OUTPUT_SUFFIXES:
             raise InputError(f"--output {self.output} has to end in one of {', '.join(OUTPUT_SUFFIXES)}.")
@@ -54,6 +54,11 @@ class Job:
             raise InputError(f"--workers {self.workers} has to be 0 or more.")
         if self.max_pixels is not None and self.max_pixels < 1:
             raise InputError(f"--max_pixels {self.max_pixels} has to be 1 or more.")
+        if self.pictures is not None and self.pictures.resolve() == Path(self.source).expanduser().resolve():
+            raise InputError(
+                f"--pictures {self.pictures} is the folder of the images, which result pictures would replace; give "
+                "another folder."
+            )
 
     def listing(self) -> Listing:
         """Return the images of the source.

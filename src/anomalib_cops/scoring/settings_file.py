@@ -116,7 +116,7 @@ def difference(earlier: Any, now: Any, name: str = "") -> str:
 
 
 def _shown(value: Any) -> str:
-    return "none" if value is None else str(value)
+    return "none" if value in (None, "") else str(value)
 
 
 def _lock(file: int) -> bool:
