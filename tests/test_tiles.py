@@ -49,6 +49,11 @@ def test_other_texts_are_refused(given: str | int) -> None:
         parse_tiles(given)
 
 
+def test_too_many_tiles_are_refused() -> None:
+    with pytest.raises(InputError, match="into 108,000 tiles, more than 20,000; give larger or fewer"):
+        Tiling("10/0").boxes(3000, 3600, SIDE)
+
+
 def score(image: np.ndarray, text: str = "40/10", batch_size: int = 4, sizes: list[int] | None = None) -> tuple:
     """Score with a model whose map is the first channel, at half the size, and whose score is its maximum."""
 

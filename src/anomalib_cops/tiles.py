@@ -25,6 +25,7 @@ OVERLAP = 0.25
 """Share of a tile that it shares with the next one, where no overlap is given."""
 LARGE = 1.5
 """With "auto", images whose longer side has more than this many times the model's side are cut into tiles."""
+MOST_TILES = 20_000
 _LEAST_WEIGHT = 1e-3
 
 
@@ -77,12 +78,20 @@ class Tiling:
             height: of the image in pixels.
             width: of the image in pixels.
             side: of the model's input in pixels, which "auto" makes its tiles of.
+
+        Raises:
+            InputError: there would be more than ``MOST_TILES``.
         """
         if self.text == AUTO and max(height, width) <= LARGE * side:
             return []
         rows, columns = self._axis(height, side, 0), self._axis(width, side, 1)
         if len(rows[0]) == len(columns[0]) == 1:
             return []
+        if (count := len(rows[0]) * len(columns[0])) > MOST_TILES:
+            raise InputError(
+                f"tiles='{self.text}' cuts an image of {width} x {height} pixels into {count:,} tiles, more than "
+                f"{MOST_TILES:,}; give larger or fewer tiles."
+            )
         return [Box(top, left, rows[1], columns[1]) for top in rows[0] for left in columns[0]]
 
     def _axis(self, length: int, side: int, axis: int) -> tuple[list[int], int]:

@@ -194,6 +194,15 @@ def _use_inherited(path: Path) -> str:
         return str(error)
 
 
+def test_a_reference_among_the_pictures_is_told(
+    cops_weights: Path, parts: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second, *_ = sorted(parts.iterdir())
+    Predictor(cops_weights, references=[first], device="cpu")([first, second])
+    (warning,) = [record.message for record in caplog.records if "the same as a reference image" in record.message]
+    assert first.name in warning and second.name not in warning
+
+
 def test_threads_share_a_predictor(cops_weights: Path, parts: Path) -> None:
     files = sorted(parts.iterdir())
     detector = Predictor(cops_weights, device="cpu")

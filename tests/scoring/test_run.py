@@ -157,6 +157,8 @@ def test_result_pictures_do_not_replace_images(folder: Path, tmp_path: Path) -> 
     (tmp_path / "link").symlink_to(folder)
     with pytest.raises(InputError, match="is the folder of the images, which result pictures would replace"):
         run(folder, tmp_path / "scores.csv", pictures=tmp_path / "link")
+    with pytest.raises(InputError, match="a is a folder of .* that holds images already"):
+        run(folder, tmp_path / "scores.csv", pictures=folder / "a")
 
 
 def test_a_result_picture_whose_name_is_too_long_is_an_error_of_its_row(tmp_path: Path) -> None:

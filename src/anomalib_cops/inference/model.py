@@ -1,6 +1,7 @@
 """Run a Lightning module of this package on pictures, outside of a trainer."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from anomalib_cops.data.good_images import with_content_of
+from anomalib_cops.data.sets.samples import abbreviate
 from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.host.label_threshold import label_threshold
 from anomalib_cops.inference.pictures import Picture
@@ -19,6 +22,7 @@ from anomalib_cops.weights.format import CHECKPOINT_KEY, CHECKPOINT_SUFFIX, WEIG
 
 TRUST = "TRUST_REMOTE_CODE"
 """Environment variable by which anomalib, too, is told to load pickled models."""
+logger = logging.getLogger(__name__)
 TORCH_SUFFIX = ".pt"
 
 
@@ -81,7 +85,13 @@ class LightningBackend(Backend):
         }
 
     def predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
-        """Score pictures as ``anomalib predict`` does."""
+        """Score pictures as ``anomalib predict`` does; warn of files that are references as well."""
+        references = self.module.references
+        files = [each.name for each in pictures if each.name]
+        if references is not None and (shared := with_content_of(files, references.contents)):
+            logger.warning(
+                "%s: the same as a reference image, so the score says nothing; it will be low.", abbreviate(shared)
+            )
         found = self.module.predict_images([torch.from_numpy(each.planes) for each in pictures])
         return [
             Prediction(float(each.pred_score), each.anomaly_map[0].float().cpu().numpy().squeeze()) for each in found

@@ -1,5 +1,6 @@
 """Turn files, Pillow images, arrays and tensors into levels. Needs NumPy and Pillow alone."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def to_picture(image: Any, max_pixels: int | None = None) -> Picture:
     if isinstance(image, Picture):
         return image
     if isinstance(image, (str, Path)):
-        return read_picture(image, max_pixels=max_pixels)
+        return read_picture(os.path.expanduser(image), max_pixels=max_pixels)
     if isinstance(image, Image.Image):
         if not image.width or not image.height:
             raise InputError(f"A Pillow image of {image.width} x {image.height} has no pixels.")

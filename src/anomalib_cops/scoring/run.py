@@ -13,7 +13,7 @@ from anomalib_cops.scoring.parquet import ParquetTable, require_pyarrow
 from anomalib_cops.scoring.progress import Progress
 from anomalib_cops.scoring.reading import read_ahead
 from anomalib_cops.scoring.rows import Row
-from anomalib_cops.scoring.settings_file import SettingsFile
+from anomalib_cops.scoring.settings_file import SettingsFile, is_begun
 from anomalib_cops.scoring.table import Table, TextTable
 from anomalib_cops.scoring.text_format import Csv, JsonLines
 
@@ -59,6 +59,11 @@ class Job:
                 f"--pictures {self.pictures} is the folder of the images, which result pictures would replace; give "
                 "another folder."
             )
+        if self.pictures is not None and not is_begun(self.output) and _holds_images_of(self.source, self.pictures):
+            raise InputError(
+                f"--pictures {self.pictures} is a folder of {self.source} that holds images already, which result "
+                "pictures might replace; give another folder."
+            )
 
     def listing(self) -> Listing:
         """Return the images of the source.
@@ -78,6 +83,12 @@ class Job:
             return None
         source = Path(self.source).expanduser().resolve()
         return PictureFolder(self.pictures, str(source) if source.is_dir() else None)
+
+
+def _holds_images_of(source: str, pictures: Path) -> bool:
+    """Tell whether a folder inside the source has images of its own."""
+    folder, inside = Path(source).expanduser().resolve(), pictures.resolve()
+    return inside.is_relative_to(folder) and inside.is_dir() and any(Listing(str(inside)))
 
 
 @dataclass

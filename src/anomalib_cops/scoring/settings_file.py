@@ -36,8 +36,8 @@ class SettingsFile:
 
     def __enter__(self) -> "SettingsFile":
         """Lock the file, and compare the settings with those of the table if there is one."""
-        is_begun = self.table.exists() or self.table.with_name(f".{self.table.name}.rows.jsonl").exists()
-        if is_begun and not self.path.exists():
+        begun = is_begun(self.table)
+        if begun and not self.path.exists():
             raise InputError(
                 f"{self.table} is there without {self.path}, so it is unknown how its scores were made; give another "
                 "--output, or delete it."
@@ -52,7 +52,7 @@ class SettingsFile:
         try:
             if not _lock(self._file):
                 raise InputError(f"Another run is writing {self.table}; wait for it, or give another --output.")
-            if is_begun:
+            if begun:
                 self._compare()
             else:
                 self._write()
@@ -99,6 +99,11 @@ class SettingsFile:
             os.fsync(self._file)
         except OSError as error:
             raise InputError(f"{self.path} cannot be written ({error.strerror}); make room there.") from None
+
+
+def is_begun(table: Path) -> bool:
+    """Tell whether an earlier run has begun a table, or the journal of a Parquet file."""
+    return table.exists() or table.with_name(f".{table.name}.rows.jsonl").exists()
 
 
 def digest_of(settings: Any) -> str:
