@@ -88,7 +88,7 @@ class RayExecutor:
         if self._address is None:
             options["include_dashboard"] = False
         try:
-            self._ray.init(address=self._address, **options)
+            self._ray.init(address=self._address or "local", **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = self._address or "this machine"
             raise InputError(f"Ray cannot be reached at {where} ({sentence(error)}); check --ray-address.") from None

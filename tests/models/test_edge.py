@@ -24,7 +24,7 @@ print(repr(Predictor(sys.argv[1])(sys.argv[2]).score))
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trained() -> Trained:
     """Return the method with the quickest export, in place of all methods."""
     return trained_method("AnomalyCLIP")

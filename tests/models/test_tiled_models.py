@@ -51,12 +51,12 @@ def make(trained: Trained, weights: Path) -> Callable[..., Any]:
 def test_the_score_is_the_largest_of_whole_and_tiles_and_the_map_has_the_size_of_the_image(
     make: Callable[..., Any], parts: Path, tmp_path: Path
 ) -> None:
-    model, plain = make(tiles=TILES, tile_batch=3), make()
+    model, plain = make(tiles=TILES, tile_batch=3), make().eval()
     for batch in predict(model, tmp_path, parts):
         assert batch.anomaly_map.shape[-2:] == (64, 64) == tuple(batch.image.shape[-2:])
         image = batch.image[0]
         crops = [image, *(box.of(image) for box in Tiling(TILES).boxes(64, 64, 120))]
-        model.post_processor.enable_normalization = False
+        model.eval().post_processor.enable_normalization = False
         raw = float(model.predict_images([image])[0].pred_score)
         plain_raw = max(float(plain.model(plain.prepare([crop])).pred_score) for crop in crops)
         assert raw == pytest.approx(plain_raw, abs=1e-5)
