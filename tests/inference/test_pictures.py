@@ -58,7 +58,9 @@ def test_bytes_become_the_fractions_of_torchvision() -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
     expected = to_dtype(to_image(levels), torch.float32, scale=True)
     assert torch.equal(torch.from_numpy(to_picture(levels).planes), expected)
-    assert torch.equal(torch.from_numpy(resize_planes(expected.numpy(), (16, 16))), expected)
+    # What is resized was always divided, and stays so to the last bit.
+    divided = torch.from_numpy(levels).permute(2, 0, 1) / 255
+    assert torch.equal(torch.from_numpy(resize_planes(expected.numpy(), (16, 16))), divided)
 
 
 def test_a_picture_is_shown_the_right_way_up(tmp_path: Path) -> None:

@@ -6,9 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-UNIT = np.float32(1 / 255)
-"""One level of 8 bits. torchvision multiplies by it, too; a division by 255 would be rounded in another way."""
-
 
 def resize_planes(
     planes: npt.NDArray[Any], size: tuple[int, int], resample: Image.Resampling = Image.Resampling.BICUBIC
@@ -26,4 +23,4 @@ def resize_planes(
         )
         for channel in levels
     ]
-    return np.stack(resized).astype(np.float32) * UNIT
+    return np.stack(resized).astype(np.float32) / np.float32(255)

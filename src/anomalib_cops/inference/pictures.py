@@ -12,9 +12,10 @@ from PIL import Image
 from anomalib_cops.errors import InputError
 from anomalib_cops.images.decoding import ImageSource, open_image, upright
 from anomalib_cops.images.reading import LEAST_WHITE, OVERSHOOT, rgb_of_16_bits, to_rgb, wrong_range
-from anomalib_cops.images.resizing import UNIT
 
 CHANNELS = (1, 2, 3, 4)
+UNIT = np.float32(1 / 255)
+"""One level of 8 bits. torchvision multiplies by it, too; a division by 255 would be rounded in another way."""
 
 
 @dataclass(frozen=True)
