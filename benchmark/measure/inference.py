@@ -1,7 +1,7 @@
 """Run a model on the test images of one category, through Lightning's test loop, and collect raw scores and maps."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,13 +47,13 @@ def infer(
         InputError: The model gives no scores, scores or maps are not finite, or maps and masks differ in size.
     """
     resized_as_the_model_does(images, model)
-    collector = _Collector(all_maps)
+    # Models that cut images into tiles leave them at their own sizes.
+    keeps_sizes = bool(getattr(model, "tiles", ""))
+    collector = _Collector(all_maps, keeps_sizes=keeps_sizes)
     with _without_post_processor(model):
         Trainer(**trainer, callbacks=[collector]).test(
             model,
-            datamodule=_CategoryData(
-                images, category, settings, references, keeps_sizes=bool(getattr(model, "tiles", ""))
-            ),
+            datamodule=_CategoryData(images, category, settings, references, keeps_sizes=keeps_sizes),
             verbose=False,
         )
     return collector.output(type(model).__name__)
@@ -116,11 +116,16 @@ class _CategoryData(LightningDataModule):
 
 
 class _Collector(Callback):
-    """Keep the output of a model, and the time that it takes."""
+    """Keep the output of a model, and the time that it takes.
 
-    def __init__(self, all_maps: bool) -> None:
+    Args:
+        all_maps: Keep maps also where pixels are not labelled.
+        keeps_sizes: Fit maps and masks, which are as large as their images, to the size of the first ones.
+    """
+
+    def __init__(self, all_maps: bool, *, keeps_sizes: bool) -> None:
         self._all_maps = all_maps
-        self._size: tuple[int, ...] = ()
+        self._keeps_sizes = keeps_sizes
         self._batches: list[tuple[np.ndarray | None, ...]] = []
         self._paths: list[str] = []
         self._seconds = 0.0
@@ -137,23 +142,9 @@ class _Collector(Callback):
         result = outputs if outputs is not None else batch
         maps = result.anomaly_map if self._all_maps or batch.gt_mask is not None else None
         arrays = tuple(_array(each) for each in (result.pred_score, batch.gt_label, maps, batch.gt_mask))
-        arrays = (*arrays[:2], *map(self._at_one_size, arrays[2:]))
         self._seconds += time.perf_counter() - self._started
         self._batches.append(arrays)
         self._paths += list(batch.image_path or [])
-
-    def _at_one_size(self, planes: np.ndarray | None) -> np.ndarray | None:
-        """Fit maps or masks of a model that cuts images into tiles, which are as large as the image, to the first ones.
-
-        Other models have one size for all images.
-        """
-        if planes is None:
-            return None
-        self._size = self._size or planes.shape[1:]
-        if planes.shape[1:] == self._size:
-            return planes
-        how = cv2.INTER_LINEAR if planes.dtype == np.float32 else cv2.INTER_NEAREST
-        return np.stack([cv2.resize(_bytes(each), self._size[::-1], interpolation=how) for each in planes])
 
     def output(self, name: str) -> CategoryOutput:
         """Join all batches.
@@ -162,7 +153,7 @@ class _Collector(Callback):
             name: Name of the model, for messages.
         """
         scores, labels, maps, masks = (
-            None if any(part is None for part in parts) else np.concatenate(parts)
+            None if any(part is None for part in parts) else np.concatenate(_at_one_size(parts, self._keeps_sizes))
             for parts in zip(*self._batches, strict=True)
         )
         if scores is None or labels is None:
@@ -182,9 +173,21 @@ class _Collector(Callback):
         return CategoryOutput(predictions, self._paths, self._seconds)
 
 
-def _bytes(plane: np.ndarray) -> np.ndarray:
-    """Return a mask of any type as bytes, which OpenCV can resize; leave a map as it is."""
-    return plane if plane.dtype == np.float32 else plane.astype(np.uint8)
+def _at_one_size(parts: Sequence[np.ndarray], fits: bool) -> list[np.ndarray]:
+    """Return maps or masks, resized to the size of the first ones if wanted; scores and labels stay as they are."""
+    size = parts[0].shape[1:]
+    if not fits or len(size) != 2:
+        return list(parts)
+    return [np.stack([_resized(plane, size) for plane in part]) for part in parts]
+
+
+def _resized(plane: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    if plane.shape == size:
+        return plane
+    is_map = plane.dtype == np.float32
+    # OpenCV resizes no Boolean masks.
+    stored, how = (plane, cv2.INTER_LINEAR) if is_map else (plane.astype(np.uint8), cv2.INTER_NEAREST)
+    return cv2.resize(stored, size[::-1], interpolation=how)
 
 
 def _array(values: torch.Tensor | None) -> np.ndarray | None:

@@ -8,6 +8,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from anomalib.data import ImageBatch
 from anomalib.models import WinClip
 from anomalib.models.image.winclip import torch_model as winclip
 from huggingface_hub import constants as hub
@@ -15,7 +16,9 @@ from torchvision.transforms.v2.functional import to_dtype, to_image
 
 from anomalib_cops import network
 from anomalib_cops.data.good_images import read_levels
+from anomalib_cops.errors import InputError
 from benchmark.cli import main
+from benchmark.measure.inference import _Collector
 from benchmark.measure.maps import read_maps
 from benchmark.plan.cells import Cell
 from benchmark.plan.entries import MethodConfig, Transfer
@@ -99,6 +102,16 @@ def test_tiles_are_an_option_of_the_test(root, tmp_path):
         found = read_maps(path)
         assert found.maps.shape[1:] == ((48, 40) if cell.test_options else (120, 120))
         assert np.isfinite(found.scores).all()
+
+
+def test_maps_of_another_size_than_the_masks_are_not_fitted_in_silence():
+    collector = _Collector(all_maps=True, keeps_sizes=False)
+    plane, mask = torch.zeros(1, 4, 5), torch.zeros(1, 8, 10, dtype=torch.bool)
+    batch = ImageBatch(image=torch.zeros(1, 3, 8, 10), gt_label=torch.tensor([1]), gt_mask=mask)
+    collector.on_test_batch_start()
+    collector.on_test_batch_end(None, None, batch.update(anomaly_map=plane, pred_score=torch.zeros(1)), batch, 0)
+    with pytest.raises(InputError, match=r"maps of It have the shape \(4, 5\), masks \(8, 10\)"):
+        collector.output("It")
 
 
 def test_no_reference_is_tested(own):
