@@ -4,14 +4,11 @@ Weights, figures, maps and pictures travel through Ray's object store, and the p
 all. So workers need no folder of results; only the data sets have to be at the same path everywhere.
 """
 
-import os
-import signal
-import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from anomalib_cops.errors import InputError
-from anomalib_cops.scoring.ray_token import offer_token
+from anomalib_cops.scoring.ray_connection import connected, offer_token
 
 from ..plan.cells import Cell
 from . import ray_tasks
@@ -21,7 +18,6 @@ from .protocols import PendingCell, Runner, TrainedFolders
 
 RETRIES = 3
 """How often a task is started again after its worker has died."""
-CONNECT_SECONDS = 5.0
 
 
 class RayExecutor:
@@ -53,11 +49,8 @@ class RayExecutor:
 
     def run(self, pending: Sequence[PendingCell], runner: Runner, folders: TrainedFolders) -> Iterator[Event]:
         """Start a task per missing training and one per cell; yield their events in the order in which they come."""
-        ray = self._ray
-        # Ray replaces the handler and does not put it back.
-        handler = signal.getsignal(signal.SIGTERM)
-        self._connect()
-        try:
+        with connected(self._address, "--ray-address") as ray:
+            self._check_gpus()
             train = ray.remote(**self._resources)(ray_tasks.train)
             test = ray.remote(**self._resources, num_returns="streaming")(ray_tasks.test)
             shared_runner = ray.put(runner)
@@ -76,35 +69,12 @@ class RayExecutor:
                         trained[training.fingerprint] = ray.put(ray_tasks.read_trained(training, folder))
                 tasks[test.remote(shared_runner, item, trained[training.fingerprint])] = item.cell
             yield from self._events(tasks)
-        finally:
-            # This only disconnects from a cluster that was running before.
-            ray.shutdown()
-            signal.signal(signal.SIGTERM, handler)
 
-    def _connect(self) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        self._check_address()
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-        if self._address is None:
-            options["include_dashboard"] = False
-        try:
-            self._ray.init(address=self._address or "local", **options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            where = self._address or "this machine"
-            raise InputError(f"Ray cannot be reached at {where} ({sentence(error)}); check --ray-address.") from None
+    def _check_gpus(self) -> None:
+        """Refuse tasks that no machine of the cluster could take."""
         wanted, available = self._resources["num_gpus"], self._ray.cluster_resources().get("GPU", 0)
         if wanted > available:
             raise InputError(f"every task wants {wanted} GPUs, but the cluster has {available:.0f}; lower --gpus.")
-
-    def _check_address(self) -> None:
-        """Refuse an address at which nothing answers; Ray itself would wait for many minutes."""
-        host, _, port = (self._address or "").removeprefix("ray://").rpartition(":")
-        if not host or not port.isdigit():
-            return
-        try:
-            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-        except OSError as error:
-            raise InputError(f"no Ray cluster answers at {self._address} ({error}); check --ray-address.") from None
 
     def _events(self, tasks: dict[Any, Cell | None]) -> Iterator[Event]:
         """Yield the events of all tasks in the order in which they are ready."""

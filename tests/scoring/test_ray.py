@@ -16,6 +16,7 @@ from tests.scoring.fake import DEADLY, REFUSED, FakePredictor, save_image
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 pytest.importorskip("ray.data")
 from anomalib_cops.scoring.on_ray import Cluster, score_on_ray  # noqa: E402
+from anomalib_cops.scoring.ray_connection import check_address  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -98,10 +99,8 @@ def refuse() -> FakePredictor:
 
 
 def test_a_cluster_that_is_not_there_is_a_sentence() -> None:
-    from anomalib_cops.scoring.on_ray import _check_address
-
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"
     with pytest.raises(InputError, match=f"no Ray cluster answers at {address}"):
-        _check_address(address)
+        check_address(address, "the address after --ray")

@@ -4,9 +4,6 @@ Fault tolerance and back-pressure are Ray's. A later run scores what is missing 
 """
 
 import logging
-import os
-import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,12 +14,11 @@ from typing import Any
 from anomalib_cops.errors import InputError
 from anomalib_cops.scoring import parts
 from anomalib_cops.scoring.done import Done
+from anomalib_cops.scoring.ray_connection import connected, offer_token
 from anomalib_cops.scoring.ray_tasks import Scorer, decode, to_images
-from anomalib_cops.scoring.ray_token import offer_token
 from anomalib_cops.scoring.run import Job, Summary, count_rows, missing
 from anomalib_cops.scoring.settings_file import SettingsFile
 
-CONNECT_SECONDS = 5.0
 # Images of one decoding task, and so about the images that are scored again after a run was killed.
 _IMAGES_PER_TASK = 64
 
@@ -160,29 +156,8 @@ def _as_sentence(error: Exception) -> InputError:
 
 @contextmanager
 def _connected(cluster: Cluster) -> Iterator[Any]:
-    """Connect to a cluster, or start one on this machine, and disconnect or stop it at the end."""
-    import ray
-    import ray.data
-
-    if ray.is_initialized():
-        yield ray
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    _check_address(cluster.address)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    if cluster.address is None:
-        options["include_dashboard"] = False
-    # Ray replaces the handler and does not put it back.
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        try:
-            ray.init(address=cluster.address or "local", **options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            where = cluster.address or "this machine"
-            raise InputError(
-                f"Ray cannot be reached at {where} ({error}); check the address after --ray, and if the cluster asks "
-                "for a token, copy it to ~/.ray/auth_token."
-            ) from None
+    """Connect to a cluster that has the graphics cards that are asked for."""
+    with connected(cluster.address, "the address after --ray") as ray:
         available = ray.cluster_resources().get("GPU", 0)
         if cluster.gpus * cluster.actors > available:
             raise InputError(
@@ -190,20 +165,3 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
                 "cluster; lower --ray_actors or --ray_gpus."
             )
         yield ray
-    finally:
-        ray.shutdown()
-        signal.signal(signal.SIGTERM, handler)
-
-
-def _check_address(address: str | None) -> None:
-    """Refuse an address at which nothing answers; Ray itself would wait for many minutes.
-
-    Raises:
-        InputError: nothing answers there.
-    """
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        try:
-            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        except OSError:
-            raise InputError(f"no Ray cluster answers at {address}; check the address after --ray.") from None
