@@ -13,9 +13,9 @@ from PIL import Image
 from anomalib_cops.data import ZeroShotTransfer
 from anomalib_cops.data.synthetic.addresses import draw_address
 from anomalib_cops.errors import InputError
-from anomalib_cops.host.label_threshold import LabelThreshold
 from anomalib_cops.host.result_picture import describe, result_picture
 from anomalib_cops.host.visualizer import TransferVisualizer
+from anomalib_cops.thresholds import LabelThreshold
 from tests.data.conftest import MakeCategory, picture, save
 
 

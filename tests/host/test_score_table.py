@@ -8,8 +8,8 @@ import torch
 from anomalib.data import ImageBatch
 
 from anomalib_cops.errors import InputError
-from anomalib_cops.host.label_threshold import LabelThreshold
 from anomalib_cops.host.score_table import COLUMNS, ScoreTable
+from anomalib_cops.thresholds import LabelThreshold
 
 HALF = LabelThreshold(0.5, calibrated=True)
 

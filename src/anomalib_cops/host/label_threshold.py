@@ -1,28 +1,12 @@
-"""Threshold that turns scores into labels, and whether it was calibrated."""
+"""Find the thresholds of a Lightning module, and whether they were calibrated."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from anomalib.post_processing import PostProcessor
 
+from anomalib_cops.thresholds import NOBODY, LabelThreshold, Thresholds
+
 _DEFAULT_SENSITIVITY = 0.5
-
-
-class LabelThreshold(NamedTuple):
-    """Threshold of image scores: an image is labelled anomalous if its score is above ``value``.
-
-    Attributes:
-        value: Threshold on the scale of the returned scores, on which a threshold that was found is 0.5.
-        calibrated: Whether the threshold was found or chosen by somebody.
-        origin: Where it comes from, as the end of a sentence.
-    """
-
-    value: float
-    calibrated: bool
-    origin: str = ""
-
-    def __str__(self) -> str:
-        """Return the threshold as pictures and messages show it."""
-        return f"{self.value:.3g}" if self.calibrated else f"{self.value:g} (not calibrated)"
 
 
 def label_threshold(model: Any) -> LabelThreshold | None:
@@ -38,5 +22,12 @@ def label_threshold(model: Any) -> LabelThreshold | None:
     elif is_found:
         origin = f"for {calibration}" if calibration else "found on held-out images of the auxiliary set"
     else:
-        origin = "which nobody calibrated"
+        origin = NOBODY
     return LabelThreshold(float(post_processor.normalized_image_threshold), is_found or is_chosen, origin)
+
+
+def thresholds_of(model: Any) -> Thresholds:
+    """Return the thresholds of a Lightning module for images and for pixels, where 0.5 stands for an unknown one."""
+    label = label_threshold(model)
+    pixel = float(getattr(model.post_processor, "normalized_pixel_threshold", 0.5))
+    return Thresholds(None, pixel) if label is None else Thresholds(label.value, pixel, label.calibrated, label.origin)

@@ -9,9 +9,10 @@ from anomalib.visualization import ImageVisualizer
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
-from anomalib_cops.host.label_threshold import LabelThreshold, label_threshold
+from anomalib_cops.host.label_threshold import label_threshold
 from anomalib_cops.host.returned_predictions import ReturnedPredictions
 from anomalib_cops.host.score_table import ScoreTable
+from anomalib_cops.thresholds import LabelThreshold
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +54,8 @@ class PredictionReport(Callback):
         """Look up the threshold, after the model has read references; warn if nobody calibrated it."""
         self._threshold = label_threshold(pl_module)
         if self._threshold is not None and not self._threshold.calibrated and trainer.is_global_zero:
-            logger.warning(
-                "The threshold is not calibrated, so a label only says that the score is above %g: calibrate it on "
-                "good images of what you inspect (anomalib-cops calibrate --help, or model.calibrate(folder)).",
-                self._threshold.value,
-            )
+            how = "anomalib-cops calibrate --help, or model.calibrate(folder)"
+            logger.warning("%s", self._threshold.uncalibrated(how))
 
     def on_predict_batch_end(
         self,

@@ -15,8 +15,8 @@ from torchvision.transforms.v2.functional import to_image
 
 from anomalib_cops.data.synthetic.addresses import draw_address, is_address
 from anomalib_cops.errors import InputError
-from anomalib_cops.host.label_threshold import LabelThreshold
 from anomalib_cops.images.reading import read_image
+from anomalib_cops.thresholds import LabelThreshold, decision
 
 _HEADING_COLOR = (40, 40, 40)
 _PADDING = 6
@@ -68,10 +68,8 @@ def describe(item: ImageItem, threshold: LabelThreshold | None) -> str | None:
     """Return score, threshold and label in words; None for an item without a score."""
     if item.pred_score is None:
         return None
-    words = f"score {float(item.pred_score):.3f}"
-    if threshold is None or item.pred_label is None:
-        return words
-    return f"{words}, threshold {threshold}: {'anomalous' if bool(item.pred_label) else 'normal'}"
+    label = None if item.pred_label is None else bool(item.pred_label)
+    return decision(float(item.pred_score), label, threshold)
 
 
 def _image_of(item: ImageItem | NumpyImageItem) -> Image.Image:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalib_cops.errors import InputError
-from anomalib_cops.host.label_threshold import LabelThreshold
+from anomalib_cops.thresholds import LabelThreshold
 
 COLUMNS = ("path", "score", "label", "threshold")
 

@@ -14,9 +14,10 @@ from anomalib_cops.data.synthetic.addresses import address_of
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import replacing
 from anomalib_cops.host.drawing_pool import DrawingPool
-from anomalib_cops.host.label_threshold import LabelThreshold, label_threshold
+from anomalib_cops.host.label_threshold import label_threshold
 from anomalib_cops.host.result_picture import describe, result_picture
 from anomalib_cops.images.picture_names import common_folder, picture_path
+from anomalib_cops.thresholds import LabelThreshold
 
 # Compression takes half the time of drawing; a higher level makes files a tenth smaller and takes three times longer.
 _COMPRESSION = 1

@@ -1,7 +1,6 @@
 """Run exported models with ONNX Runtime or OpenVINO; nothing here needs torch, Lightning or anomalib."""
 
 import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,13 +14,13 @@ import numpy.typing as npt
 
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import sha256
+from anomalib_cops.graph_record import ENTRY, from_text
 from anomalib_cops.images.resizing import resize_planes
 from anomalib_cops.inference.pictures import Picture
-from anomalib_cops.inference.prediction import Backend, Prediction, Thresholds
+from anomalib_cops.inference.prediction import Backend, Prediction
+from anomalib_cops.thresholds import Thresholds
 from anomalib_cops.tiles import parse_tiles, score_in_tiles
 
-EXPORT_RECORD = "anomalib_cops"
-"""Name of the entry in a graph's metadata that holds what :func:`record_of` returns, as JSON."""
 SUFFIXES = (".onnx", ".xml")
 _SCORE, _MAP = "pred_score", "anomaly_map"
 Planes = npt.NDArray[np.float32]
@@ -67,10 +66,15 @@ class ExportedModel(Backend):
         """Height and width of the images that the graph takes; None for any."""
 
     @property
+    def tiles(self) -> str:
+        """The tiling in use as users write it; empty for whole images."""
+        return self._tiling.text if self._tiling else ""
+
+    @property
     def thresholds(self) -> Thresholds:
         """What the graph's scores are compared with; that of anomalib for graphs without a record."""
         known = Thresholds(**self.record.get("thresholds", {}))
-        if self.settings["tiles"] == self.record.get("tiles", ""):
+        if self.tiles == self.record.get("tiles", ""):
             return known
         return replace(known, calibrated=False, origin="which was found with other tiles")
 
@@ -81,7 +85,7 @@ class ExportedModel(Backend):
             each for each in (self.path, self.path.with_suffix(".bin"), Path(f"{self.path}.data")) if each.is_file()
         ]
         digest = hashlib.sha256("".join(map(sha256, parts)).encode()).hexdigest()
-        return {"model": digest, "tiles": self._tiling.text if self._tiling else ""}
+        return {"model": digest, "tiles": self.tiles}
 
     def predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """Score pictures of any sizes."""
@@ -139,7 +143,7 @@ class OnnxModel(ExportedModel):
                 f"{self.path} is no ONNX model that can be run ({error}); copy it with the file {self.path.name}.data "
                 "if the export wrote one, or export it again."
             ) from None
-        return _record(self._session.get_modelmeta().custom_metadata_map.get(EXPORT_RECORD))
+        return from_text(self._session.get_modelmeta().custom_metadata_map.get(ENTRY))
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
@@ -176,7 +180,7 @@ class OpenVinoModel(ExportedModel):
                 f"{self.path} cannot be run on {self._device} by OpenVINO ({_last_line(error)}); give another device, "
                 f"such as cpu (there are {', '.join(core.available_devices)})."
             ) from None
-        return _record(model.get_rt_info(EXPORT_RECORD).value if model.has_rt_info(EXPORT_RECORD) else None)
+        return from_text(model.get_rt_info(ENTRY).value if model.has_rt_info(ENTRY) else None)
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
@@ -214,10 +218,3 @@ def _import(package: str, path: Path) -> Any:
         return import_module(package)
     except ImportError:
         raise InputError(f"{path} needs {package}; run pip install {package}.") from None
-
-
-def _record(text: str | None) -> dict[str, Any]:
-    try:
-        return dict(json.loads(text)) if text else {}
-    except ValueError:
-        return {}

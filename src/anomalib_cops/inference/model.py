@@ -13,10 +13,11 @@ from safetensors import SafetensorError, safe_open
 from anomalib_cops.data.good_images import with_content_of
 from anomalib_cops.data.sets.samples import abbreviate
 from anomalib_cops.errors import InputError, nearest
-from anomalib_cops.host.label_threshold import label_threshold
+from anomalib_cops.host.label_threshold import thresholds_of
 from anomalib_cops.inference.pictures import Picture
-from anomalib_cops.inference.prediction import Backend, Prediction, Thresholds
+from anomalib_cops.inference.prediction import Backend, Prediction
 from anomalib_cops.registry import METHODS
+from anomalib_cops.thresholds import Thresholds
 from anomalib_cops.version import __version__
 from anomalib_cops.weights.format import CHECKPOINT_KEY, CHECKPOINT_SUFFIX, WEIGHT_SUFFIX
 
@@ -58,11 +59,7 @@ class LightningBackend(Backend):
     @property
     def thresholds(self) -> Thresholds:
         """The module's own thresholds."""
-        found = label_threshold(self.module)
-        pixel = float(getattr(self.module.post_processor, "normalized_pixel_threshold", 0.5))
-        return (
-            Thresholds(None, pixel) if found is None else Thresholds(found.value, pixel, found.calibrated, found.origin)
-        )
+        return thresholds_of(self.module)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a model says about a picture, and what its scores are compared with; the same for all ways to run a model."""
+"""What a model says about a picture; the same for all ways to run a model."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,23 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomalib_cops.inference.pictures import Picture
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Thresholds on the scale of the returned scores.
-
-    Attributes:
-        image: an image is labelled anomalous if its score is above it; None if the model gives no labels.
-        pixel: a pixel belongs to a region if the map is above it.
-        calibrated: whether the image threshold was found or chosen by somebody.
-        origin: where it comes from, as the end of a sentence.
-    """
-
-    image: float | None = 0.5
-    pixel: float = 0.5
-    calibrated: bool = False
-    origin: str = "which nobody calibrated"
+from anomalib_cops.thresholds import Thresholds
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from typing import Any, overload
 from anomalib_cops.errors import InputError
 from anomalib_cops.inference.exported import SUFFIXES, load_exported
 from anomalib_cops.inference.pictures import to_picture
-from anomalib_cops.inference.prediction import Backend, Thresholds
+from anomalib_cops.inference.prediction import Backend
 from anomalib_cops.inference.result import Result
+from anomalib_cops.thresholds import LabelThreshold, Thresholds
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Predictor:
             with self._lock:
                 backend = self._open()
                 predictions, thresholds = backend.predict(pictures), backend.thresholds
-                self._warn(thresholds)
+                self._warn(thresholds.label)
             results += [
                 Result(picture, found.score, found.map, thresholds)
                 for picture, found in zip(pictures, predictions, strict=True)
@@ -148,14 +149,10 @@ class Predictor:
             )
         return self._backend
 
-    def _warn(self, thresholds: Thresholds) -> None:
-        if thresholds.image is not None and not thresholds.calibrated and not self._has_warned:
+    def _warn(self, threshold: LabelThreshold | None) -> None:
+        if threshold is not None and not threshold.calibrated and not self._has_warned:
             self._has_warned = True
-            logger.warning(
-                "The threshold is not calibrated, so a label only says that the score is above %g: calibrate it on "
-                "good images of what you inspect (anomalib-cops calibrate --help).",
-                thresholds.image,
-            )
+            logger.warning("%s", threshold.uncalibrated("anomalib-cops calibrate --help"))
 
 
 def _check_references(references: Any) -> None:

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import replacing
 from anomalib_cops.inference.pictures import Picture
-from anomalib_cops.inference.prediction import Thresholds
 from anomalib_cops.inference.regions import Region, find_regions
+from anomalib_cops.thresholds import Thresholds, decision
 from anomalib_cops.tiles import resize_map
 
 SIDE = 512
@@ -76,11 +76,7 @@ class Result:
 
     def __str__(self) -> str:
         """Return score, threshold and label in words."""
-        words = f"score {self.score:.3f}"
-        if self.threshold is None:
-            return words
-        known = f"{self.threshold:.3g}" if self.thresholds.calibrated else f"{self.threshold:g} (not calibrated)"
-        return f"{words}, threshold {known}: {'anomalous' if self.label else 'normal'}"
+        return decision(self.score, self.label, self.thresholds.label)
 
     def draw(self) -> Image.Image:
         """Draw the picture beside itself with the map on it and the outlines of the regions, below a line of text."""
