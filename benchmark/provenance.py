@@ -1,6 +1,5 @@
 """Describe where a figure comes from: versions, commit and machine."""
 
-import os
 import platform
 import subprocess
 import sys
@@ -8,6 +7,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from anomalib_cops.machine import processors
 
 PACKAGES = ("anomalib-cops", "anomalib", "lightning", "open_clip_torch", "scikit-learn", "torch", "torchvision")
 
@@ -22,15 +23,10 @@ def provenance() -> dict[str, Any]:
         "machine": {
             "system": platform.system(),
             "processor": _processor(),
-            "cores": cores(),
+            "cores": processors(),
             "gpu": _gpu(),
         },
     }
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def commit() -> str:

@@ -16,9 +16,9 @@ from torchvision.transforms.v2 import Resize
 
 from anomalib_cops.data import LabelledImages
 from anomalib_cops.errors import InputError
+from anomalib_cops.machine import processors
 
 from ..plan.data_settings import DataSettings
-from ..provenance import cores
 from .outputs import CategoryOutput, Predictions
 
 
@@ -110,7 +110,7 @@ class _CategoryData(LightningDataModule):
         return DataLoader(
             images,
             batch_size=1 if self.keeps_sizes else self.settings.eval_batch_size,
-            num_workers=min(self.settings.num_workers, cores()),
+            num_workers=min(self.settings.num_workers, processors()),
             collate_fn=images.collate_fn,
         )
 

@@ -5,7 +5,6 @@ over images are right as they are. Sums over elements whose number differs betwe
 not: the functions below correct them.
 """
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,11 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, distributed
 from torch.utils.data import DistributedSampler, Sampler
-
-
-def processors() -> int:
-    """Return the number of processors this process may use; torch warns if a loader has more workers than that."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def place() -> tuple[int, int]:

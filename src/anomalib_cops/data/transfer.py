@@ -27,9 +27,10 @@ from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.data.sets.synthetic_set import SyntheticSet
 from anomalib_cops.data.splits import list_images, mark_validation, refuse_shared_images
 from anomalib_cops.data.synthetic.addresses import address_of
-from anomalib_cops.distributed import Share, place, processors
+from anomalib_cops.distributed import Share, place
 from anomalib_cops.errors import InputError
 from anomalib_cops.images.picture_names import common_folder, picture_path
+from anomalib_cops.machine import processors
 from anomalib_cops.plugin import register_datamodules
 
 

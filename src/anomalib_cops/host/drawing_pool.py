@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from anomalib_cops.distributed import processors
+from anomalib_cops.machine import processors
 
 _THREADS_AT_MOST = 8
 

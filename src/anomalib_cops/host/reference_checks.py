@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from anomalib_cops.data.listed_images import images_of
+from anomalib_cops.data.sets.samples import abbreviate
 from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.host.rereading import datasets_in_use
 
@@ -20,6 +21,14 @@ RATIO, SIZE = 1.15, 2.0
 def tested_images(trainer: Any) -> list[str]:
     """List the image files of a run that has begun; empty if its data does not name them."""
     return [path for data in datasets_in_use(trainer) for path in images_of(data)]
+
+
+def warn_of_references(shared: list[str]) -> None:
+    """Warn of images that are among the references, if there are any."""
+    if shared:
+        logger.warning(
+            "%s: the same as a reference image, so the score says nothing; it will be low.", abbreviate(shared)
+        )
 
 
 def warn_of_other_shape(references: Sequence[str], images: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from anomalib_cops.data.sets.samples import abbreviate
 from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.post_processing import TransferPostProcessor
-from anomalib_cops.host.reference_checks import tested_images, warn_of_other_shape
+from anomalib_cops.host.reference_checks import tested_images, warn_of_other_shape, warn_of_references
 from anomalib_cops.host.reference_memory import build_memories
 from anomalib_cops.host.tiling import TilesMixin
 from anomalib_cops.models.patch_memory import FewShotModel, PatchMemory
@@ -223,10 +223,7 @@ class ReferencesMixin(TilesMixin):
                 f"{abbreviate(shared)} of the test images {'is' if len(shared) == 1 else 'are'} among the reference "
                 "images, so the figures would be too good; take other references, or leave them out of the test."
             )
-        if shared:
-            logger.warning(
-                "%s: the same as a reference image, so the score says nothing; it will be low.", abbreviate(shared)
-            )
+        warn_of_references(shared)
         warn_of_other_shape(self.references.files, images)
 
     def _use(self, paths: list[str]) -> References:

@@ -10,16 +10,14 @@ import numpy.typing as npt
 import torch
 from anomalib.data.dataclasses import ImageItem, NumpyImageItem
 from anomalib.visualization import ImageVisualizer, visualize_image_item
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageFont
 from torchvision.transforms.v2.functional import to_image
 
 from anomalib_cops.data.synthetic.addresses import draw_address, is_address
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.drawing import add_heading, fit
 from anomalib_cops.images.reading import read_image
 from anomalib_cops.thresholds import LabelThreshold, decision
-
-_HEADING_COLOR = (40, 40, 40)
-_PADDING = 6
 
 
 def result_picture(
@@ -39,7 +37,7 @@ def result_picture(
         InputError: The image is a synthetic picture that cannot be drawn.
     """
     image = _image_of(item)
-    size = _fit(image.size, settings.field_size)
+    size = fit(image.size, settings.field_size)
     levels = np.array(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3))
     # Give the image in memory, because anomalib's own reader clips 16 bits and cannot draw synthetic pictures. Resize
     # the maps here, because anomalib would do so after it has turned them into three channels.
@@ -61,7 +59,9 @@ def result_picture(
     )
     if picture is None or heading is None or not settings.text_config.get("enable", True):
         return picture
-    return _add_heading(picture, heading, settings.text_config)
+    size_of_text, font = settings.text_config["size"] or 20, settings.text_config["font"]
+    loaded = ImageFont.truetype(font, size_of_text) if font else ImageFont.load_default(size=size_of_text)
+    return add_heading(picture, heading, loaded, settings.text_config["color"])
 
 
 def describe(item: ImageItem, threshold: LabelThreshold | None) -> str | None:
@@ -103,21 +103,3 @@ def _resized(plane: Any, size: tuple[int, int], how: int) -> Any:
     stored: Any = levels.astype(np.uint8 if levels.dtype == np.bool_ else np.float32)
     resized = cv2.resize(stored, size, interpolation=how).astype(levels.dtype)
     return torch.from_numpy(resized) if isinstance(plane, torch.Tensor) else resized
-
-
-def _fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
-    """Return the largest width and height of the same ratio that fit into a box."""
-    scale = min(box[0] / size[0], box[1] / size[1])
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _add_heading(picture: Image.Image, text: str, config: dict[str, Any]) -> Image.Image:
-    """Write a line above the picture, and widen the picture if the line is longer."""
-    size, font = config["size"] or 20, config["font"]
-    loaded = ImageFont.truetype(font, size) if font else ImageFont.load_default(size=size)
-    left, top, right, bottom = loaded.getbbox(text)
-    height = int(bottom) + 2 * _PADDING
-    canvas = Image.new("RGB", (max(picture.width, int(right) + 2 * _PADDING), picture.height + height), _HEADING_COLOR)
-    canvas.paste(picture, (0, height))
-    ImageDraw.Draw(canvas).text((_PADDING, _PADDING), text, font=loaded, fill=config["color"])
-    return canvas

@@ -121,10 +121,6 @@ class TilesMixin(_Base):
                 "--data.eval_batch_size 1 (tile_batch says how many tiles are computed at a time)."
             )
 
-    def extra_inputs(self, batch: Any) -> dict[str, Any]:
-        """Return by name what the model takes besides the images."""
-        raise NotImplementedError
-
     def predict_batch(self, batch: Any) -> dict[str, Any]:
         """Return raw scores (batch) and maps (batch height width) by their names in a batch.
 
@@ -132,7 +128,8 @@ class TilesMixin(_Base):
             batch: images as the pre-processor leaves them: prepared for the encoder, or in [0, 1] at their own size
                 with tiles.
         """
-        inputs = self.extra_inputs(batch)
+        module: Any = self
+        inputs = module.extra_inputs(batch)
         if self.tiling is None:
             return self.model(batch.image, **inputs)._asdict()
         rows = [

@@ -1,7 +1,6 @@
 """Run a Lightning module of this package on pictures, outside of a trainer."""
 
 import hashlib
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from anomalib_cops.data.good_images import with_content_of
-from anomalib_cops.data.sets.samples import abbreviate
 from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.host.label_threshold import thresholds_of
+from anomalib_cops.host.reference_checks import warn_of_references
 from anomalib_cops.inference.pictures import Picture
 from anomalib_cops.inference.prediction import Backend, Prediction
 from anomalib_cops.registry import METHODS
@@ -23,7 +22,6 @@ from anomalib_cops.weights.format import CHECKPOINT_KEY, CHECKPOINT_SUFFIX, WEIG
 
 TRUST = "TRUST_REMOTE_CODE"
 """Environment variable by which anomalib, too, is told to load pickled models."""
-logger = logging.getLogger(__name__)
 TORCH_SUFFIX = ".pt"
 
 
@@ -84,11 +82,8 @@ class LightningBackend(Backend):
     def predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """Score pictures as ``anomalib predict`` does; warn of files that are references as well."""
         references = self.module.references
-        files = [each.name for each in pictures if each.name]
-        if references is not None and (shared := with_content_of(files, references.contents)):
-            logger.warning(
-                "%s: the same as a reference image, so the score says nothing; it will be low.", abbreviate(shared)
-            )
+        if references is not None:
+            warn_of_references(with_content_of([each.name for each in pictures], references.contents))
         found = self.module.predict_images([torch.from_numpy(each.planes) for each in pictures])
         return [
             Prediction(float(each.pred_score), each.anomaly_map[0].float().cpu().numpy().squeeze()) for each in found

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import replacing
+from anomalib_cops.images.drawing import add_heading, fit
 from anomalib_cops.inference.pictures import Picture
 from anomalib_cops.inference.regions import Region, find_regions
 from anomalib_cops.thresholds import Thresholds, decision
@@ -17,8 +18,7 @@ from anomalib_cops.tiles import resize_map
 
 SIDE = 512
 """Longer side of the parts of a saved picture, in pixels."""
-_HEADING, _BACKGROUND, _OUTLINE = 20, (40, 40, 40), (255, 255, 255)
-_PADDING = 6
+_HEADING, _OUTLINE = 20, (255, 255, 255)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +81,7 @@ class Result:
     def draw(self) -> Image.Image:
         """Draw the picture beside itself with the map on it and the outlines of the regions, below a line of text."""
         width, height = self.size
-        scale = SIDE / max(width, height)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
+        size = fit(self.size, (SIDE, SIDE))
         levels = self.picture.levels
         stored = levels if levels.dtype == np.uint8 else (levels.clip(0, 1) * 255).round().astype(np.uint8)
         plain = Image.fromarray(stored).resize(size, Image.Resampling.BICUBIC, reducing_gap=3)
@@ -92,16 +91,10 @@ class Result:
         for region in self.regions:
             corners = [(x * size[0] / width, y * size[1] / height) for x, y in region.contour]
             pen.polygon(corners, outline=_OUTLINE)
-        font = ImageFont.load_default(size=_HEADING)
-        text = str(self)
-        top = int(font.getbbox(text)[3]) + 2 * _PADDING
-        canvas = Image.new(
-            "RGB", (max(2 * size[0], int(font.getlength(text)) + 2 * _PADDING), top + size[1]), _BACKGROUND
-        )
-        canvas.paste(plain, (0, top))
-        canvas.paste(marked, (size[0], top))
-        ImageDraw.Draw(canvas).text((_PADDING, _PADDING), text, font=font, fill="white")
-        return canvas
+        both = Image.new("RGB", (2 * size[0], size[1]))
+        both.paste(plain, (0, 0))
+        both.paste(marked, (size[0], 0))
+        return add_heading(both, str(self), ImageFont.load_default(size=_HEADING))
 
     def save(self, path: str | Path) -> Path:
         """Write what :meth:`draw` draws.

@@ -67,14 +67,9 @@ def build_memory(
     memory.scale.fill_(image_distance(distances).mean()).clamp_(min=SMALLEST_SCALE)
     memory.prompt_weight.fill_((1 - scores.float().mean()) ** 2)
     fused_scores, fused_maps = memory.fuse(scores, maps, distances)
-    farthest = [distances[[i for i, of in enumerate(references) if of == each]].amax() for each in unique(references)]
-    found = [unique(references)[index] for index in suspicious(torch.stack(farthest))]
-    return BuiltMemory(memory, fused_scores, fused_maps, found)
-
-
-def unique(references: Sequence[int]) -> list[int]:
-    """Return the distinct indices in order."""
-    return sorted(set(references))
+    distinct, places = torch.tensor(references, device=distances.device).unique(return_inverse=True)
+    farthest = distances.new_zeros(len(distinct)).scatter_reduce(0, places, distances.amax(dim=1), "amax")
+    return BuiltMemory(memory, fused_scores, fused_maps, distinct[suspicious(farthest)].tolist())
 
 
 def suspicious(farthest: Float[Tensor, " references"]) -> list[int]:

@@ -1,7 +1,6 @@
 """Arguments of ``anomalib-cops score``: the same for models that are built and for exported files."""
 
 import inspect
-import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.machine import processors
 
 PROGRAM = "anomalib-cops score"
 DESCRIPTION = """Score the images of a folder into a table with one row per image.
@@ -29,11 +29,6 @@ class Option:
     type: Any = str
     default: Any = None
     is_required: bool = False
-
-
-def processors() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 OPTIONS = (
