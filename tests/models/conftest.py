@@ -65,6 +65,18 @@ def trained(request: pytest.FixtureRequest) -> Iterator[Trained]:
 
 
 @pytest.fixture(scope="session")
+def weights(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the weight file of each method."""
+    return Path(trained.model.save_weights(tmp_path_factory.mktemp("weights") / "w.safetensors"))
+
+
+@pytest.fixture
+def make(trained: Trained, weights: Path) -> Callable[..., Any]:
+    """Make a model of each method with its trained prompts."""
+    return lambda **arguments: lightning_class(trained.name)(weights=str(weights), visualizer=False, **arguments)
+
+
+@pytest.fixture(scope="session")
 def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The trained model as a file of some kind ("torch", "onnx", "openvino"); made once for all processes of a test
     run, as making an ONNX file takes a minute. Each of them trains to the same bits."""
@@ -96,6 +108,12 @@ def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Call
 def trained_cops(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Return trained CoPS, for tests that need not run for all methods."""
     return train_for_a_moment("CoPS", tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def cops_weights(trained_cops: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the weight file of trained CoPS."""
+    return Path(trained_cops.model.save_weights(tmp_path_factory.mktemp("weights") / "cops.safetensors"))
 
 
 @pytest.fixture

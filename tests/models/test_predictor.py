@@ -53,16 +53,6 @@ print(json.dumps([[r.score, r.label, r.threshold, float(r.map.max()), [x.box for
 
 
 @pytest.fixture(scope="session")
-def weights(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(trained.model.save_weights(tmp_path_factory.mktemp("weights") / "w.safetensors"))
-
-
-@pytest.fixture(scope="session")
-def cops_weights(trained_cops: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(trained_cops.model.save_weights(tmp_path_factory.mktemp("weights") / "cops.safetensors"))
-
-
-@pytest.fixture(scope="session")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inspected") / "parts"
     write(folder, 2, first=50)

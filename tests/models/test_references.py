@@ -36,18 +36,6 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def weights(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the weight file of each method."""
-    return Path(trained.model.save_weights(tmp_path_factory.mktemp("weights") / "w.safetensors"))
-
-
-@pytest.fixture
-def make(trained: Trained, weights: Path) -> Callable[..., Any]:
-    """Make a model of each method with its trained prompts."""
-    return lambda **arguments: lightning_class(trained.name)(weights=str(weights), visualizer=False, **arguments)
-
-
 def scores(model: Any, folder: Path, parts: Path) -> torch.Tensor:
     return torch.cat([batch.pred_score.flatten() for batch in predict(model, folder, parts)])
 

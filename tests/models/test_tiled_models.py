@@ -19,16 +19,6 @@ TILES = "40/10"
 
 
 @pytest.fixture(scope="session")
-def weights(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(trained.model.save_weights(tmp_path_factory.mktemp("weights") / "w.safetensors"))
-
-
-@pytest.fixture(scope="session")
-def cops_weights(trained_cops: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(trained_cops.model.save_weights(tmp_path_factory.mktemp("weights") / "cops.safetensors"))
-
-
-@pytest.fixture(scope="session")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("references") / "good"
     write(folder, 3)
@@ -41,11 +31,6 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder, 1, first=50)
     write(folder, 1, first=60, anomalous=True)
     return folder
-
-
-@pytest.fixture
-def make(trained: Trained, weights: Path) -> Callable[..., Any]:
-    return lambda **arguments: lightning_class(trained.name)(weights=str(weights), visualizer=False, **arguments)
 
 
 def test_the_score_is_the_largest_of_whole_and_tiles_and_the_map_has_the_size_of_the_image(
