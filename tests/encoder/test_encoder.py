@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder.blocks import Block
 from anomalib_cops.encoder.image import walk
 from anomalib_cops.encoder.positions import resize_positions
 from anomalib_cops.errors import InputError
@@ -29,8 +30,8 @@ def test_class_feature_is_open_clips(clip: FrozenCLIP, images: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
 
 
-def blocks(clip: FrozenCLIP) -> nn.ModuleList:
-    return clip.model.visual.transformer.resblocks
+def blocks(clip: FrozenCLIP) -> list[Block]:
+    return clip.image.trunk.blocks
 
 
 def test_local_path_leaves_no_trace_in_the_ordinary_one(clip: FrozenCLIP, images: Tensor) -> None:
@@ -49,7 +50,7 @@ def written_out_local_path(clip: FrozenCLIP, images: Tensor, start: int) -> Tens
     """The v-v path token by token and head by head, without fused attention."""
     x = clip.image.embed(images)
     local = x
-    for number, block in enumerate(blocks(clip), start=1):
+    for number, block in enumerate(clip.model.visual.transformer.resblocks, start=1):
         if number == start:
             local = x
         y = block.ln_1(x)
@@ -155,8 +156,8 @@ def test_tokens_that_a_walk_adds_are_not_taken_for_patches(clip: FrozenCLIP, ima
     assert added.patches.shape == plain.patches.shape
     assert not torch.allclose(added.patches, plain.patches, atol=1e-3)
     projected = clip.image.encode(images, layers=[1, 2], normalize_cls=True)
-    assert torch.equal(clip.image.project(plain.patches), projected.patches)
-    assert torch.equal(clip.image.project(plain.cls), projected.cls)
+    assert torch.equal(clip.image.trunk.project(plain.patches), projected.patches)
+    assert torch.equal(clip.image.project_cls(plain.cls), projected.cls)
 
 
 def test_gradients_pass_through_the_text_tower_and_stop_at_the_weights(clip: FrozenCLIP) -> None:
@@ -224,8 +225,8 @@ def test_towers_of_a_copy_use_its_own_parameters(clip: FrozenCLIP, images: Tenso
         torch.save(clip, buffer := io.BytesIO())
         buffer.seek(0)
         other = torch.load(buffer, weights_only=False)
-    assert other.image.visual is other.model.visual is not clip.model.visual
-    assert other.image.positions is other.positions is not clip.positions
+    assert other.image.trunk.visual is other.model.visual is not clip.model.visual
+    assert other.image.trunk.positions is other.positions is not clip.positions
     assert torch.equal(other.image.encode(images, layers=[4]).cls, clip.image.encode(images, layers=[4]).cls)
     assert torch.equal(other.text.encode_sentences(["a nut"]), clip.text.encode_sentences(["a nut"]))
 
@@ -241,4 +242,4 @@ def test_towers_follow_a_module_that_is_moved_or_cast(clip: FrozenCLIP, images: 
 
 def test_towers_are_saved_under_the_names_of_the_model_alone(clip: FrozenCLIP) -> None:
     assert list(clip.state_dict()) == [f"model.{name}" for name in clip.model.state_dict()]
-    assert [name for name, _ in clip.named_buffers() if not name.startswith("model.")] == ["positions"]
+    assert [name for name, _ in clip.named_buffers() if not name.startswith("model.")] == ["positions", "rotation"]

@@ -121,7 +121,7 @@ def test_without_deep_prompts_nothing_of_them_is_left(clip: open_clip.CLIP, imag
     model = make(clip, deep_length=0)
     assert not any(name.startswith("deep") for name, _ in model.named_parameters())
     prompts = model.prompts(model.context(model.encode(images)))
-    plain = model.clip.text.encode(prompts.flatten(0, 1), model.sentences.read_out)
+    plain = model.clip.text.encode(prompts.flatten(0, 1), model.sentences.read_outs[0])
     expected = torch.nn.functional.normalize(plain, dim=-1).unflatten(0, (3, 2))
     torch.testing.assert_close(text_of(model, images), expected, atol=1e-6, rtol=0)
     assert torch.isfinite(model.loss(images, masks, LABELS)["loss"])

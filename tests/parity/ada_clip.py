@@ -80,7 +80,7 @@ def stages(model: AdaCLIPModel, image: Tensor, name: str, injected: tuple[Tensor
         "image_feature_unprompted": model.unprompted(image),
         "dynamic_visual_prompts": vision,
         "dynamic_text_prompts": text,
-        "pooled": clip.image.project(tokens.cls),
+        "pooled": clip.image.project_cls(tokens.cls),
         "proj_cls": features.cls,
         "sentences_normal": each[:, :N_NORMAL],
         "sentences_abnormal": each[:, N_NORMAL:],
@@ -88,7 +88,7 @@ def stages(model: AdaCLIPModel, image: Tensor, name: str, injected: tuple[Tensor
         "hsf_prob_map": model.patch_probability(logits),
         "anomaly_map": model.anomaly_map(logits),
     }
-    blocks = clip.model.visual.transformer.resblocks
+    blocks = clip.image.trunk.blocks
     for number, (x, _) in enumerate(walk(blocks, embedded, range(0)), start=1):
         if number in model.layers:
             index = model.layers.index(number)

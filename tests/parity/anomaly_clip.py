@@ -86,13 +86,13 @@ def check_image_tower(comparison: Comparison, fixture: AnomalyCLIPFixture) -> No
     clip = model.clip
     check_features(comparison, "dbg.visual_positional_embedding_resized", clip.positions)
     local_blocks = range(model.local_start - 1, clip.depth)
-    blocks = clip.model.visual.transformer.resblocks
+    blocks = clip.image.trunk.blocks
     features = model.encode(images)
     for number, (ordinary, local) in enumerate(walk_vision(blocks, clip.image.embed(images), local_blocks), start=1):
         if number in model.layers:
             tokens = ordinary if local is None else local
             check_features(comparison, f"dbg.vision_tokens.{number}", tokens.transpose(0, 1))
-            projected = clip.image.project(tokens)
+            projected = clip.image.trunk.project(tokens)
             ours = features.patches[model.layers.index(number)]
             torch.testing.assert_close(ours, projected[:, 1:], rtol=0, atol=1e-5)
             check_features(comparison, f"out.patch_features_raw.{number}", projected)

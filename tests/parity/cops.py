@@ -95,7 +95,7 @@ def check_encoder(comparison: Comparison, fixture: CoPSFixture) -> None:
     comparison.skip("out.dbg.vision_token_index", "names the rows that are kept, an input")
     x = clip.image.embed(images)
     local_blocks = range(model.settings.local_start - 1, clip.depth)
-    for index, (ordinary, local) in enumerate(walk_vision(clip.model.visual.transformer.resblocks, x, local_blocks)):
+    for index, (ordinary, local) in enumerate(walk_vision(clip.image.trunk.blocks, x, local_blocks)):
         comparison.check(f"out.dbg.vision_ori.{index}", ordinary[:, rows], FEATURES)
         if local is not None:
             comparison.check(f"out.dbg.vision_vv.{index}", local[:, rows], FEATURES)
@@ -132,7 +132,7 @@ def check_inference(comparison: Comparison, fixture: CoPSFixture, name: str) -> 
     comparison.check(key + "text_features_each", each, STAGES)
     comparison.check(key + "text_features", text, STAGES)
     if name == "mvtec":
-        whole = padded(prompts, model.template.suffix, model.clip.text.context_length)
+        whole = padded(prompts, model.clip)
         comparison.check(key + "prompts", whole.flatten(1, 2), STAGES)
         check_text_blocks(comparison, model, prompts)
     check_alignment(comparison, model, images, noise, key + "batch.")

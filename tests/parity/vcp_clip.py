@@ -80,13 +80,13 @@ def check_encoder(comparison: Comparison, fixture: VCPFixture) -> None:
     model, images = fixture.model(), fixture.images
     comparison.check("out.visual_positional_embedding", model.clip.positions, FEATURES)
     tokens = model.encode(images)
-    blocks = model.clip.model.visual.transformer.resblocks
+    blocks = model.clip.image.trunk.blocks
     tapped = iter(tokens.patches)
     for number, (ordinary, _) in enumerate(walk_vision(blocks, model.clip.image.embed(images)), start=1):
         if number in model.layers:
             whole = torch.cat([ordinary[:, :1], next(tapped)], dim=1)
             comparison.check(f"out.patch_tokens.{number}", whole, FEATURES)
-    comparison.check("out.image_features", model.clip.image.project(tokens.cls), FEATURES)
+    comparison.check("out.image_features", model.clip.image.project_cls(tokens.cls), FEATURES)
 
 
 @torch.no_grad()
@@ -97,8 +97,8 @@ def check_text(comparison: Comparison, fixture: VCPFixture) -> None:
     context = model.context(model.encode(fixture.images))
     comparison.check("out.class_token", context, FEATURES)
     comparison.check("out.token_ids", sentence_ids(model.clip, SENTENCES), 0)
-    comparison.check("out.eot_index", np.array(model.sentences.read_out), 0)
-    whole = padded(model.prompts(context), model.sentences.suffix, model.clip.text.context_length)
+    comparison.check("out.eot_index", np.array(model.sentences.read_outs[0]), 0)
+    whole = padded(model.prompts(context), model.clip)
     shape = whole.shape[:2]
     first = deep(whole.flatten(0, 1) + frozen.positional_embedding, 0)[:, : whole.shape[2]].unflatten(0, shape)
     ends = model.read_prompts(model.prompts(context))

@@ -22,7 +22,7 @@ def sentence_ids(clip: Any, sentences: Sequence[str]) -> Tensor:
     return torch.cat([ids[:, :end], torch.full_like(ids[:, :1], SLOT_ID), ids[:, end:-1]], dim=1)
 
 
-def padded(prompts: Tensor, suffix: Tensor, context_length: int) -> Tensor:
-    """Pad prompts to the context length with the end of the frozen suffix."""
-    rest = suffix[..., suffix.shape[-2] - (context_length - prompts.shape[-2]) :, :]
+def padded(prompts: Tensor, clip: Any) -> Tensor:
+    """Pad prompts to the context length as a tokenizer does."""
+    rest = clip.text.embed(clip.text.tokenize([""]))[0, prompts.shape[-2] :]
     return torch.cat([prompts, rest.expand(*prompts.shape[:-2], -1, -1)], dim=-2)

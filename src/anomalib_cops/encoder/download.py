@@ -114,12 +114,20 @@ def _download_whole(url: str, folder: Path) -> Path:
         return path.rename(folder / path.name)
 
 
+def hub_problem() -> str:
+    """Return why nothing can be downloaded from the hub, as the end of a sentence; empty if it can."""
+    return _problem_of(hub.ENDPOINT)
+
+
 def _unreachable(config: dict) -> str:
-    """Return why nothing can be downloaded, as the end of a sentence; empty if it can."""
+    """Return why the weights of an entry cannot be downloaded, as the end of a sentence; empty if they can."""
+    repository, _ = _hub_repository(config)
+    return hub_problem() if repository else _problem_of(config["url"])
+
+
+def _problem_of(address: str) -> str:
     if hub.HF_HUB_OFFLINE:
         return "nothing is downloaded, as HF_HUB_OFFLINE is set"
-    repository, _ = _hub_repository(config)
-    address = hub.ENDPOINT if repository else config["url"]
     problem = unreachable(address)
     return problem and f"{address} {problem}"
 

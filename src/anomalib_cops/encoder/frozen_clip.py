@@ -1,21 +1,27 @@
 """The frozen CLIP that all methods share: open_clip's modules, used but never changed."""
 
+from collections.abc import Iterator
 from typing import Literal
 
+import torch
+from open_clip.timm_model import TimmModel
 from torch import Tensor, nn
 
-from anomalib_cops.encoder.blocks import OpenClipModule, widen
+from anomalib_cops.encoder.blocks import ForeignModule
 from anomalib_cops.encoder.identity import EncoderIdentity, uses_quick_gelu, weights_digest
 from anomalib_cops.encoder.image import ImageTower
 from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD, ChannelValues
 from anomalib_cops.encoder.positions import resize_positions
-from anomalib_cops.encoder.supported import check_supported
+from anomalib_cops.encoder.supported import check_supported, text_module
 from anomalib_cops.encoder.text import TextTower
+from anomalib_cops.encoder.timm_trunk import TimmTrunk
+from anomalib_cops.encoder.tokenizer import Tokenizer
+from anomalib_cops.encoder.trunk import OpenClipTrunk
 from anomalib_cops.errors import InputError
 
 
 class FrozenCLIP(nn.Module):
-    """An open_clip ViT whose parameters never change; :attr:`image` and :attr:`text` are its two towers.
+    """A model of open_clip whose parameters never change; :attr:`image` and :attr:`text` are its two towers.
 
     Args:
         model: open_clip's model with its weights loaded. It is frozen here and stays in evaluation mode. It computes in
@@ -27,6 +33,7 @@ class FrozenCLIP(nn.Module):
         pretrained: open_clip tag or file of the weights; empty if there is none.
         mean: mean of each colour channel, in [0, 1], in the images that the weights were trained on.
         std: standard deviation of each colour channel in these images.
+        tokenizer: tokenizer of the text tower; CLIP's own if not given.
 
     Attributes:
         model: open_clip's model.
@@ -35,15 +42,17 @@ class FrozenCLIP(nn.Module):
         patch_size: side of a patch in pixels.
         grid: number of patches along a side of the image.
         identity: what weight files record of this encoder.
-        positions: the position table at this image size.
+        positions: the position table at this image size; None if the tower has rotary positions alone.
+        rotation: sines and cosines of rotary positions at this image size; None if the tower has none.
+        tokenizer: tokenizer of the text tower.
 
     Raises:
-        InputError: the image size does not fit, or the model is not a CLIP of this family.
+        InputError: the image size does not fit, or the model's towers are of a family that is not supported.
     """
 
     def __init__(
         self,
-        model: OpenClipModule,
+        model: ForeignModule,
         image_size: int,
         *,
         position_resize: Literal["bilinear", "bicubic"] = "bilinear",
@@ -52,19 +61,25 @@ class FrozenCLIP(nn.Module):
         pretrained: str = "",
         mean: ChannelValues = CLIP_MEAN,
         std: ChannelValues = CLIP_STD,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         super().__init__()
-        check_supported(model, name)
-        patch = int(model.visual.conv1.kernel_size[0])
+        check_supported(model, name, own_tokenizer=tokenizer is not None and not tokenizer.is_clips)
+        kind: type[TimmTrunk] | type[OpenClipTrunk] = (
+            TimmTrunk if isinstance(model.visual, TimmModel) else OpenClipTrunk
+        )
+        patch = kind.patch_size_of(model.visual)
         if image_size < patch or image_size % patch:
             below = max(image_size // patch, 1) * patch
             raise InputError(
                 f"image_size={image_size} is not a multiple of the {patch}-pixel patches of backbone '{name}'; "
                 f"use {below} or {below + patch}."
             )
-        self.model: OpenClipModule = widen(model).requires_grad_(False).eval()
+        self.model: ForeignModule = model.requires_grad_(False).eval()
+        widen(model)
         self.name = name
         self.image_size = image_size
+        self.tokenizer = tokenizer or Tokenizer(context_length=text_module(model).context_length, backbone=name)
         # Computed now, as precision="bf16-true" rounds the weights later. It takes a second for ViT-L.
         self.identity = EncoderIdentity(
             backbone=name,
@@ -77,11 +92,14 @@ class FrozenCLIP(nn.Module):
         )
         self.patch_size = patch
         self.grid = image_size // patch
-        positions = resize_positions(
-            self.model.visual.positional_embedding, self.grid, position_resize, position_antialias
-        )
-        self.register_buffer("positions", positions.detach().clone(), persistent=False)
-        self.positions: Tensor
+        self._trunk: type[TimmTrunk] | type[OpenClipTrunk] = kind
+        table, rows = kind.position_table_of(model.visual)
+        if table is not None:
+            table = resize_positions(table, self.grid, position_resize, position_antialias, rows).detach().clone()
+        self.register_buffer("positions", table, persistent=False)
+        self.positions: Tensor | None
+        self.register_buffer("rotation", kind.rotation_of(model.visual, self.grid), persistent=False)
+        self.rotation: Tensor | None
 
     @property
     def image(self) -> ImageTower:
@@ -90,12 +108,23 @@ class FrozenCLIP(nn.Module):
         Both towers are made anew at each access, so that they hold the parameters that the module has now, wherever it
         was moved or copied; do not keep one while the module moves.
         """
-        return ImageTower(self.model.visual, self.positions, self.image_size)
+        trunk = self._trunk(self.model.visual, self.positions, self.rotation)
+        return ImageTower(trunk, self.image_size, self.dtype)
 
     @property
     def text(self) -> TextTower:
         """The text tower."""
-        return TextTower(self.model, self.name)
+        return TextTower(text_module(self.model), self.tokenizer)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self._first_weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the computation."""
+        return self._first_weight.dtype
 
     @property
     def mean(self) -> ChannelValues:
@@ -110,27 +139,27 @@ class FrozenCLIP(nn.Module):
     @property
     def depth(self) -> int:
         """Number of blocks in the image tower."""
-        return len(self.model.visual.transformer.resblocks)
+        return len(self.image.trunk.blocks)
 
     @property
     def text_depth(self) -> int:
         """Number of blocks in the text tower."""
-        return len(self.model.transformer.resblocks)
+        return len(self.text.blocks)
 
     @property
     def image_width(self) -> int:
         """Size of a token in the image tower."""
-        return self.model.visual.proj.shape[0]
+        return self.image.trunk.width
 
     @property
     def text_width(self) -> int:
         """Size of a token embedding."""
-        return self.model.token_embedding.embedding_dim
+        return self.text.module.token_embedding.embedding_dim
 
     @property
     def dim(self) -> int:
         """Size of the joint space of images and texts."""
-        return self.model.visual.proj.shape[1]
+        return self.image.trunk.dim
 
     def train(self, mode: bool = True) -> "FrozenCLIP":
         """Stay in evaluation mode, whatever the surrounding module does."""
@@ -138,4 +167,24 @@ class FrozenCLIP(nn.Module):
 
     def widen_text(self) -> None:
         """Convert the text tower's matrices to the precision of the computation, as training uses them often."""
-        self.model.transformer.to(self.positions.dtype)
+        self.text.module.transformer.to(self.dtype)
+
+    def text_parameters(self) -> Iterator[Tensor]:
+        """Return the weights of the text tower's blocks."""
+        return self.text.module.transformer.parameters()
+
+    @property
+    def _first_weight(self) -> Tensor:
+        """A class token or position table, which is never kept in half precision as large matrices are."""
+        return next(self.model.visual.parameters())
+
+
+def widen(model: ForeignModule) -> None:
+    """Convert weights to float32 in place, except half-precision matrices of blocks and the token table."""
+    visual, text = model.visual, text_module(model)
+    vision_blocks = visual.trunk.blocks if isinstance(visual, TimmModel) else visual.transformer.resblocks
+    blocks = (*vision_blocks, *text.transformer.resblocks)
+    large = {text.token_embedding.weight, *(p for block in blocks for p in block.parameters() if p.ndim == 2)}
+    for value in (*model.parameters(), *model.buffers()):
+        if value.is_floating_point() and (value not in large or value.dtype.itemsize != 2):
+            value.data = value.data.float()

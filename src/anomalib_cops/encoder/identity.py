@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from anomalib_cops.encoder.blocks import OpenClipModule
+from anomalib_cops.encoder.blocks import ForeignModule
 from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD, ChannelValues
 
-UNUSED = "logit_scale"
-"""The only weight that no method uses; copies of the same weights may differ in it."""
+UNUSED = ("logit_scale", "logit_bias")
+"""Weights that no method uses; copies of the same weights may differ in them."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,26 @@ class EncoderIdentity:
         return cls(**{**record, **{name: _three(record[name]) for name in ("mean", "std") if name in record}})
 
 
-def weights_digest(model: OpenClipModule) -> str:
+def weights_digest(model: ForeignModule) -> str:
     """Return the SHA-256 of the values of all weights in use, rounded to half precision.
 
     The same weights are published in half and in full precision; both copies have the same digest.
     """
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
-        if name != UNUSED:
+        if name not in UNUSED:
             digest.update(f"{name} {tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().half().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
-def uses_quick_gelu(model: OpenClipModule) -> bool:
-    """Return whether the blocks were built with QuickGELU, x * sigmoid(1.702 x), rather than the exact GELU."""
-    return any(type(block.mlp.gelu).__name__ == "QuickGELU" for block in model.transformer.resblocks)
+def uses_quick_gelu(model: ForeignModule) -> bool:
+    """Return whether the blocks were built with QuickGELU, x * sigmoid(1.702 x), rather than the exact GELU.
+
+    It is read from the text tower, as timm's image towers never have it.
+    """
+    text: ForeignModule = getattr(model, "text", model)
+    return any(type(block.mlp.gelu).__name__ == "QuickGELU" for block in text.transformer.resblocks)
 
 
 def _three(values: Any) -> ChannelValues:

@@ -1,4 +1,7 @@
-"""The image tower: images → class and patch features, along the ordinary and the local path of a frozen ViT."""
+"""The image tower: images → class and patch features, along the ordinary and the local path of a frozen ViT.
+
+It is the same for all families of towers; :mod:`~anomalib_cops.encoder.trunk` says what they differ in.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from anomalib_cops.encoder.blocks import OpenClipModule, attend, feed_forward, project_qkv
+from anomalib_cops.encoder.blocks import Block
+from anomalib_cops.encoder.trunk import Trunk
 from anomalib_cops.errors import InputError
 from anomalib_cops.precision import in_full_precision
 
@@ -34,7 +38,8 @@ class ImageTokens:
     """Tokens of a batch of images in the image tower's residual stream, neither normalised nor projected.
 
     Attributes:
-        cls: class token of the ordinary path after the last block.
+        cls: what the tower pools from the ordinary path after the last block: in a CLIP the class token, in other
+            families the mean of the patches or the result of an attention pool.
         patches: patch tokens, row by row, at every layer that was asked for.
         descriptors: what :meth:`ImageTower.describe` returns, if it was asked for.
     """
@@ -46,14 +51,12 @@ class ImageTokens:
 
 Paths: TypeAlias = tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens width"] | None]
 """Tokens of the ordinary and the local path that leave a block; None before the local path has begun."""
-Walk: TypeAlias = Callable[
-    [Iterable[OpenClipModule], Float[Tensor, "batch tokens width"], range, int | None], Iterator[Paths]
-]
+Walk: TypeAlias = Callable[[Iterable[Block], Float[Tensor, "batch tokens width"], range, int | None], Iterator[Paths]]
 """A way to run the frozen blocks, with the parameters of :func:`walk`, which adds nothing to them."""
 
 
 def walk(
-    blocks: Iterable[OpenClipModule],
+    blocks: Iterable[Block],
     x: Float[Tensor, "batch tokens width"],
     local_blocks: range = range(0),
     cls_block: int | None = None,
@@ -66,7 +69,7 @@ def walk(
 
     Args:
         blocks: the frozen blocks in order.
-        x: tokens that enter the first block, class token first.
+        x: tokens that enter the first block, class token first if there is one.
         local_blocks: indices of the blocks in which the local path runs.
         cls_block: index of the last block, if only the class token is needed of the ordinary path there; its other
             tokens are not computed then.
@@ -76,24 +79,13 @@ def walk(
     """
     ordinary, local = x, None
     for index, block in enumerate(blocks):
-        query, key, value = project_qkv(block, ordinary)
+        query, key, value = block.qkv(ordinary)
         if index in local_blocks:
-            local = (ordinary if local is None else local) + attend(block, value, value, value)
+            local = (ordinary if local is None else local) + block.attend(value, value, value)
         if index == cls_block:
             ordinary, query = ordinary[:, :1], query[:, :, :1]
-        ordinary = feed_forward(block, ordinary + attend(block, query, key, value))
+        ordinary = block.feed_forward(ordinary + block.attend(query, key, value))
         yield ordinary, local
-
-
-def embed_patches(
-    visual: OpenClipModule,
-    images: Float[Tensor, "batch 3 height width"],
-    positions: Float[Tensor, "tokens width_"],
-) -> Float[Tensor, "batch tokens width_"]:
-    """Return the class token and the patches with their positions, normalised, as they enter the first block."""
-    patches = visual.conv1(images).flatten(2).transpose(1, 2)
-    cls = visual.class_embedding.expand(images.shape[0], 1, -1)
-    return visual.ln_pre(torch.cat([cls, patches], dim=1) + positions)
 
 
 @dataclass(frozen=True)
@@ -101,14 +93,14 @@ class ImageTower:
     """The methods of a frozen image tower at one image size.
 
     Attributes:
-        visual: open_clip's Vision Transformer.
-        positions: its position table, fitted to the image size.
+        trunk: the Vision Transformer at that size.
         image_size: side of the square images in pixels.
+        dtype: precision of its layer norms and biases, in which images enter it.
     """
 
-    visual: OpenClipModule
-    positions: Float[Tensor, "positions width_"]
+    trunk: Trunk
     image_size: int
+    dtype: torch.dtype = torch.float32
 
     def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch tokens width_"]:
         """Return the tokens that enter the first block.
@@ -123,7 +115,7 @@ class ImageTower:
                 "keep the model's pre-processor, or resize the images before."
             )
         # The host hands over float32 images, even where it has cast the weights (precision="bf16-true").
-        return embed_patches(self.visual, images.to(self.positions.dtype), self.positions)
+        return self.trunk.embed(images.to(self.dtype))
 
     def tokens(
         self,
@@ -134,7 +126,7 @@ class ImageTower:
         describe: bool = False,
         walk: Walk = walk,
     ) -> ImageTokens:
-        """Return the class token after the last block and patch tokens after some blocks.
+        """Return what the tower pools after the last block, and patch tokens after some blocks.
 
         Args:
             images: normalised with the encoder's ``mean`` and ``std``.
@@ -145,11 +137,11 @@ class ImageTower:
             walk: runs the blocks, for methods that add something to them. Tokens that it adds follow those of the
                 image.
         """
-        blocks = self.visual.transformer.resblocks
+        blocks, prefix = self.trunk.blocks, self.trunk.prefix
         depth = len(blocks)
         local_blocks = range(0) if local_start is None else range(local_start - 1, max(layers))
         # The last block's patches are often read from the local path alone, or not at all.
-        only_cls = depth not in layers or depth - 1 in local_blocks
+        only_cls = self.trunk.reads_class_token and (depth not in layers or depth - 1 in local_blocks)
         tapped, described = [], []
         x = self.embed(images)
         end = x.shape[1]
@@ -157,10 +149,11 @@ class ImageTower:
             x = ordinary
             if layer in layers:
                 tokens = ordinary if local is None else local
-                tapped.append(tokens[:, 1:end])
+                tapped.append(tokens[:, prefix:end])
             if describe and layer in description_layers(depth):
-                described.append(ordinary[:, 1:end])
-        return ImageTokens(x[:, 0], torch.stack(tapped), descriptors_of(torch.stack(described)) if described else None)
+                described.append(ordinary[:, prefix:end])
+        descriptors = descriptors_of(torch.stack(described)) if described else None
+        return ImageTokens(self.trunk.pool(x[:, :end]), torch.stack(tapped), descriptors)
 
     def describe(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch patches width_"]:
         """Return a unit vector per patch by which patches of several images can be compared.
@@ -188,17 +181,17 @@ class ImageTower:
             images: as for :meth:`tokens`, like all other arguments but one.
             layers: 1-based numbers of the blocks after which patches are read, ascending.
             local_start: 1-based number of the block in which the local path begins, if patches are read from it.
-            normalize_cls: apply the last layer norm to the class token, as CLIP does and CoPS does not.
+            normalize_cls: apply the layer norm between pooling and projection, as CLIP does and CoPS does not.
             describe: also return descriptors of the patches.
             walk: runs the blocks.
         """
         tokens = self.tokens(images, layers=layers, local_start=local_start, describe=describe, walk=walk)
-        cls = self.project(tokens.cls) if normalize_cls else tokens.cls @ self.visual.proj
-        return ImageFeatures(cls, self.project(tokens.patches), tokens.descriptors)
+        cls = self.trunk.project_pooled(tokens.cls, normalize=normalize_cls)
+        return ImageFeatures(cls, self.trunk.project(tokens.patches), tokens.descriptors)
 
-    def project(self, tokens: Float[Tensor, "*shape width_"]) -> Float[Tensor, "*shape dim"]:
-        """Map tokens into the joint space: apply the last layer norm and the projection."""
-        return self.visual.ln_post(tokens) @ self.visual.proj
+    def project_cls(self, cls: Float[Tensor, "batch width_"]) -> Float[Tensor, "batch dim"]:
+        """Map the ``cls`` of :class:`ImageTokens` into the joint space, as the tower does with a whole image."""
+        return self.trunk.project_pooled(cls)
 
 
 def description_layers(depth: int) -> tuple[int, ...]:

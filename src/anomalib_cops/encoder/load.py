@@ -1,5 +1,6 @@
 """Load a frozen CLIP from the name of a backbone and the name or file of its weights."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor
 
 from anomalib_cops.encoder import tiny
-from anomalib_cops.encoder.download import weight_file
+from anomalib_cops.encoder.download import HUB_FILES, weight_file
 from anomalib_cops.encoder.frozen_clip import FrozenCLIP
 from anomalib_cops.encoder.normalisation import trained_with_normalisation
 from anomalib_cops.encoder.state import is_torchscript, read_state
-from anomalib_cops.encoder.supported import check_config
+from anomalib_cops.encoder.supported import check_config, text_module
+from anomalib_cops.encoder.tokenizer import load_tokenizer
 from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.tensors import check_finite, check_fits
 
@@ -38,9 +40,12 @@ def load_clip(
 
     Args:
         backbone: an open_clip model name with a ViT image tower, or "tiny" for the embedded stand-in.
-        pretrained: an open_clip tag, or a local file (OpenAI TorchScript archive, open_clip ``.bin``/``.pt``,
-            ``.safetensors``); None makes random weights, in half precision as published ones are. Ignored for "tiny".
-        image_size: side of the images in pixels, a multiple of the patch size; see :func:`native_image_size`.
+        pretrained: an open_clip tag, a local file (OpenAI TorchScript archive, open_clip ``.bin``/``.pt``,
+            ``.safetensors``), or a folder with such a file as the hub names it; None makes random weights, in half
+            precision as published ones are. A tokenizer that is saved beside a local file is used with it. Ignored for
+            "tiny".
+        image_size: side of the images in pixels, a multiple of the patch size. By default that of
+            :func:`native_image_size`.
         quick_gelu: use QuickGELU rather than GELU; what the weights were trained with if not given, see
             :func:`trained_with_quick_gelu`.
         position_resize: interpolation by which the position table is fitted to the image size.
@@ -53,26 +58,32 @@ def load_clip(
     """
     config = model_config(backbone)
     check_config(config, backbone)
-    size = image_size or native_image_size(backbone)
     options: dict[str, Any] = {"position_resize": position_resize, "position_antialias": position_antialias}
     if backbone == TINY:
         config, state = tiny.load_tiny_state()
         config = {**config, "quick_gelu": config["quick_gelu"] if quick_gelu is None else quick_gelu}
-        return FrozenCLIP(build(config, state, source="the embedded tiny CLIP"), size, name=backbone, **options)
+        model = build(config, state, source="the embedded tiny CLIP")
+        return FrozenCLIP(model, image_size or native_image_size(backbone), name=backbone, **options)
     quick = trained_with_quick_gelu(backbone, pretrained) if quick_gelu is None else quick_gelu
     config = {**config, "quick_gelu": quick}
     if pretrained is None:
+        options["tokenizer"] = load_tokenizer(config["text_cfg"], backbone, cache_dir=cache_dir)
         with _default_dtype(torch.float16):
-            model = build(config)
-        return FrozenCLIP(model, size, name=backbone, **options)
-    path = find_weights(backbone, pretrained, cache_dir)
-    mean, std = trained_with_normalisation(backbone, pretrained)
-    model = build(config, read_state(path), source=str(path))
-    return FrozenCLIP(model, size, name=backbone, pretrained=pretrained, mean=mean, std=std, **options)
+            model = build(config).half()
+    else:
+        path = find_weights(backbone, pretrained, cache_dir)
+        options["mean"], options["std"] = trained_with_normalisation(backbone, pretrained)
+        options["tokenizer"] = load_tokenizer(config["text_cfg"], backbone, path.parent, cache_dir)
+        model = build(config, read_state(path), source=str(path))
+    return FrozenCLIP(
+        model, image_size or native_image_size(backbone), name=backbone, pretrained=pretrained or "", **options
+    )
 
 
 def find_weights(backbone: str, pretrained: str, cache_dir: str | None = None) -> Path:
-    """Return the path of a backbone's weights: a local file, or that of a tag, downloaded if it is not cached.
+    """Return the path of a backbone's weights: a local file, one in a local folder, or that of a tag.
+
+    The weights of a tag are downloaded if they are not cached.
 
     Raises:
         InputError: there is no such file or tag, or it cannot be downloaded.
@@ -80,6 +91,11 @@ def find_weights(backbone: str, pretrained: str, cache_dir: str | None = None) -
     local = Path(pretrained).expanduser()
     if local.is_file():
         return local
+    if local.is_dir():
+        for name in HUB_FILES:
+            if (local / name).is_file():
+                return local / name
+        raise InputError(f"The folder {pretrained} holds no weights; a file named {' or '.join(HUB_FILES)} is needed.")
     if any(mark in pretrained for mark in ("/", "\\")) or local.suffix in (".pt", ".bin", ".safetensors", ".pth"):
         raise InputError(f"The weight file {pretrained} does not exist; check the path given as pretrained.")
     return weight_file(backbone, pretrained, cache_dir)
@@ -100,9 +116,16 @@ def model_config(backbone: str) -> dict[str, Any]:
 
 
 def native_image_size(backbone: str) -> int:
-    """Return the default image side in pixels: 518 for 14-pixel patches as in the papers, else the training size."""
+    """Return the default image side in pixels.
+
+    It is 518 for open_clip's own Vision Transformers with 14-pixel patches, as in the papers. For all others it is the
+    size that the configuration names, without the pixels at its border that fill no patch.
+    """
     vision = model_config(backbone).get("vision_cfg", {})
-    return PAPER_IMAGE_SIZE if vision.get("patch_size") == 14 else int(vision.get("image_size", 224))
+    if vision.get("patch_size") == 14:
+        return PAPER_IMAGE_SIZE
+    size, patch = int(vision.get("image_size", 224)), re.search(r"patch(\d+)", vision.get("timm_model_name") or "")
+    return size - size % int(patch[1]) if patch else size
 
 
 def trained_with_quick_gelu(backbone: str, pretrained: str | None) -> bool:
@@ -137,22 +160,31 @@ def trained_with_quick_gelu(backbone: str, pretrained: str | None) -> bool:
     return answers.pop()
 
 
-def build(config: dict[str, Any], state: dict[str, Tensor] | None = None, *, source: str = "") -> open_clip.CLIP:
+def build(
+    config: dict[str, Any], state: dict[str, Tensor] | None = None, *, source: str = ""
+) -> open_clip.CLIP | open_clip.CustomTextCLIP:
     """Build open_clip's model from its configuration and load its weights, which keep their precision.
 
     Args:
-        config: ``embed_dim``, ``vision_cfg``, ``text_cfg`` and ``quick_gelu``, as in open_clip's JSON files.
+        config: as in open_clip's JSON files.
         state: all weights, keys as open_clip (and OpenAI) name them; random weights if not given.
         source: where the weights come from, for messages.
 
     Raises:
-        InputError: the configuration is not that of a plain CLIP, or keys, shapes or values do not fit.
+        InputError: the configuration is not supported, or keys, shapes or values do not fit.
     """
     check_config(config)
-    known = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
-    # On the meta device, weights that will come from a file are neither drawn first nor held twice.
-    with torch.device("cpu" if state is None else "meta"):
-        model = open_clip.CLIP(**{key: config[key] for key in known if key in config})
+    kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
+    known = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_bias")
+    chosen = {key: config[key] for key in known if key in config}
+    if config["vision_cfg"].get("timm_model_name"):
+        # timm's models compute tables when they are made, which neither the meta device nor half precision can hold.
+        with _default_dtype(torch.float32):
+            model = kind(**chosen)
+    else:
+        # On the meta device, weights that will come from a file are neither drawn first nor held twice.
+        with torch.device("cpu" if state is None else "meta"):
+            model = kind(**chosen)
     _assert_activation(model, bool(config.get("quick_gelu", False)))
     if state is not None:
         _fill(model, state, source)
@@ -177,7 +209,9 @@ def _tag_uses_quick_gelu(backbone: str, tag: str) -> bool:
 
 
 def _assert_activation(model: open_clip.CLIP, quick: bool) -> None:
-    for tower in (model.visual.transformer, model.transformer):
+    """Check the activation of open_clip's own blocks; timm's image towers have their own, whatever is asked for."""
+    own = [text_module(model).transformer, *([] if hasattr(model.visual, "trunk") else [model.visual.transformer])]
+    for tower in own:
         for block in tower.resblocks:
             found = type(block.mlp.gelu).__name__ == "QuickGELU"
             if found != quick:
@@ -185,9 +219,14 @@ def _assert_activation(model: open_clip.CLIP, quick: bool) -> None:
 
 
 def _fill(model: open_clip.CLIP, state: dict[str, Tensor], source: str) -> None:
+    if isinstance(model, open_clip.CustomTextCLIP):
+        # Some files name the text tower's weights as a plain CLIP does.
+        state = open_clip.model.convert_to_custom_text_state_dict(state)
     check_fits(state, model.state_dict(), source)
     check_finite(state, source)
     model.load_state_dict(state, assign=True)
-    # The causal mask is in no file, and open_clip has just made it on the meta device.
-    size = model.positional_embedding.shape[0]
-    model.attn_mask = torch.full((size, size), -torch.inf).triu(1)
+    text = text_module(model)
+    if text.attn_mask is not None:
+        # The causal mask is in no file, and open_clip may have made it on the meta device.
+        size = text.positional_embedding.shape[0]
+        text.attn_mask = torch.full((size, size), -torch.inf).triu(1)

@@ -14,21 +14,23 @@ def resize_positions(
     grid: int,
     mode: Literal["bilinear", "bicubic"] = "bilinear",
     antialias: bool = False,
+    prefix: int = 1,
 ) -> Float[Tensor, "resized width"]:
-    """Interpolate a square position table to another patch grid; the class token's row stays as it is.
+    """Interpolate a square position table to another patch grid; the rows of other tokens stay as they are.
 
     Args:
-        table: the class token's row, then those of the patches of the native grid, row by row.
+        table: rows of the class token and registers, then those of the patches of the native grid, row by row.
         grid: wanted number of patches per side.
         mode: interpolation; CoPS uses bilinear, other methods bicubic.
         antialias: apply a low-pass filter when the grid shrinks.
+        prefix: number of rows before those of the patches.
 
     Returns:
         The table for ``grid * grid`` patches; the very same tensor if the grid is the native one.
     """
-    native = isqrt(table.shape[0] - 1)
+    native = isqrt(table.shape[0] - prefix)
     if native == grid:
         return table
-    patches = table[1:].T.reshape(1, -1, native, native)
+    patches = table[prefix:].T.reshape(1, -1, native, native)
     patches = F.interpolate(patches, size=(grid, grid), mode=mode, align_corners=False, antialias=antialias)
-    return torch.cat([table[:1], patches.flatten(2)[0].T])
+    return torch.cat([table[:prefix], patches.flatten(2)[0].T])

@@ -1,17 +1,26 @@
-"""Which of open_clip's models are supported: plain CLIP transformers with CLIP's own tokenizer."""
+"""Which of open_clip's models are supported: Vision Transformers with open_clip's own text transformers."""
 
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import open_clip
-from torch import Tensor
+import timm
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
+from torch import Tensor, nn
 
-from anomalib_cops.encoder.blocks import OpenClipModule
+from anomalib_cops.encoder.blocks import ForeignModule
+from anomalib_cops.encoder.text import pooling_of
 from anomalib_cops.errors import InputError
 
 CLIP_VOCABULARY = 49408
 """Number of token ids of CLIP's own tokenizer."""
-TOKENIZER_KEYS = ("hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs")
-"""Keys of ``text_cfg`` that ask for another tokenizer."""
+TIMM_MODULES = ("vision_transformer", "vision_transformer_hybrid", "eva")
+"""Modules of timm whose models may be image towers."""
+READ_OUTS = ("argmax", "eos", "last", "first")
+"""open_clip's names for the tokens that a text feature may be read from."""
 
 
 def check_config(config: dict[str, Any], name: str = "custom") -> None:
@@ -24,58 +33,124 @@ def check_config(config: dict[str, Any], name: str = "custom") -> None:
     Raises:
         InputError: naming what is not supported.
     """
-    vision, text = config["vision_cfg"], config["text_cfg"]
-    foreign = "timm_model_name" in vision or "hf_model_name" in text or isinstance(vision.get("layers"), list)
-    tokenizer = next((text[key] for key in TOKENIZER_KEYS if text.get(key)), None)
-    if foreign or config.get("custom_text") or config.get("multimodal_cfg"):
-        _refuse(name, "it is not a CLIP with open_clip's own Vision Transformer and text tower")
-    if tokenizer is not None:
-        _refuse(name, f"it reads text by another tokenizer than CLIP's ({tokenizer})")
-    _check_text(text.get("vocab_size", CLIP_VOCABULARY), text.get("pool_type", "argmax"), name)
+    if problem := _problem(config):
+        _refuse(name, problem)
 
 
-def check_supported(model: OpenClipModule, name: str) -> None:
-    """Refuse models whose towers are not the plain CLIP transformers that the towers of this folder run.
+def is_supported(config: dict[str, Any]) -> bool:
+    """Return whether :func:`check_config` accepts a configuration."""
+    return not _problem(config)
+
+
+def check_supported(model: ForeignModule, name: str, *, own_tokenizer: bool) -> None:
+    """Refuse models whose towers are not the transformers that the towers of this folder run.
+
+    Args:
+        model: open_clip's model.
+        name: name of the backbone, for messages.
+        own_tokenizer: whether the model comes with another tokenizer than CLIP's.
 
     Raises:
         InputError: naming what is not supported.
     """
-    visual = getattr(model, "visual", None)
-    block = "ResidualAttentionBlock"
-    if not isinstance(model, open_clip.CLIP) or not isinstance(visual, open_clip.transformer.VisionTransformer):
-        _refuse(name, "it is not a CLIP with a Vision Transformer and CLIP's own text tower")
-    if getattr(visual, "attn_pool", None) is not None or getattr(visual, "pool_type", "tok") != "tok":
-        _refuse(name, "its image tower does not read a class token")
-    if any(type(b).__name__ != block for b in (*visual.transformer.resblocks, *model.transformer.resblocks)):
-        _refuse(name, "its blocks are not the standard attention blocks")
-    if model.attn_mask is None:
-        _refuse(name, "its text tower is not causal")
-    if not isinstance(model.text_projection, Tensor):
-        _refuse(name, "its text tower does not end in a plain projection")
-    _check_text(model.token_embedding.num_embeddings, getattr(model, "text_pool_type", "argmax"), name)
+    if not isinstance(model, (open_clip.CLIP, open_clip.CustomTextCLIP)):
+        _refuse(name, "it is not a CLIP of open_clip")
+    if isinstance(model.visual, VisionTransformer):
+        problem = _problem_of_open_clip(model.visual)
+    elif isinstance(model.visual, TimmModel):
+        problem = _problem_of_timm(model.visual.trunk)
+    else:
+        problem = "its image tower is not a Vision Transformer"
+    if problem := problem or _problem_of_text(text_module(model), own_tokenizer):
+        _refuse(name, problem)
 
 
-def _check_text(vocabulary: int, pooling: str, name: str) -> None:
-    """Refuse text towers with other token ids than CLIP's, or with another read-out than the end-of-text token.
+def text_module(model: ForeignModule) -> ForeignModule:
+    """Return the module that holds the text tower: ``model.text``, or the model itself where it has none."""
+    return getattr(model, "text", model)
+
+
+def _problem(config: dict[str, Any]) -> str:
+    """Return what of a configuration is not supported, as a part of a sentence; empty if all is."""
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    timm_name = vision.get("timm_model_name")
+    if config.get("multimodal_cfg") or text.get("embed_cls"):
+        return "it is a CoCa, whose text tower also writes captions"
+    if text.get("hf_model_name"):
+        return f"its text tower is Hugging Face's {text['hf_model_name']}"
+    if timm_name and not timm.is_model(timm_name):
+        return f"its image tower {timm_name} needs a newer timm than {timm.__version__}"
+    if timm_name and not timm.models.is_model_in_modules(timm_name, TIMM_MODULES):
+        return f"its image tower {timm_name} is not a plain Vision Transformer"
+    if isinstance(vision.get("layers"), list):
+        return "its image tower is a ResNet"
+    return _problem_of_tokens(
+        text.get("vocab_size", CLIP_VOCABULARY), text.get("pool_type", "argmax"), bool(text.get("hf_tokenizer_name"))
+    )
+
+
+def _problem_of_open_clip(visual: ForeignModule) -> str:
+    if getattr(visual, "attn_pool", None) is not None or getattr(visual, "pool_type", "tok") not in ("tok", "avg"):
+        return "its image tower reads neither a class token nor the mean of its patches"
+    return "" if _are_open_clips(visual.transformer) else "its image blocks are not the standard attention blocks"
+
+
+def _problem_of_timm(trunk: ForeignModule) -> str:
+    if not isinstance(trunk, (TimmVisionTransformer, Eva)):
+        return f"its image tower {type(trunk).__name__} is not a plain Vision Transformer"
+    if trunk.global_pool not in ("token", "avg", "map") or getattr(trunk.attn_pool, "pos_embed", None) is not None:
+        return f"its image tower pools by '{trunk.global_pool}'"
+    kinds = {type(block).__name__ for block in trunk.blocks}
+    gated = any(getattr(block.attn, "gate", None) is not None for block in trunk.blocks)
+    grouped = any(getattr(block.attn, "num_kv_groups", 1) > 1 for block in trunk.blocks)
+    if (
+        gated
+        or grouped
+        or getattr(trunk, "rope_mixed", False)
+        or not kinds <= {"Block", "EvaBlock", "EvaBlockPostNorm"}
+    ):
+        return "its image blocks are not the standard attention blocks"
+    return ""
+
+
+def _problem_of_text(text: ForeignModule, own_tokenizer: bool) -> str:
+    if getattr(text, "cls_emb", None) is not None or getattr(text, "use_pad_mask", False):
+        return "its text tower has a class token, or hides the padding"
+    if not hasattr(text, "transformer") or not _are_open_clips(text.transformer):
+        return "its text blocks are not the standard attention blocks"
+    if not isinstance(text.text_projection, (Tensor, nn.Linear, type(None))):
+        return "its text tower does not end in a projection"
+    return _problem_of_tokens(text.token_embedding.num_embeddings, pooling_of(text), own_tokenizer)
+
+
+def _problem_of_tokens(vocabulary: int, pooling: str, own_tokenizer: bool) -> str:
+    """Return why a text tower does not suit its tokenizer; empty if it does.
 
     Args:
         vocabulary: number of token embeddings; fewer than CLIP's are allowed, for tests.
         pooling: open_clip's name for the read-out.
-        name: name of the backbone.
-
-    Raises:
-        InputError: naming which.
+        own_tokenizer: whether the tokenizer is another one than CLIP's.
     """
+    if pooling not in READ_OUTS:
+        return f"its text tower reads '{pooling}'"
+    if own_tokenizer:
+        return "its text tower reads the highest token, and its tokenizer is not CLIP's" if pooling == "argmax" else ""
     if vocabulary > CLIP_VOCABULARY:
-        _refuse(name, f"its text tower knows {vocabulary} tokens and CLIP's tokenizer writes {CLIP_VOCABULARY}")
-    if pooling != "argmax":
-        _refuse(name, f"its text tower reads the token '{pooling}' instead of the end of the text")
+        return f"its text tower knows {vocabulary} tokens and CLIP's tokenizer writes {CLIP_VOCABULARY}"
+    return "its text tower reads the token 'eos', and CLIP's tokenizer has none" if pooling == "eos" else ""
+
+
+def _are_open_clips(transformer: ForeignModule) -> bool:
+    return all(type(block).__name__ == "ResidualAttentionBlock" for block in transformer.resblocks)
 
 
 def _refuse(name: str, problem: str) -> NoReturn:
-    """Raise the error that says why a backbone is not supported.
+    """Raise the error that says why a backbone is not supported, and which similar one is.
 
     Raises:
         InputError: always.
     """
-    raise InputError(f"Backbone '{name}' cannot be used: {problem}; try ViT-L-14-336, ViT-B-16 or tiny.")
+    supported = [each for each in open_clip.list_models() if is_supported(open_clip.get_model_config(each))]
+    close = get_close_matches(name, supported, n=1, cutoff=0.5)
+    advice = f"try {close[0]}" if close else "try ViT-L-14-336, ViT-B-16 or tiny"
+    raise InputError(f"Backbone '{name}' cannot be used: {problem}; {advice}.")

@@ -183,8 +183,9 @@ class FeatureCache:
 def encoder_digest(clip: FrozenCLIP) -> str:
     """Return a digest of the image tower: its weights, its positions at this image size, and its activation."""
     visual = clip.model.visual
-    digest = hashlib.sha256(repr(visual.transformer.resblocks[0].mlp).encode())
-    for name, value in (*visual.state_dict().items(), ("positions", clip.positions)):
+    digest = hashlib.sha256(repr(clip.image.trunk.blocks[0].module.mlp).encode())
+    tables = [(name, getattr(clip, name)) for name in ("positions", "rotation") if getattr(clip, name) is not None]
+    for name, value in (*visual.state_dict().items(), *tables):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

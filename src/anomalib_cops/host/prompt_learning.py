@@ -239,7 +239,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
             # A pre-processor of the user's own makes other images of the same files.
             f"{encoder_digest(self.clip)} {self.model.taps} {self.trainer.precision} {self.pre_processor}",
             paths_of_files([self.trainer.train_dataloader, self.trainer.val_dataloaders]),
-            self.clip.positions.dtype,
+            self.clip.dtype,
         )
 
     def on_train_end(self) -> None:

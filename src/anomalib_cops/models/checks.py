@@ -20,19 +20,6 @@ def check_values(method: str, values: Mapping[str, object], rules: Rules) -> Non
             raise InputError(f"{method}: {name}={values[name]} must be {allowed}.")
 
 
-def check_words_take_features(method: str, clip: FrozenCLIP) -> None:
-    """Refuse an encoder whose image features do not have the size of word embeddings.
-
-    Raises:
-        InputError: the encoder's text width is not its joint dimension.
-    """
-    if clip.text_width != clip.dim:
-        raise InputError(
-            f"{method} adds image features to words, so it needs a backbone whose text width ({clip.text_width}) "
-            f"equals its joint dimension ({clip.dim}); '{clip.name}' is not one."
-        )
-
-
 def check_deep_depth(method: str, clip: FrozenCLIP, deep_depth: int) -> None:
     """Refuse more sets of deep prompts than text blocks that can take them; the first block takes none.
 

@@ -13,7 +13,7 @@ class DeepPrompts(nn.Module):
         length: number of tokens per block.
         width: size of a token embedding.
         first_block: index of the first block that receives tokens.
-        position: index of the first token that is overwritten.
+        position: index of the first token that is overwritten; that of the first word by default in a CLIP.
         half: round the tokens to float16 and back, forward and backward, as the official implementations do.
     """
 

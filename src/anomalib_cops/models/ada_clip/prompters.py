@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anomalib_cops.encoder import image as vision
-from anomalib_cops.encoder.blocks import OpenClipModule
+from anomalib_cops.encoder.blocks import Block
 from anomalib_cops.encoder.text import BlockInputHook
 
 
@@ -80,7 +80,7 @@ class Prompts(nn.Module):
         """
 
         def prompted(
-            blocks: Iterable[OpenClipModule],
+            blocks: Iterable[Block],
             x: Float[Tensor, "batch tokens width"],
             local_blocks: range = range(0),
             cls_block: int | None = None,
@@ -94,16 +94,20 @@ class Prompts(nn.Module):
 
         return prompted
 
-    def overwrite(self, dynamic: Float[Tensor, "prompts length width"] | None) -> BlockInputHook:
+    def overwrite(self, dynamic: Float[Tensor, "prompts length width"] | None, start: int) -> BlockInputHook:
         """Return a hook for the text tower that overwrites the tokens after the start of text with prompts.
 
         It is applied at the input of every block. The overwritten words still have an effect through later tokens that
         attended to them in earlier blocks.
+
+        Args:
+            dynamic: prompts made from the image.
+            start: number of tokens before the first word.
         """
 
         def place(x: Float[Tensor, "prompts tokens width"], block: int) -> Float[Tensor, "prompts tokens width"]:
             if block not in self.blocks:
                 return x
-            return torch.cat([x[:, :1], self.context(block, x, dynamic), x[:, 1 + self.length :]], dim=1)
+            return torch.cat([x[:, :start], self.context(block, x, dynamic), x[:, start + self.length :]], dim=1)
 
         return place

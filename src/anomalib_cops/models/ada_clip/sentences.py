@@ -34,11 +34,13 @@ class Tokens:
 
     Attributes:
         ids: token ids, padded to the context length.
-        ends: position of each sentence's end-of-text token.
+        ends: position of the first token after the words of each sentence.
+        read_outs: position of the token that the feature of each sentence is read from.
     """
 
     ids: Int[Tensor, "sentences tokens"]
     ends: tuple[int, ...]
+    read_outs: tuple[int, ...]
 
 
 def sentences(class_name: str) -> list[str]:
@@ -58,7 +60,8 @@ def tokenize(clip: FrozenCLIP, class_name: str) -> Tokens:
         InputError: the name is too long for the text tower.
     """
     ids = clip.text.tokenize(sentences(class_name))
-    return Tokens(ids, tuple(clip.text.end_of_text(ids)))
+    ends = clip.text.end_of_text(ids)
+    return Tokens(ids, tuple(ends), tuple(clip.text.read_out(end) for end in ends))
 
 
 def ensemble(features: Float[Tensor, "batch sentences dim"]) -> Float[Tensor, "batch states dim"]:

@@ -96,11 +96,6 @@ def check_ada_clip_fits_encoder(clip: FrozenCLIP, settings: AdaCLIPSettings, lay
         InputError: the encoder does not fit; the message names the setting.
     """
     patches = clip.grid**2
-    if "L" in settings.branch and clip.text_width != clip.dim:
-        raise InputError(
-            f"AdaCLIP: branch='{settings.branch}' puts image features into the text tower, so the text width "
-            f"({clip.text_width}) must equal the joint dimension ({clip.dim}); '{clip.name}' can have branch='V' only."
-        )
     for tower, letter, blocks in (("vision", "V", clip.depth), ("text", "L", clip.text_depth)):
         if letter in settings.branch and settings.depth > blocks:
             raise InputError(

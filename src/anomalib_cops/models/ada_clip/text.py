@@ -59,7 +59,7 @@ class ClassNameText:
         """Return the text features of a class name, computed once per set of weights."""
         if class_name not in self._cached:
             self._cached[class_name] = CachedText(
-                partial(self._encode_class, class_name), self._static_prompts, self.clip.model.transformer.parameters
+                partial(self._encode_class, class_name), self._static_prompts, self.clip.text_parameters
             )
         return self._cached[class_name]()
 
@@ -71,18 +71,18 @@ class ClassNameText:
     ) -> Float[Tensor, "rows sentences dim"]:
         """Return the text feature of every sentence, not normalised; arguments as in :meth:`features`."""
         tokens = [self.tokens(name) for name in class_names]
-        length = 1 + max(max(each.ends) for each in tokens)
-        device = self.clip.positions.device
+        length = self.clip.text.needed(max(max(each.read_outs) for each in tokens))
+        device = self.clip.device
         ids = torch.cat([each.ids[:, :length] for each in tokens]).to(device)
         embeddings = self.clip.text.embed(ids).unflatten(0, (len(tokens), -1))
-        ends = torch.tensor([each.ends for each in tokens], device=device)
-        if self.prompts is not None and self.prompts.blocks and not torch.is_grad_enabled():
+        ends = torch.tensor([each.read_outs for each in tokens], device=device)
+        if self.prompts is not None and self.prompts.blocks and self.clip.text.causal and not torch.is_grad_enabled():
             return self._features_after_prompts(self.prompts, embeddings, ends, dynamic)
         rows, count = embeddings.shape[:2]
         if dynamic is not None:
             rows = dynamic.shape[0]
             dynamic = dynamic.repeat_interleave(count, dim=0)
-        deep = None if self.prompts is None else self.prompts.overwrite(dynamic)
+        deep = None if self.prompts is None else self.prompts.overwrite(dynamic, self.clip.text.start)
         features = self.clip.text.encode(
             embeddings.expand(rows, -1, -1, -1).flatten(0, 1), ends.expand(rows, -1).flatten(), deep
         )
@@ -95,7 +95,7 @@ class ClassNameText:
         ends: Int[Tensor, "names sentences"],
         dynamic: Float[Tensor, "batch length width"] | None,
     ) -> Float[Tensor, "rows sentences dim"]:
-        """Compute sentence features in inference with as little work as possible.
+        """Compute sentence features of a causal tower in inference with as little work as possible.
 
         No prompt enters the first block, so it runs once per name. After it, the start token and the prompts, which
         overwrite the words behind it, are the same in all sentences of an image. As a token depends only on earlier
@@ -103,9 +103,9 @@ class ClassNameText:
         """
         rows = embeddings.shape[0] if dynamic is None else dynamic.shape[0]
         tokens = self.clip.text.run_first_block(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2])
-        shared = 1 + prompts.length
+        shared = self.clip.text.start + prompts.length
         start = tokens[0, :1, :shared].expand(rows, -1, -1)
-        prefix = self.clip.text.cache_prefix(start, prompts.overwrite(dynamic), first_block=1)
+        prefix = self.clip.text.cache_prefix(start, prompts.overwrite(dynamic, self.clip.text.start), first_block=1)
         words = tokens[:, :, shared:].expand(rows, -1, -1, -1).flatten(0, 1)
         last = (ends - shared).expand(rows, -1).flatten()
         return self.clip.text.encode(words, last, prefix=prefix, first_block=1).unflatten(0, (rows, -1))
@@ -118,10 +118,11 @@ class ClassNameText:
         """
         if class_name not in self._tokens:
             tokens = tokenize(self.clip, class_name)
-            if self.prompts is not None and self.prompts.blocks and min(tokens.ends) <= self.prompts.length:
+            room = min(tokens.ends) - self.clip.text.start
+            if self.prompts is not None and self.prompts.blocks and room < self.prompts.length:
                 raise InputError(
                     f"AdaCLIP: length={self.prompts.length} prompts overwrite the end of a sentence about "
-                    f"'{class_name}'; use at most {min(tokens.ends) - 1}."
+                    f"'{class_name}'; use at most {room}."
                 )
             self._tokens[class_name] = tokens
         return self._tokens[class_name]

@@ -56,11 +56,13 @@ class AdaCLIPModel(FewShotModel):
         dim, width, length = clip.dim, clip.image_width, settings.length
         kind = {"static": "S" in settings.prompts, "half": settings.half_prompts}
         self.vision_prompts = Prompts(range(settings.depth), length, width, **kind) if "V" in settings.branch else None
-        self.text_prompts = Prompts(range(1, settings.depth), length, dim, **kind) if "L" in settings.branch else None
+        self.text_prompts = (
+            Prompts(range(1, settings.depth), length, clip.text_width, **kind) if "L" in settings.branch else None
+        )
         # Create both whatever the branch is, as official checkpoints contain both.
         dynamic = "D" in settings.prompts
         self.vision_generator = PromptGenerator(dim, width, length) if dynamic else None
-        self.text_generator = PromptGenerator(dim, dim, length) if dynamic else None
+        self.text_generator = PromptGenerator(dim, clip.text_width, length) if dynamic else None
         self.patch_heads = nn.ModuleList(nn.Linear(width, dim) for _ in self.layers)
         self.cls_head = nn.Linear(dim, dim)
         self.text = ClassNameText(clip, self.text_prompts)
@@ -110,7 +112,7 @@ class AdaCLIPModel(FewShotModel):
 
     def dynamic_prompts(
         self, images: Float[Tensor, "batch 3 height width"], plain: ImageTokens | None = None
-    ) -> tuple[Float[Tensor, "batch length width_"] | None, Float[Tensor, "batch length dim"] | None]:
+    ) -> tuple[Float[Tensor, "batch length width_"] | None, Float[Tensor, "batch length words"] | None]:
         """Make prompts from the images for the image and the text tower; None for a tower that gets none.
 
         Args:
@@ -119,13 +121,13 @@ class AdaCLIPModel(FewShotModel):
         """
         if self.vision_generator is None or self.text_generator is None or not self.settings.branch:
             return None, None
-        cls = self.unprompted(images) if plain is None else self.clip.image.project(plain.cls)
+        cls = self.unprompted(images) if plain is None else self.clip.image.project_cls(plain.cls)
         vision = self.vision_generator(cls) if self.vision_prompts is not None else None
         return vision, self.text_generator(cls) if self.text_prompts is not None else None
 
     def unprompted(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """Return CLIP's own image feature, not normalised."""
-        return self.clip.image.project(self.plain_tokens(images).cls)
+        return self.clip.image.project_cls(self.plain_tokens(images).cls)
 
     @torch.no_grad()
     def plain_tokens(self, images: Float[Tensor, "batch 3 height width"]) -> ImageTokens:
@@ -145,7 +147,7 @@ class AdaCLIPModel(FewShotModel):
     def project(self, tokens: ImageTokens) -> ImageFeatures:
         """Project tokens to unit vectors in the joint space, the class token through CLIP's own projection first."""
         patches = [head(layer) for head, layer in zip(self.patch_heads, tokens.patches, strict=True)]
-        cls = self.cls_head(self.clip.image.project(tokens.cls))
+        cls = self.cls_head(self.clip.image.project_cls(tokens.cls))
         return ImageFeatures(cls=unit(cls), patches=unit(torch.stack(patches)))
 
     @in_full_precision

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from anomalib_cops.alignment import TEMPERATURE, cosine, enlarge_smoothly, gaussian_smooth, probabilities, to_grid
 from anomalib_cops.encoder import FrozenCLIP, ImageFeatures
-from anomalib_cops.encoder.blocks import OpenClipModule, attend, feed_forward, project_qkv
+from anomalib_cops.encoder.blocks import Block
 from anomalib_cops.encoder.image import Paths, walk
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
@@ -55,8 +55,10 @@ class AnomalyCLIPModel(FewShotModel):
         self.templates = nn.ModuleList(templates)
         self.read_out = [template.read_out for template in templates]
         self.context = nn.Parameter(torch.empty(2, tokens, width).normal_(std=0.02))
-        self.deep = DeepPrompts(settings.deep_depth, settings.deep_length, width, half=settings.half_deep_prompts)
-        self.text_features = CachedText(self.encode_prompts, self.text_prompts, clip.model.transformer.parameters)
+        self.deep = DeepPrompts(
+            settings.deep_depth, settings.deep_length, width, position=clip.text.start, half=settings.half_deep_prompts
+        )
+        self.text_features = CachedText(self.encode_prompts, self.text_prompts, clip.text_parameters)
 
     @torch.no_grad()
     def forward(
@@ -160,7 +162,7 @@ class AnomalyCLIPModel(FewShotModel):
 
 
 def walk_with_feed_forward(
-    blocks: Iterable[OpenClipModule], x: Float[Tensor, "batch tokens width"], local_blocks: range, cls_block: int | None
+    blocks: Iterable[Block], x: Float[Tensor, "batch tokens width"], local_blocks: range, cls_block: int | None
 ) -> Iterator[Paths]:
     """Run the blocks with another local path, which restarts from the ordinary path in every block.
 
@@ -168,14 +170,14 @@ def walk_with_feed_forward(
     """
     ordinary, local = x, None
     for index, block in enumerate(blocks):
-        query, key, value = project_qkv(block, ordinary)
+        query, key, value = block.qkv(ordinary)
         if index in local_blocks:
-            local = ordinary + attend(block, value, value, value)
+            local = ordinary + block.attend(value, value, value)
             if index > local_blocks.start:
-                local = feed_forward(block, local)
+                local = block.feed_forward(local)
         if index == cls_block:
             ordinary, query = ordinary[:, :1], query[:, :, :1]
-        ordinary = feed_forward(block, ordinary + attend(block, query, key, value))
+        ordinary = block.feed_forward(ordinary + block.attend(query, key, value))
         yield ordinary, local
 
 

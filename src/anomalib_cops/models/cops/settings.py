@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.errors import InputError
-from anomalib_cops.models.checks import check_deep_depth, check_values, check_words_take_features
+from anomalib_cops.models.checks import check_deep_depth, check_values
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {
@@ -153,7 +153,6 @@ def check_cops_fits_encoder(clip: FrozenCLIP, settings: CoPSSettings) -> None:
     Raises:
         InputError: the encoder does not fit; the message names the setting.
     """
-    check_words_take_features("CoPS", clip)
     check_deep_depth("CoPS", clip, settings.deep_depth)
     deepest = max(settings.layers, default=1)
     if not 1 <= min(settings.layers, default=1) <= deepest <= clip.depth or settings.local_start > (

@@ -27,6 +27,7 @@ from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min
 from anomalib_cops.models.patch_memory import FewShotModel
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
+from anomalib_cops.prompts.words import words_of_features
 
 EXTRA_PATCH_WEIGHT = 3.0
 """Added to the patch loss's weight of one, so that it counts four times."""
@@ -36,7 +37,7 @@ class CoPSModel(FewShotModel):
     """Conditional prompt synthesis on a frozen CLIP (arXiv 2508.03447).
 
     Args:
-        clip: the frozen encoder; its text width must equal its joint dimension.
+        clip: the frozen encoder.
         settings: sizes and switches.
 
     Raises:
@@ -50,20 +51,29 @@ class CoPSModel(FewShotModel):
         super().__init__()
         settings = settings or CoPSSettings()
         check_cops_fits_encoder(clip, settings)
-        dim = clip.dim
+        dim, width = clip.dim, clip.text_width
         self.clip = clip
         self.settings = settings
         self.layers = settings.layers or (clip.depth,)
         tokens = settings.context_tokens + settings.n_prototypes + settings.category_tokens
         self.template = PromptTemplate(clip.text, tokens)
-        self.context = nn.Parameter(torch.empty(2, tokens, dim).normal_(std=0.02))
-        self.deep = DeepPrompts(settings.deep_depth, settings.deep_length, dim, half=settings.half_deep_prompts)
+        self.context = nn.Parameter(torch.empty(2, tokens, width).normal_(std=0.02))
+        self.deep = DeepPrompts(
+            settings.deep_depth,
+            settings.deep_length,
+            width,
+            position=clip.text.start,
+            half=settings.half_deep_prompts,
+        )
         self.prototypes = PrototypeExtractor(dim, settings.n_prototypes) if settings.needs_prototypes else None
         self.vae = CategoryVAE(dim) if settings.categories == "sampled" else None
+        self.to_words = words_of_features(dim, width)
         generator = torch.Generator().manual_seed(settings.seed)
         self.register_buffer("noise", torch.randn(settings.n_samples, dim, generator=generator), persistent=False)
         self.noise: Tensor
-        self.context_prefix = CachedText(self.encode_context, self.text_prompts, clip.model.transformer.parameters)
+        # The first words are the same in all prompts, which only a causal tower can make use of.
+        cached = CachedText(self.encode_context, self.text_prompts, clip.text_parameters)
+        self.context_prefix = cached if clip.text.causal else None
 
     @torch.no_grad()
     def forward(
@@ -151,9 +161,10 @@ class CoPSModel(FewShotModel):
         sizes = [chosen.context_tokens, chosen.n_prototypes, chosen.category_tokens]
         context, state, category = (words[None, :, None] for words in self.context.split(sizes, dim=1))
         if prototypes is not None and chosen.states == "dynamic":
-            state = state + (prototypes.flip(1) if chosen.cross_prototypes else prototypes).unsqueeze(2)
+            crossed = prototypes.flip(1) if chosen.cross_prototypes else prototypes
+            state = state + self.to_words(crossed).unsqueeze(2)
         if categories is not None:
-            category = category + categories[:, None, :, None]
+            category = category + self.to_words(categories)[:, None, :, None]
         samples = 1 if categories is None else categories.shape[1]
         slots = torch.cat([part.expand(batch, 2, samples, -1, -1) for part in (context, state, category)], dim=3)
         return self.template(slots)
@@ -163,12 +174,15 @@ class CoPSModel(FewShotModel):
     ) -> Float[Tensor, "batch states samples dim"]:
         """Encode the prompts of :meth:`prompts`; return one unit text feature per prompt.
 
-        The samples of an image differ only from the category words on, so the tokens before them are computed once per
-        image and state. In inference, the start and the context words are the same for all images, so they are computed
-        once per set of weights.
+        The samples of an image differ only from the category words on, so a causal tower computes the tokens before
+        them once per image and state. In inference, the start and the context words are the same for all images, so it
+        computes them once per set of weights. Other towers run every prompt as a whole.
         """
+        if self.context_prefix is None:
+            features = self.clip.text.encode(prompts.flatten(0, 2), self.template.read_out, self.deep)
+            return F.normalize(features, dim=-1).unflatten(0, prompts.shape[:3])
         batch, _, samples = prompts.shape[:3]
-        constant = 1 + self.settings.context_tokens
+        constant = self.clip.text.start + self.settings.context_tokens
         shared = constant + self.settings.n_prototypes
         first = prompts[:, :, 0, :shared].flatten(0, 1)
         if torch.is_grad_enabled():

@@ -16,21 +16,22 @@ class PreVCP(nn.Module):
 
     Args:
         width: size of a patch token inside the image tower.
-        dim: size of the joint space, and of a word.
+        dim: size of the joint space.
+        words: size of a word embedding, and of the global feature.
         layers: number of tapped vision blocks, each with a projection of its own.
         tokens: number of visual context tokens, r.
         use_global: add the global feature to these tokens.
     """
 
-    def __init__(self, width: int, dim: int, layers: int, tokens: int, *, use_global: bool = True) -> None:
+    def __init__(self, width: int, dim: int, words: int, layers: int, tokens: int, *, use_global: bool = True) -> None:
         super().__init__()
-        self.query = nn.Parameter(nn.init.trunc_normal_(torch.empty(tokens, dim)))
+        self.query = nn.Parameter(nn.init.trunc_normal_(torch.empty(tokens, words)))
         # It slides over the channels of one vector. Its bias has no effect, as layer norms remove constants.
         self.conv = nn.Conv1d(1, tokens, KERNEL, padding=KERNEL // 2) if use_global else None
         self.project = nn.ModuleList(nn.Linear(width, dim) for _ in range(layers))
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
 
-    def context(self, global_feature: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch slots dim"]:
+    def context(self, global_feature: Float[Tensor, "batch words"]) -> Float[Tensor, "batch slots words"]:
         """Return visual context tokens: learnable words plus filtered copies of the global feature, not normalised."""
         if self.conv is None:
             return self.query.expand(global_feature.shape[0], -1, -1)

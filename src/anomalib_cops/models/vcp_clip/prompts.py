@@ -19,26 +19,30 @@ class StateSentences(nn.Module):
         slots: number of context tokens.
 
     Attributes:
-        read_out: index of the end-of-text token, where the text feature is read.
+        ends: index of the first token after the words and the context tokens of each sentence.
+        read_outs: index of the token that the text feature of each sentence is read from.
     """
 
     def __init__(self, clip: FrozenCLIP, slots: int) -> None:
         super().__init__()
         ids = clip.text.tokenize(SENTENCES)
-        end = clip.text.end_of_text(ids)[0]  # the same in both sentences
-        embeddings = clip.text.embed(ids).detach()
-        self.read_out = end + slots
-        self.register_buffer("prefix", embeddings[:, :end].clone(), persistent=False)
-        self.register_buffer("suffix", embeddings[:, end : ids.shape[1] - slots].clone(), persistent=False)
-        self.prefix: Float[Tensor, "states prefix width"]
-        self.suffix: Float[Tensor, "states rest width"]
+        words = clip.text.end_of_text(ids)
+        self.ends = [end + slots for end in words]
+        self.read_outs = [clip.text.read_out(end) for end in self.ends]
+        needed = clip.text.needed(max(self.read_outs))
+        states = zip(clip.text.embed(ids).detach(), words, strict=True)
+        for state, (embeddings, end) in enumerate(states):
+            self.register_buffer(f"prefix_{state}", embeddings[:end].clone(), persistent=False)
+            self.register_buffer(f"suffix_{state}", embeddings[end : needed - slots].clone(), persistent=False)
 
     def forward(self, context: Float[Tensor, "batch slots width"]) -> Float[Tensor, "batch states tokens width"]:
-        """Return the token embeddings of both sentences with each image's context tokens, up to the end of text."""
-        batch, states = context.shape[0], self.prefix.shape[0]
-        suffix = self.suffix[:, :1]
-        slots = context.unsqueeze(1).expand(-1, states, -1, -1)
-        return torch.cat([self.prefix.expand(batch, -1, -1, -1), slots, suffix.expand(batch, -1, -1, -1)], dim=2)
+        """Return the token embeddings of both sentences with each image's context tokens, as many as have to be run."""
+        prompts = []
+        for state in range(len(SENTENCES)):
+            prefix, suffix = (getattr(self, f"{part}_{state}") for part in ("prefix", "suffix"))
+            first, last = (each.expand(context.shape[0], -1, -1) for each in (prefix, suffix))
+            prompts.append(torch.cat([first, context, last], dim=1))
+        return torch.stack(prompts, dim=1)
 
 
 class DeepPrompts(nn.Module):
@@ -52,9 +56,10 @@ class DeepPrompts(nn.Module):
         length: number of tokens per block, n.
         width: size of a token embedding.
         dropout: dropout rate of the projected tokens in training, drawn anew for every prompt and block.
+        start: number of tokens before the first word.
     """
 
-    def __init__(self, depth: int, length: int, width: int, dropout: float) -> None:
+    def __init__(self, depth: int, length: int, width: int, dropout: float, start: int) -> None:
         super().__init__()
         self.first = nn.Parameter(torch.empty(length, width).uniform_(-1, 1))
         self.later = nn.Parameter(torch.empty(depth - 1, length, width).uniform_(-1, 1))
@@ -62,6 +67,7 @@ class DeepPrompts(nn.Module):
         nn.init.kaiming_normal_(self.project.weight, mode="fan_out")
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.start = start
 
     @property
     def length(self) -> int:
@@ -73,8 +79,8 @@ class DeepPrompts(nn.Module):
         tokens = self.project(self.later[block - 1] if block else self.first)
         # Apply dropout after the expansion, so that every prompt has its own mask.
         tokens = self.dropout(tokens.expand(x.shape[0], -1, -1))
-        rest = x[:, 1 + self.length :] if block else x[:, 1:]
-        return torch.cat([x[:, :1], tokens.to(x.dtype), rest], dim=1)
+        rest = x[:, self.start + self.length :] if block else x[:, self.start :]
+        return torch.cat([x[:, : self.start], tokens.to(x.dtype), rest], dim=1)
 
 
 def check_length(clip: FrozenCLIP, sentences: StateSentences, deep_length: int) -> None:
@@ -83,7 +89,7 @@ def check_length(clip: FrozenCLIP, sentences: StateSentences, deep_length: int) 
     Raises:
         InputError: the prompts are too long; the message says by how many tokens.
     """
-    surplus = sentences.read_out + 1 + deep_length - clip.text.context_length
+    surplus = max(sentences.ends) + 1 + deep_length - clip.text.context_length
     if surplus > 0:
         raise InputError(
             f"VCPCLIP: context_tokens and deep_length are {surplus} more than fit the text encoder's "

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from anomalib.data import InferenceBatch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, stretch, to_grid
@@ -13,12 +13,13 @@ from anomalib_cops.encoder import FrozenCLIP, ImageTokens
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.masked_rows import masked_rows
-from anomalib_cops.models.checks import check_words_take_features, learns_from_pixels_alone
+from anomalib_cops.models.checks import learns_from_pixels_alone
 from anomalib_cops.models.patch_memory import FewShotModel
 from anomalib_cops.models.vcp_clip.post_vcp import PostVCP
 from anomalib_cops.models.vcp_clip.pre_vcp import PreVCP
 from anomalib_cops.models.vcp_clip.prompts import DeepPrompts, StateSentences, check_length
 from anomalib_cops.models.vcp_clip.settings import VCPCLIPSettings
+from anomalib_cops.prompts.words import words_of_features
 
 QUARTERS = 4
 
@@ -27,7 +28,7 @@ class VCPCLIPModel(FewShotModel):
     """Visual context prompting on a frozen CLIP (arXiv 2407.12276).
 
     Args:
-        clip: the frozen encoder; its text width must equal its joint dimension.
+        clip: the frozen encoder.
         settings: sizes and switches.
 
     Raises:
@@ -47,11 +48,14 @@ class VCPCLIPModel(FewShotModel):
         self.layers = settings.layers or quarters(clip.depth)
         self.sentences = StateSentences(clip, settings.context_tokens)
         check_length(clip, self.sentences, settings.deep_length)
-        width, dim = clip.image_width, clip.dim
-        self.pre = PreVCP(width, dim, len(self.layers), settings.context_tokens, use_global=settings.use_global)
+        width, dim, words = clip.image_width, clip.dim, clip.text_width
+        self.to_words = words_of_features(dim, words) if settings.use_global else nn.Identity()
+        self.pre = PreVCP(width, dim, words, len(self.layers), settings.context_tokens, use_global=settings.use_global)
         self.post = PostVCP(width, dim, settings.heads)
         self.deep = (
-            DeepPrompts(clip.text_depth, settings.deep_length, dim, settings.dropout) if settings.deep_length else None
+            DeepPrompts(clip.text_depth, settings.deep_length, words, settings.dropout, clip.text.start)
+            if settings.deep_length
+            else None
         )
 
     @torch.no_grad()
@@ -84,20 +88,22 @@ class VCPCLIPModel(FewShotModel):
         """Return raw tokens of the ordinary path, without norm, projection or gradient."""
         return self.clip.image.tokens(images, layers=self.layers, describe=self.memory is not None)
 
-    def context(self, tokens: ImageTokens) -> Float[Tensor, "batch slots dim"]:
+    def context(self, tokens: ImageTokens) -> Float[Tensor, "batch slots words"]:
         """Make visual context tokens from the global feature, which is not normalised."""
-        return self.pre.context(self.clip.image.project(tokens.cls))
+        return self.pre.context(self.to_words(self.clip.image.project_cls(tokens.cls)))
 
-    def prompts(self, context: Float[Tensor, "batch slots dim"]) -> Float[Tensor, "batch states tokens dim"]:
+    def prompts(self, context: Float[Tensor, "batch slots words"]) -> Float[Tensor, "batch states tokens words"]:
         """Return token embeddings: start | "a photo of a good" or "… damaged" | context tokens | end of text."""
         return self.sentences(context)
 
-    def read_prompts(self, prompts: Float[Tensor, "batch states tokens dim"]) -> Float[Tensor, "batch states dim"]:
-        """Run the text tower on all images and both states at once; return the end-of-text tokens of its last block."""
-        ends = self.clip.text.read(prompts.flatten(0, 1), self.sentences.read_out, self.deep)
+    def read_prompts(self, prompts: Float[Tensor, "batch states tokens words"]) -> Float[Tensor, "batch states words"]:
+        """Run the text tower on all images and both states at once; return the read-out tokens of its last block."""
+        normal, anomalous = self.sentences.read_outs
+        read_out = normal if normal == anomalous else torch.tensor([normal, anomalous]).repeat(prompts.shape[0])
+        ends = self.clip.text.read(prompts.flatten(0, 1), read_out, self.deep)
         return ends.unflatten(0, prompts.shape[:2])
 
-    def text_features(self, ends: Float[Tensor, "batch states dim"]) -> Float[Tensor, "batch states dim"]:
+    def text_features(self, ends: Float[Tensor, "batch states words"]) -> Float[Tensor, "batch states dim"]:
         """Return each image's and state's unit text feature, after the learned norm, CLIP's norm and projection."""
         if self.deep is not None:
             ends = self.deep.norm(ends)
@@ -184,7 +190,6 @@ def check_vcp_clip_fits_encoder(clip: FrozenCLIP, settings: VCPCLIPSettings) -> 
     Raises:
         InputError: the encoder does not fit; the message names the setting.
     """
-    check_words_take_features("VCPCLIP", clip)
     if clip.image_width % settings.heads:
         raise InputError(
             f"VCPCLIP: heads={settings.heads} must divide the {clip.image_width} channels of the image tower of "

@@ -1,0 +1,52 @@
+"""The transformer block of open_clip, which its image towers and all text towers are made of."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from anomalib_cops.encoder.blocks import ForeignModule, linear, mix_values
+
+
+@dataclass(frozen=True)
+class OpenClipBlock:
+    """The methods of :class:`~anomalib_cops.encoder.blocks.Block` for open_clip's ``ResidualAttentionBlock``.
+
+    Attributes:
+        module: open_clip's block.
+    """
+
+    module: ForeignModule
+
+    def qkv(
+        self, x: Float[Tensor, "batch tokens width"]
+    ) -> tuple[
+        Float[Tensor, "batch heads tokens head_dim"],
+        Float[Tensor, "batch heads tokens head_dim"],
+        Float[Tensor, "batch heads tokens head_dim"],
+    ]:
+        """Return queries, keys and values of the normalised tokens, from one matrix product."""
+        attn = self.module.attn
+        batch, tokens, width = x.shape
+        qkv = linear(self.module.ln_1(x), attn.in_proj_weight, attn.in_proj_bias)
+        query, key, value = qkv.view(batch, tokens, 3, attn.num_heads, width // attn.num_heads).permute(2, 0, 3, 1, 4)
+        return query, key, value
+
+    def attend(
+        self,
+        query: Float[Tensor, "batch heads queries head_dim"],
+        key: Float[Tensor, "batch heads tokens head_dim"],
+        value: Float[Tensor, "batch heads tokens head_dim"],
+        *,
+        causal: bool = False,
+        visible: Bool[Tensor, "*#batch queries tokens"] | None = None,
+    ) -> Float[Tensor, "batch queries width"]:
+        """Return what attention adds to the tokens."""
+        out = self.module.attn.out_proj
+        return self.module.ls_1(linear(mix_values(query, key, value, causal, visible), out.weight, out.bias))
+
+    def feed_forward(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+        """Return the tokens that leave the block."""
+        expand, contract = self.module.mlp.c_fc, self.module.mlp.c_proj
+        hidden = self.module.mlp.gelu(linear(self.module.ln_2(x), expand.weight, expand.bias))
+        return x + self.module.ls_2(linear(hidden, contract.weight, contract.bias))

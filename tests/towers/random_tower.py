@@ -1,0 +1,124 @@
+"""Make a randomly initialised model of an open_clip configuration, at its real size or a small one."""
+
+import contextlib
+import copy
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import open_clip
+import timm
+import torch
+
+from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder.load import build, model_config
+from anomalib_cops.encoder.supported import check_config
+from anomalib_cops.encoder.tokenizer import Tokenizer, load_tokenizer
+from tests.towers.tokenizers import save_tokenizer
+
+GRID = 3
+"""Patches along a side of a small tower's images."""
+
+
+@dataclass(frozen=True)
+class RandomTower:
+    """A random model in open_clip's own class.
+
+    Attributes:
+        backbone: open_clip's name of the model.
+        model: open_clip's model.
+        image_size: side of the images that it was built for; timm's may be larger than a multiple of the patch.
+        tokenizer: its tokenizer, with stand-ins for those of the hub.
+        config: its configuration.
+    """
+
+    backbone: str
+    model: Any
+    image_size: int
+    tokenizer: Tokenizer
+    config: dict[str, Any]
+
+    def frozen(self, image_size: int | None = None, **options: Any) -> FrozenCLIP:
+        """Return our encoder on the same weights."""
+        size = image_size or self.image_size // self.patch * self.patch
+        return FrozenCLIP(self.model, size, name=self.backbone, tokenizer=self.tokenizer, **options)
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch in pixels."""
+        vision = self.config["vision_cfg"]
+        return int(vision.get("patch_size") or patch_of(vision.get("timm_model_name", "")))
+
+
+def patch_of(timm_name: str) -> int:
+    """Return the patch size that a name of timm contains; 16 if it contains none."""
+    found = re.search(r"patch(\d+)", timm_name)
+    return int(found[1]) if found else 16
+
+
+def random_tower(backbone: str, folder: Path, *, small: bool, seed: int = 0) -> RandomTower:
+    """Make a random model of a backbone; its tokenizer is saved in ``folder`` if it is one of the hub's.
+
+    Raises:
+        InputError: the backbone is unknown or not supported.
+    """
+    config = copy.deepcopy(model_config(backbone))
+    check_config(config, backbone)
+    if config["text_cfg"].get("hf_tokenizer_name"):
+        tokens = save_tokenizer(config["text_cfg"], folder)
+        config["text_cfg"]["vocab_size"] = tokens if small else max(tokens, config["text_cfg"]["vocab_size"])
+    torch.manual_seed(seed)
+    if small:
+        config, options = shrunk(config)
+        with smaller_timm(options):
+            model = build(config)
+    else:
+        model = build(config)
+    randomize(model)
+    tokenizer = load_tokenizer(config["text_cfg"], backbone, folder)
+    return RandomTower(backbone, model.eval(), config["vision_cfg"].get("image_size", 224), tokenizer, config)
+
+
+def shrunk(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the same architecture with few and narrow blocks, and the options that do the same to timm's model."""
+    config = copy.deepcopy(config)
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    timm_name = vision.get("timm_model_name")
+    patch = vision.get("patch_size") or patch_of(timm_name or "")
+    # Keep whether words are as wide as the joint space, and whether images are a multiple of the patches.
+    same_width = text.get("width", 512) == config["embed_dim"]
+    config["embed_dim"] = 64 if same_width else 80
+    vision["image_size"] = GRID * patch + vision.get("image_size", 224) % patch
+    text |= {"layers": 10, "width": 64, "heads": 4}
+    if not timm_name:
+        head = vision.get("head_width", 64)
+        vision |= {"layers": 4, "width": 2 * head}
+        return config, {}
+    # The stem of MobileCLIP has a fixed width.
+    width, heads = (768, 12) if "mci" in timm_name else (config["embed_dim"], 4)
+    return config, {"embed_dim": width, "depth": 4, "num_heads": heads, "img_size": vision["image_size"]}
+
+
+@contextlib.contextmanager
+def smaller_timm(options: dict[str, Any]) -> Iterator[None]:
+    """Make timm's models with other sizes than their names say."""
+    original = timm.create_model
+    with mock.patch.object(timm, "create_model", lambda *names, **given: original(*names, **{**given, **options})):
+        yield
+
+
+def randomize(model: open_clip.CLIP) -> None:
+    """Replace parameters that are constant or tiny when they are made, so that all have an effect."""
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, mean=0.3, std=0.3)
+        elif parameter.ndim > 1 and parameter.std() < 0.01:
+            torch.nn.init.normal_(parameter, std=0.05)
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_var"):
+            buffer.uniform_(0.5, 2)
+        elif name.endswith("running_mean"):
+            buffer.normal_(std=0.3)
