@@ -113,9 +113,10 @@ def refuse_same_backbones(cells: Iterable[Cell]) -> None:
     """
     first: dict[tuple[str, str], Cell] = {}
     for cell in cells:
-        boards = [each.training.backbone for each in (first.setdefault((cell.target_name, cell.fingerprint), cell), cell)]
-        if boards[0] != boards[1]:
-            raise InputError(f"the backbones '{boards[0]}' and '{boards[1]}' are the same; leave one out.")
+        earlier = first.setdefault((cell.target_name, cell.fingerprint), cell)
+        board, other = cell.training.backbone, earlier.training.backbone
+        if board != other:
+            raise InputError(f"the backbones '{other}' and '{board}' are the same; leave one out.")
 
 
 def _check_entry(entry: BackboneConfig) -> None:

@@ -11,7 +11,7 @@ from .threshold_tables import joined
 
 HEADING = "Same method, all backbones"
 NOTE = (
-    "Rows differ in the backbone and its weights, so a column compares backbones, and methods are not ranked here. Each "
+    "Rows differ in the backbone and its weights: a column compares backbones, and nothing here ranks methods. Each "
     "method has its mean over all data sets that it was tested on with any of the backbones."
 )
 COMPARED_METRICS = ("I-AUROC", "P-AUROC")
