@@ -91,12 +91,12 @@ def check_backbones(
     boards: dict[str, BackboneConfig] = {}
     for entry in backbones:
         _check_entry(entry)
-        other = boards.setdefault(entry.board, entry)
-        if other is not entry:
-            same_name = f"{other.pretrained} and {entry.pretrained} have the same name; rename one of the files."
-            raise InputError(
-                same_name if other != entry else f"the backbone '{entry.board}' is there twice; give each once."
-            )
+        other = boards.get(entry.board)
+        if other == entry:
+            raise InputError(f"the backbone '{entry.board}' is there twice; give each once.")
+        if other is not None:
+            raise InputError(f"{other.pretrained} and {entry.pretrained} have the same name; rename one of the files.")
+        boards[entry.board] = entry
     for method in methods:
         if is_own_model(method.model):
             _check_method(method, [each.options for each in transfers if each.is_for(method)])
