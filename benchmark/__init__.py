@@ -9,10 +9,10 @@ package ``report`` reads what ``records`` keeps; ``speed`` stands alone.
 
 Words used throughout:
 
-- *matrix*: what a configuration asks for: methods times transfers times seeds.
+- *matrix*: what a configuration asks for: methods times backbones times transfers times seeds.
 - *method*: a model class with options, under the name that tables show. Its role is method, baseline or ablation.
 - *transfer*: an auxiliary set, the *source*, and the sets that are tested after training on it, the *targets*.
-- *training*: one model trained on one source with one seed.
+- *training*: one model with one backbone, trained on one source with one seed.
 - *references*: good images of a category of the target that a model is given; *shots* is their number, and a *draw* is
   a seed that chooses them.
 - *cell*: one training tested on one target, with one number and draw of references if there are any. Each cell has one

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 
 from anomalib_cops.errors import InputError, nearest
 
+from .backbones import BackboneConfig, as_mappings
 from .entries import MethodConfig, Transfer
 from .matrix import Matrix
 
@@ -51,7 +52,9 @@ def read_matrix(name: str) -> Matrix:
             raise InputError("it has no fields such as methods and transfers.")
         _refuse_unknown(content, Matrix, "the file")
         # jsonargparse passes over unknown names inside lists.
-        for key, kind in (("methods", MethodConfig), ("transfers", Transfer)):
+        if "backbones" in content:
+            content["backbones"] = as_mappings(content["backbones"])
+        for key, kind in (("methods", MethodConfig), ("transfers", Transfer), ("backbones", BackboneConfig)):
             for entry in content.get(key) or []:
                 _refuse_unknown(entry, kind, f"an entry of {key}")
         matrix = Matrix(**vars(parser.instantiate_classes(parser.parse_object(content))))

@@ -1,4 +1,4 @@
-"""Define the matrix of a benchmark, methods times transfers times seeds, and list its cells."""
+"""Define the matrix of a benchmark, methods times backbones times transfers times seeds, and list its cells."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,11 +7,12 @@ from pathlib import Path
 from anomalib_cops.errors import InputError, nearest
 
 from ..own_models import is_own_model, own_model_names
+from .backbones import BackboneConfig, check_backbones
 from .cells import Cell, Training
 from .data_settings import DataSettings
 from .entries import FITTED_ON_REFERENCES, MethodConfig, Transfer
 from .names import BETWEEN_SOURCES, identity
-from .reference_draw import check_references, reference_draws
+from .reference_draw import ReferenceDraw, check_references, reference_draws
 
 _DEFAULT_BACKBONE = "ViT-L-14-336"
 
@@ -24,7 +25,10 @@ class Matrix:
         methods: The methods to compare.
         transfers: What is trained on and what is tested.
         seeds: One training each; at least 0.
-        backbone: Backbone of all models of this package that have no ``backbone`` among their options.
+        backbone: Backbone of all models of this package that have no ``backbone`` among their options; by default that
+            of the papers.
+        backbones: Instead of it, backbones that every model of this package runs with, each of which has boards of its
+            own. Models of others run once.
         data: How images are read, the same for all methods.
         pictures: Anomalous images per category whose pictures and maps are kept for the gallery of the page.
         shots: Numbers of reference images per category, 0 among them or not, which are all tested; without the field
@@ -35,7 +39,8 @@ class Matrix:
     methods: list[MethodConfig]
     transfers: list[Transfer]
     seeds: list[int] = field(default_factory=lambda: [0])
-    backbone: str = _DEFAULT_BACKBONE
+    backbone: str | None = None
+    backbones: list[BackboneConfig] | None = None
     data: DataSettings = field(default_factory=DataSettings)
     pictures: int = 0
     shots: list[int] = field(default_factory=list)
@@ -46,7 +51,7 @@ class Matrix:
 
         Raises:
             InputError: The matrix is empty, a seed is negative, a model or method is unknown, a name or seed is given
-                twice, or references are not as they have to be.
+                twice, or references or backbones are not as they have to be.
         """
         for name, entries in (("methods", self.methods), ("transfers", self.transfers), ("seeds", self.seeds)):
             if not entries:
@@ -71,6 +76,8 @@ class Matrix:
             if not transfer.targets and not transfer.discover:
                 raise InputError(f"the transfer from {transfer.source} has no targets; name some, or set discover.")
         check_references(self.methods, self.transfers, self.shots, self.draws)
+        if self.backbones is not None:
+            check_backbones(self.backbones, self.backbone, self.methods, self.transfers)
 
     def only(self, methods: Sequence[str] = (), seeds: Sequence[int] = (), draws: Sequence[int] = ()) -> "Matrix":
         """Return the part of the matrix with these methods, seeds and draws; all of them if none are named.
@@ -120,34 +127,54 @@ class Matrix:
     def _cells(self, root: Path | None, discovered: Sequence[str]) -> Iterator[Cell]:
         for seed in self.seeds:
             for method in self.methods:
-                for transfer in self.transfers:
-                    if transfer.is_for(method):
-                        training = self._training(method, transfer, seed, root)
-                        targets = _targets(transfer, training, root, discovered)
-                        for references in reference_draws(method, self.shots, self.draws):
-                            for target in targets:
-                                yield Cell(
-                                    training=training,
-                                    method=method.name,
-                                    role=method.role,
-                                    target=target,
-                                    target_id=identity(target, root),
-                                    target_categories=tuple(transfer.target_categories or ()),
-                                    test_options=method.test_options,
-                                    images_per_category=self.data.images_per_category,
-                                    references=references,
-                                )
+                for backbone in self._backbones_of(method):
+                    for transfer in self.transfers:
+                        if transfer.is_for(method):
+                            training = self._training(method, backbone, transfer, seed, root)
+                            targets = _targets(transfer, training, root, discovered)
+                            for references in reference_draws(method, self.shots, self.draws):
+                                for target in targets:
+                                    yield self._cell(training, method, transfer, target, references, root)
 
-    def _training(self, method: MethodConfig, transfer: Transfer, seed: int, root: Path | None) -> Training:
+    def _backbones_of(self, method: MethodConfig) -> Sequence[BackboneConfig | None]:
+        """Return the backbones that a method runs with; None once for a model of others, which brings its own."""
+        if not is_own_model(method.model):
+            return [None]
+        return self.backbones or [BackboneConfig(self.backbone or _DEFAULT_BACKBONE)]
+
+    def _cell(
+        self,
+        training: Training,
+        method: MethodConfig,
+        transfer: Transfer,
+        target: str,
+        references: ReferenceDraw | None,
+        root: Path | None,
+    ) -> Cell:
+        return Cell(
+            training=training,
+            method=method.name,
+            role=method.role,
+            target=target,
+            target_id=identity(target, root),
+            target_categories=tuple(transfer.target_categories or ()),
+            test_options=method.test_options,
+            images_per_category=self.data.images_per_category,
+            references=references,
+        )
+
+    def _training(
+        self, method: MethodConfig, backbone: BackboneConfig | None, transfer: Transfer, seed: int, root: Path | None
+    ) -> Training:
         options = {**transfer.options, **method.options}
-        backbone = method.backbone
-        if is_own_model(method.model):
-            options.setdefault("backbone", self.backbone)
-            backbone = backbone or options["backbone"]
+        board = method.backbone
+        if backbone is not None:
+            options |= {name: value for name, value in backbone.options.items() if name not in options}
+            board = board or (backbone.board if self.backbones else options["backbone"])
         return Training(
             model=method.model,
             options=options,
-            backbone=backbone or f"of {method.model.rsplit('.', 1)[-1]}",
+            backbone=board or f"of {method.model.rsplit('.', 1)[-1]}",
             source=transfer.sources,
             source_id=BETWEEN_SOURCES.join(identity(each, root) for each in transfer.sources),
             source_categories=tuple(transfer.source_categories or ()),

@@ -10,6 +10,7 @@ from ..records.result import AT_THRESHOLD
 from .board import MEAN, Board, BoardRow, ranks
 from .render import present_metrics
 from .reported import Reported
+from .same_method import have_same_method
 
 COLUMNS = (
     *("backbone", "method", "role", "trained_on", "target", "category", "metric"),
@@ -40,8 +41,10 @@ def lines(boards: Sequence[Board], reported: Reported, metrics: Sequence[str]) -
     """Yield the values of ``COLUMNS`` for each row, target, category and metric.
 
     The category is empty for the mean over all categories. Boards with a number of references also have lines without a
-    target for the mean over all targets, since its deviation over draws does not follow from those of the targets.
+    target for the mean over all targets, since its deviation over draws does not follow from those of the targets, and
+    so do all boards where a method ran with several backbones. Ranks are those within the board.
     """
+    have_means = have_same_method(boards)
     for board in boards:
         further = {REFERENCES: board.shots} if _have_references(boards) else {}
         for metric in present_metrics(board, metrics):
@@ -50,7 +53,7 @@ def lines(boards: Sequence[Board], reported: Reported, metrics: Sequence[str]) -
                 for target in board.targets_with(metric)
                 for category in (MEAN, *board.categories(target))
             ]
-            if board.shots is not None:
+            if have_means or board.shots is not None:
                 places.append((MEAN, MEAN))
             for target, category in places:
                 for line in _lines_of_rows(board, reported, metric, target, category):

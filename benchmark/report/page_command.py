@@ -11,11 +11,13 @@ from jsonargparse import ArgumentParser, Namespace
 from anomalib_cops.errors import InputError, nearest
 
 from ..files import write_text
+from ..records.result import METRICS
 from ..records.store import results_in
 from .gallery import Gallery
 from .leaderboard import boards
 from .page_data import board_data
 from .reported import load_reported
+from .same_method import HEADING, same_method_tables
 
 PARTS = ("style.css", "charts.js", "page.js")
 
@@ -65,4 +67,5 @@ def page(folder: Path, gallery_targets: list[str] | None = None) -> str:
     parts = {name.replace(".", "_"): (source / name).read_text() for name in PARTS}
     # "<" is escaped, so that nothing in the data can end the script element.
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
-    return template.render(**parts, boards=data, data=text) + "\n"
+    compared = {"same_method": HEADING, "same_method_tables": same_method_tables(all_boards, METRICS)}
+    return template.render(**parts, boards=data, data=text, **compared) + "\n"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..plan.names import TINY
+from ..plan.backbones import is_tiny
 from .board import MEAN, Board, BoardRow
 from .remarks import TINY_LABEL, board_provenance
 from .reported import Reported
@@ -24,7 +24,7 @@ def board_data(board: Board, boards: Sequence[Board], reported: Reported) -> dic
     colours = [each["method"] for each in by_shots["methods"]] if by_shots else [row.method for row in board.rows]
     return {
         "backbone": board.name,
-        "label": TINY_LABEL if board.backbone == TINY else "",
+        "label": TINY_LABEL if is_tiny(board.backbone) else "",
         "metrics": board.metrics,
         "targets": [{"name": name, "categories": board.categories(name)} for name in board.targets],
         "thresholds": board.threshold_figures,

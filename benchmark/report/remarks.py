@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..plan.names import TINY
+from ..plan.backbones import is_tiny
 from .board import Board
 
 TINY_LABEL = (
@@ -12,7 +12,7 @@ TINY_LABEL = (
 
 def remarks(board: Board) -> list[str]:
     """List remarks on a board in Markdown."""
-    notes = [f"*{TINY_LABEL}*"] if board.backbone == TINY else []
+    notes = [f"*{TINY_LABEL}*"] if is_tiny(board.backbone) else []
     notes += [
         f"**{target}: rows saw different images, so they cannot be compared.**"
         for target in board.incomparable_targets()

@@ -2,28 +2,36 @@
 
 from collections.abc import Sequence
 
-from ..plan.names import TINY
+from ..plan.backbones import is_tiny
 from .board import Board
 from .figure_table import Entry, FigureTable
 from .remarks import TINY_LABEL, board_provenance, remarks
 from .reported import Reported
+from .same_method import HEADING, same_method_tables
 from .shot_tables import shot_tables
 from .tables import all_tables
 
 
 def markdown(boards: Sequence[Board], reported: Reported, metrics: Sequence[str], categories: bool = False) -> str:
-    """Print all boards as a Markdown page: the best of each column bold, the second best underlined."""
+    """Print all boards as a Markdown page: the best of each column bold, the second best underlined.
+
+    Where a method ran with several backbones, a table without ranks compares these at the end.
+    """
     lines: list[str] = []
     for number, board in enumerate(boards):
         if compared := _shot_tables_before(boards, number, metrics, categories):
             lines += [f"## Backbone {board.backbone} by number of references", ""]
-            lines += [f"*{TINY_LABEL}*", ""] if board.backbone == TINY else []
+            lines += [f"*{TINY_LABEL}*", ""] if is_tiny(board.backbone) else []
             for table in compared:
                 lines += [f"### {table.title}", "", markdown_table(table), ""]
         lines += [f"## Backbone {board.name}", "", *(f"{note}\n" for note in remarks(board))]
         lines += [text for text, _ in board_provenance(board)] + [""]
         for table in all_tables(board, reported, present_metrics(board, metrics), categories):
             lines += [f"### {table.title}", "", markdown_table(table), ""]
+    shared = same_method_tables(boards, metrics)
+    lines += [f"## {HEADING}", ""] if shared else []
+    for table in shared:
+        lines += [f"### {table.title}", "", markdown_table(table), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -38,12 +46,14 @@ def latex(boards: Sequence[Board], reported: Reported, metrics: Sequence[str], c
     """Print all boards as LaTeX tables for the package booktabs."""
     lines = ["% needs \\usepackage{booktabs}"]
     for number, board in enumerate(boards):
-        label = f" ({TINY_LABEL})" if board.backbone == TINY else ""
+        label = f" ({TINY_LABEL})" if is_tiny(board.backbone) else ""
         for table in _shot_tables_before(boards, number, metrics, categories):
             lines += _latex_table(table, f"Backbone {board.backbone}{label}.")
         lines += [f"% failed: {_escaped(failure)}" for failure in board.failures()]
         for table in all_tables(board, reported, present_metrics(board, metrics), categories):
             lines += _latex_table(table, f"Backbone {board.name}{label}.")
+    for table in same_method_tables(boards, metrics):
+        lines += _latex_table(table, " ".join([f"{HEADING}.", *table.notes]))
     return "\n".join(lines).rstrip() + "\n"
 
 

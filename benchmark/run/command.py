@@ -74,7 +74,8 @@ def main(options: Namespace) -> int:
         print_plan(cells, Store(options.output, read_only=True), runner, missing_weights(trainings))
         return 0
     runnable = cells_with_weights(cells, fetch_weights(trainings))
-    code = execute(Schedule(runnable, Store(options.output), runner, executor, RunProgress(), provenance()))
+    progress = RunProgress(names_backbones=matrix.backbones is not None)
+    code = execute(Schedule(runnable, Store(options.output), runner, executor, progress, provenance()))
     return code or int(len(runnable) < len(cells))
 
 

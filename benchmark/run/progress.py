@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from ..plan.cells import Training
 from .events import Event, Failed, Started, Tested, Trained
 
 
@@ -16,9 +17,11 @@ class RunProgress:
 
     Args:
         console: Where to print; standard error by default. The display is live only if the console is a terminal.
+        names_backbones: Name the backbone of every training and test, where methods run with several.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, names_backbones: bool = False) -> None:
+        self._names_backbones = names_backbones
         self.console = console or Console(stderr=True, soft_wrap=True)
         self._start = time.monotonic()
         self._done = 0
@@ -48,7 +51,7 @@ class RunProgress:
         """Show an event; see ``protocols.Progress``."""
         self._done += isinstance(event, Tested)
         end = f"about {duration(left * self._seconds_per_category)} left" if left and self._done else ""
-        text = describe(event)
+        text = describe(event, self._names_backbones)
         if isinstance(event, Started):
             self._current.plain = text
         if self._live:
@@ -74,21 +77,26 @@ def print_line(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False)
 
 
-def describe(event: Event) -> str:
-    """Describe an event in words."""
+def describe(event: Event, names_backbones: bool = False) -> str:
+    """Describe an event in words, with the backbone or without; a failure always names it."""
+
+    def named(name: str, training: Training) -> str:
+        return f"{name} ({training.backbone})" if names_backbones else name
+
     match event:
         case Started(cell, None):
             training = cell.training
-            return f"{cell.method} learns from {training.source_name}, seed {training.seed}"
+            return f"{named(cell.method, training)} learns from {training.source_name}, seed {training.seed}"
         case Started(cell, category):
-            return f"{cell.method} looks at {cell.target_name}/{category}"
+            return f"{named(cell.method, cell.training)} looks at {cell.target_name}/{category}"
         case Trained(training, record):
+            model = named(training.model, training)
             if not record.images:
-                return f"{training.model} needs no training"
-            return f"{training.model} learned from {record.images} images in {duration(record.seconds)}"
+                return f"{model} needs no training"
+            return f"{model} learned from {record.images} images in {duration(record.seconds)}"
         case Tested(cell, category, scores):
             figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in scores.scores.items())
-            return f"{cell.method}, {cell.target_name}/{category}: {figures or 'no figure'}"
+            return f"{named(cell.method, cell.training)}, {cell.target_name}/{category}: {figures or 'no figure'}"
         case Failed(cell, category, message):
             return f"{cell.title}{', ' + category if category else ''}: {message}"
 

@@ -17,6 +17,7 @@ from anomalib_cops.data.train_test_overlap import data_records
 from anomalib_cops.errors import InputError
 
 from ..measure.memory import peak_memory, reset_peak_memory
+from ..plan.backbones import refuse_same_backbones
 from ..plan.cells import Cell, Training
 from ..plan.data_settings import DataSettings
 from ..plan.datamodules import Datamodules
@@ -71,8 +72,8 @@ class ModelRunner:
         """Resolve the options of cells and check them before anything is run.
 
         Raises:
-            InputError: A model, option, data set or category is unknown, a value is not allowed, or a cell tests what
-                its weights were trained on.
+            InputError: A model, option, data set or category is unknown, a value is not allowed, a cell tests what its
+                weights were trained on, or two backbones are the same.
         """
         resolved: dict[str, tuple[Training, ReadyWeights | None]] = {}
         prepared = []
@@ -88,6 +89,7 @@ class ModelRunner:
             categories = self.datamodules.categories(prepared[-1])
             if weights is not None:
                 self._refuse_seen(prepared[-1], weights, categories)
+        refuse_same_backbones(prepared)
         return prepared
 
     def survey(self, cell: Cell) -> dict[str, str]:

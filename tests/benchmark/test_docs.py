@@ -11,6 +11,7 @@ import pytest
 from benchmark.cli import COMMANDS
 from benchmark.measure.maps import pack_maps
 from benchmark.measure.outputs import CategoryOutput, Predictions
+from benchmark.plan.backbones import BackboneConfig
 from benchmark.plan.configuration import built_in, read_matrix
 from benchmark.plan.data_settings import DataSettings
 from benchmark.plan.entries import MethodConfig, Transfer
@@ -27,7 +28,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("kind", [Matrix, Transfer, MethodConfig, DataSettings, Result])
+@pytest.mark.parametrize("kind", [Matrix, BackboneConfig, Transfer, MethodConfig, DataSettings, Result])
 def test_every_field_is_on_the_page(kind):
     assert not [each.name for each in dataclasses.fields(kind) if f"`{each.name}`" not in PAGE]
 

@@ -13,6 +13,7 @@ from anomalib_cops.registry import METHODS
 from anomalib_cops.weights.published import PUBLISHED
 from benchmark.cli import COMMANDS, main
 from benchmark.plan import configuration
+from benchmark.plan.backbones import BackboneConfig
 from benchmark.plan.configuration import built_in, read_matrix
 from benchmark.plan.data_settings import DataSettings
 from benchmark.plan.entries import MethodConfig, Transfer
@@ -94,7 +95,7 @@ def test_ablation_sweeps_share_the_training_where_they_can():
         assert cells[name].training.fingerprint != whole
 
 
-@pytest.mark.parametrize("kind", [MethodConfig, Transfer, Matrix, DataSettings])
+@pytest.mark.parametrize("kind", [MethodConfig, BackboneConfig, Transfer, Matrix, DataSettings])
 def test_every_field_is_documented(kind):
     documented = set(re.findall(r"^\s+(\w+): ", inspect.getdoc(kind), flags=re.MULTILINE))
     assert {each.name for each in dataclasses.fields(kind)} <= documented

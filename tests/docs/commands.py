@@ -173,6 +173,12 @@ COMMANDS: list[Run | Elsewhere] = [
         ("new/cells/**/*-shots8-draw1--*.json", "new/trained/**/*.safetensors"),
         "categories tested",
     ),
+    Run(
+        r"python -m benchmark run backbones",
+        "--methods [AnomalyCLIP] --output new",
+        ("new/cells/*/tiny/*.json", "new/cells/*/tiny-60-px/*.json"),
+        "categories tested",
+    ),
     Run(r"python -m benchmark table", "", (), "AnomalyCLIP"),
     Run(r"python -m benchmark report", "", ("results/benchmark/report.html",)),
 ]
