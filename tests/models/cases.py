@@ -121,9 +121,14 @@ def encoder() -> open_clip.CLIP:
 
 def make(name: str, clip: open_clip.CLIP, **settings: Any) -> Any:
     """Return a torch model whose prompts are large random values, so that they affect the result."""
+    return make_on(FrozenCLIP(clip, SIDE, name="small"), name, **settings)
+
+
+def make_on(frozen: FrozenCLIP, name: str, **settings: Any) -> Any:
+    """Return such a model on an encoder of any family."""
     torch.manual_seed(1)
     chosen = method(name)
-    model = chosen.build(FrozenCLIP(clip, SIDE, name="small"), chosen.settings(**settings))
+    model = chosen.build(frozen, chosen.settings(**settings))
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.2)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from anomalib_cops.registry import METHODS
-from tests.models.cases import CASES, SIDE, make
+from tests.models.cases import CASES, make
 
 VARIANTS = [(name, variant) for name, case in CASES.items() for variant in case.variants]
 LABELS = torch.tensor([0.0, 1.0, 0.0])
@@ -34,7 +34,7 @@ def model(case: tuple[str, dict[str, Any]], clip: open_clip.CLIP) -> Any:
 def test_scores_and_maps_are_probabilities_of_the_right_shape(model: Any, images: Tensor) -> None:
     result = model(images)
     assert result.pred_score.shape == (3,)
-    assert result.anomaly_map.shape == (3, SIDE, SIDE)
+    assert result.anomaly_map.shape == (3, *images.shape[-2:])
     for values in (result.pred_score, result.anomaly_map):
         assert torch.isfinite(values).all() and values.min() >= 0 and values.max() <= 1 + 1e-6
         assert not values.requires_grad
@@ -133,8 +133,8 @@ def test_an_encoder_in_half_precision_gives_the_same_bits(
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
-def test_constant_images_give_finite_scores(model: Any) -> None:
-    result = model(torch.zeros(2, 3, SIDE, SIDE))
+def test_constant_images_give_finite_scores(model: Any, images: Tensor) -> None:
+    result = model(torch.zeros_like(images[:2]))
     assert torch.isfinite(result.anomaly_map).all() and torch.isfinite(result.pred_score).all()
 
 

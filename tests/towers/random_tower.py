@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import open_clip
 import timm
 import torch
 
@@ -110,7 +109,7 @@ def smaller_timm(options: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-def randomize(model: open_clip.CLIP) -> None:
+def randomize(model: torch.nn.Module) -> None:
     """Replace parameters that are constant or tiny when they are made, so that all have an effect."""
     for parameter in model.parameters():
         if parameter.ndim == 1:

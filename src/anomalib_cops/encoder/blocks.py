@@ -64,8 +64,8 @@ class Block(Protocol):
 
 
 def linear(
-    x: Float[Tensor, "batch tokens width"], weight: Float[Tensor, "out width"], bias: Float[Tensor, " out"] | None
-) -> Float[Tensor, "batch tokens out"]:
+    x: Float[Tensor, "*shape width"], weight: Float[Tensor, "out width"], bias: Float[Tensor, " out"] | None
+) -> Float[Tensor, "*shape out"]:
     """Multiply by a matrix that may be kept in half precision."""
     return F.linear(x, weight.to(x.dtype), bias)
 

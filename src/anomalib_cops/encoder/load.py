@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from anomalib_cops.encoder import tiny
+from anomalib_cops.encoder.blocks import ForeignModule
 from anomalib_cops.encoder.download import HUB_FILES, weight_file
 from anomalib_cops.encoder.frozen_clip import FrozenCLIP
 from anomalib_cops.encoder.normalisation import trained_with_normalisation
@@ -64,15 +65,17 @@ def load_clip(
         config = {**config, "quick_gelu": config["quick_gelu"] if quick_gelu is None else quick_gelu}
         model = build(config, state, source="the embedded tiny CLIP")
         return FrozenCLIP(model, image_size or native_image_size(backbone), name=backbone, **options)
-    quick = trained_with_quick_gelu(backbone, pretrained) if quick_gelu is None else quick_gelu
+    path = None if pretrained is None else find_weights(backbone, pretrained, cache_dir)
+    # What a tag does not say of a local file is found out from the file itself.
+    named = str(path) if pretrained and Path(pretrained).expanduser().is_dir() else pretrained
+    quick = trained_with_quick_gelu(backbone, named) if quick_gelu is None else quick_gelu
     config = {**config, "quick_gelu": quick}
-    if pretrained is None:
+    if path is None:
         options["tokenizer"] = load_tokenizer(config["text_cfg"], backbone, cache_dir=cache_dir)
         with _default_dtype(torch.float16):
             model = build(config).half()
     else:
-        path = find_weights(backbone, pretrained, cache_dir)
-        options["mean"], options["std"] = trained_with_normalisation(backbone, pretrained)
+        options["mean"], options["std"] = trained_with_normalisation(backbone, str(named))
         options["tokenizer"] = load_tokenizer(config["text_cfg"], backbone, path.parent, cache_dir)
         model = build(config, read_state(path), source=str(path))
     return FrozenCLIP(
@@ -208,7 +211,7 @@ def _tag_uses_quick_gelu(backbone: str, tag: str) -> bool:
     return bool(entry.get("quick_gelu", tag == "openai" or tag in listed))
 
 
-def _assert_activation(model: open_clip.CLIP, quick: bool) -> None:
+def _assert_activation(model: ForeignModule, quick: bool) -> None:
     """Check the activation of open_clip's own blocks; timm's image towers have their own, whatever is asked for."""
     own = [text_module(model).transformer, *([] if hasattr(model.visual, "trunk") else [model.visual.transformer])]
     for tower in own:
@@ -218,7 +221,7 @@ def _assert_activation(model: open_clip.CLIP, quick: bool) -> None:
                 raise InputError(f"The model was built with QuickGELU={found} although its weights need {quick}.")
 
 
-def _fill(model: open_clip.CLIP, state: dict[str, Tensor], source: str) -> None:
+def _fill(model: ForeignModule, state: dict[str, Tensor], source: str) -> None:
     if isinstance(model, open_clip.CustomTextCLIP):
         # Some files name the text tower's weights as a plain CLIP does.
         state = open_clip.model.convert_to_custom_text_state_dict(state)

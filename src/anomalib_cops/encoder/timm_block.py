@@ -93,7 +93,7 @@ class TimmPostNormBlock(TimmBlock):
         return self.module.norm1(x)
 
 
-def run_mlp(mlp: ForeignModule, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+def run_mlp(mlp: ForeignModule, x: Float[Tensor, "*shape width"]) -> Float[Tensor, "*shape width"]:
     """Run timm's ``Mlp``, ``GluMlp`` or ``SwiGLU``, whose matrices may be kept in half precision."""
     if isinstance(mlp, SwiGLU):
         gate = linear(x, mlp.fc1_g.weight, mlp.fc1_g.bias)

@@ -153,7 +153,7 @@ def load_encoder(request: Request, settings: Any, file: WeightFile | None) -> Fr
     method, common = request.method, request.common
     theirs = file.encoder if file else EncoderIdentity(DEFAULT_BACKBONE, 0)
     pretrained = common.pretrained or theirs.pretrained or DEFAULT_PRETRAINED
-    if not common.pretrained and os.sep in pretrained and not Path(pretrained).expanduser().is_file():
+    if not common.pretrained and os.sep in pretrained and not Path(pretrained).expanduser().exists():
         raise InputError(
             f"{file.source if file else 'The model'} was trained on the CLIP weights {pretrained}, which are not "
             "there any more; give their path by pretrained=."

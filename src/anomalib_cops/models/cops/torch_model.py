@@ -151,7 +151,7 @@ class CoPSModel(FewShotModel):
         batch: int,
         prototypes: Float[Tensor, "batch states prototypes dim"] | None,
         categories: Float[Tensor, "batch samples dim"] | None,
-    ) -> Float[Tensor, "batch states samples tokens dim"]:
+    ) -> Float[Tensor, "batch states samples tokens words"]:
         """Return token embeddings: start | context words | state words | category words | "." | end of text.
 
         Prototypes and category tokens are added to learnable words. By default the states are crossed as published: the
@@ -170,7 +170,7 @@ class CoPSModel(FewShotModel):
         return self.template(slots)
 
     def encode_prompts(
-        self, prompts: Float[Tensor, "batch states samples tokens dim"]
+        self, prompts: Float[Tensor, "batch states samples tokens words"]
     ) -> Float[Tensor, "batch states samples dim"]:
         """Encode the prompts of :meth:`prompts`; return one unit text feature per prompt.
 

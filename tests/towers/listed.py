@@ -1,0 +1,32 @@
+"""Let open_clip list a small tower under the name of a real one, with weights and tokenizer in a local folder."""
+
+from pathlib import Path
+
+import open_clip
+import pytest
+import timm
+from safetensors.torch import save_file
+
+from anomalib_cops.encoder.load import model_config
+from tests.towers.random_tower import RandomTower, random_tower, shrunk
+
+
+def list_small_tower(backbone: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> RandomTower:
+    """Replace a backbone's configuration by its small one, and write its files as the hub holds them.
+
+    ``pretrained=FOLDER`` finds weights and tokenizer there.
+    """
+    tower = random_tower(backbone, folder, small=True)
+    small = tower.config
+    _, options = shrunk(model_config(backbone))
+    others, create = open_clip.get_model_config, timm.create_model
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: small if name == backbone else others(name))
+    wanted = small["vision_cfg"].get("timm_model_name")
+    monkeypatch.setattr(
+        timm,
+        "create_model",
+        lambda name, **given: create(name, **given, **(options if name == wanted else {})),
+    )
+    state = {name: value.clone() for name, value in tower.model.state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors")
+    return tower
