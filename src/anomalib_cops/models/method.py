@@ -12,6 +12,10 @@ from anomalib_cops.models.base import TorchModel
 from anomalib_cops.weights.official import KeyMap
 
 DEFAULT_PRESET = "default"
+AUTO = "auto"
+"""Value of an argument whose number the training chooses."""
+AUTOMATIC = {"automatic": True}
+"""Metadata of a settings field whose argument may be "auto". The settings themselves always hold a number."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Method:
     def setting_names(self) -> frozenset[str]:
         """Names of all settings."""
         return frozenset(each.name for each in fields(self.settings))
+
+    @property
+    def automatic_names(self) -> frozenset[str]:
+        """Names of the settings whose arguments may be "auto"."""
+        return frozenset(each.name for each in fields(self.settings) if AUTOMATIC.items() <= each.metadata.items())
 
     def make_settings(self, values: Mapping[str, Any], source: str = "") -> Any:
         """Make settings from plain values.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from anomalib_cops.models.arguments import CommonArguments
-from anomalib_cops.models.method import Method
+from anomalib_cops.models.method import AUTO, Method
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,14 @@ class Request:
         method: the method.
         common: values of the arguments that all methods share.
         settings: values of those settings of the method that were given.
+        automatic: names of the settings that were given as "auto". A training chooses their numbers; before one, they
+            have those of the weights, the preset or the default, as if they had not been given.
     """
 
     method: Method
     common: CommonArguments
     settings: dict[str, Any]
+    automatic: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, method: Method, arguments: Mapping[str, Any]) -> "Request":
@@ -30,4 +33,6 @@ class Request:
         settings = {
             name: value for name, value in arguments.items() if name in method.setting_names and value is not None
         }
-        return cls(method, CommonArguments(**common), settings)
+        automatic = frozenset(name for name in method.automatic_names if settings.get(name) == AUTO)
+        numbers = {name: value for name, value in settings.items() if name not in automatic}
+        return cls(method, CommonArguments(**common), numbers, automatic)
