@@ -1,7 +1,6 @@
 """Choose the numbers of prototypes and of samples in training, where the user leaves them to it."""
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.prompt_learning import PromptLearningMixin
-from anomalib_cops.host.prototype_search import best_prototype_count
+from anomalib_cops.host.prototype_search import best_prototype_count, with_prototypes
 from anomalib_cops.models.cops.sample_count import enough_samples, use_samples
 
 IMAGES = 8
@@ -32,37 +31,30 @@ class AutomaticSizesMixin(PromptLearningMixin):
     _latest_images: Tensor | None = None
     _samples_are_due: bool = False
 
-    def setup(self, stage: str) -> None:
-        """Choose the number of prototypes before the optimiser is made.
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Choose the number of prototypes, then return the optimiser. By now a checkpoint to resume from is loaded.
 
         Raises:
             InputError: there are several processes, or the data does not allow a choice.
         """
-        super().setup(stage)
-        if stage == "fit" and self._prototypes_are_due():
-            self._choose_prototypes()
-
-    def _prototypes_are_due(self) -> bool:
         trainer = self.trainer
-        has_prompts = self.has_trained_weights or trainer.ckpt_path
         trains = trainer.max_epochs != 0 and not trainer.fast_dev_run  # type: ignore[attr-defined]
-        return "n_prototypes" in self.request.automatic and trains and not has_prompts
+        if "n_prototypes" in self.request.automatic and trains and not self.has_trained_weights:
+            self._choose_prototypes()
+        return super().configure_optimizers()
 
     def _choose_prototypes(self) -> None:
-        if self.trainer.world_size > 1:
+        trainer = self.trainer
+        if trainer.world_size > 1:
             raise InputError(
-                f"n_prototypes='auto' chooses in one process, and this training has {self.trainer.world_size}; train "
-                "with devices=1, or give a number such as n_prototypes=6."
+                f"n_prototypes='auto' chooses in one process, and this training has {trainer.world_size}; train with "
+                "devices=1, or give a number such as n_prototypes=6."
             )
-        self.clip.to(self.trainer.strategy.root_device)
         self.clip.widen_text()
-        count = best_prototype_count(self, getattr(self.trainer, "datamodule", None))
+        count = best_prototype_count(self, getattr(trainer, "datamodule", None))
         if count != self.model.settings.n_prototypes:
-            with torch.random.fork_rng(devices=[], enabled=self.seed is not None):
-                if self.seed is not None:
-                    torch.manual_seed(self.seed)
-                self.model = self.method.build(self.clip, replace(self.model.settings, n_prototypes=count))
-        self.record_arguments()
+            self.model = with_prototypes(self, count, self.seed)
+            self.record_arguments()
 
     def on_fit_start(self) -> None:
         """Forget an earlier training."""

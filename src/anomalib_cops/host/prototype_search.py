@@ -36,8 +36,8 @@ def best_prototype_count(module: Any, data: Any) -> int:
     """Train a small model for each candidate, all on the same batches, and return the best number of prototypes.
 
     The best has the highest mean of image AUROC and pixel AUROC over the categories held out; of equal ones it is the
-    smallest. The frozen encoder runs once per image, in float32. The choice depends on the data and the seed of the
-    settings, and random numbers elsewhere are left as they are.
+    smallest. The frozen encoder runs once per image, without autocast. The choice depends on the data and on the seed
+    in the settings, and random numbers elsewhere are left as they are.
 
     Args:
         module: the Lightning module, attached to a trainer, with the encoder and the settings of the candidates.
@@ -48,7 +48,7 @@ def best_prototype_count(module: Any, data: Any) -> int:
     """
     images, seed = plain_images(data), module.model.settings.seed
     held_out = held_out_rows(images.samples, seed)
-    candidates = {count: _candidate(module, count, seed) for count in CANDIDATES}
+    candidates = {count: with_prototypes(module, count, seed) for count in CANDIDATES}
     logger.info(
         "Choosing n_prototypes among %s: training on %d images, comparing on %d of %s.",
         ", ".join(map(str, CANDIDATES)),
@@ -88,25 +88,34 @@ def plain_images(data: Any) -> LabelledImages:
     return plain
 
 
-def _candidate(module: Any, count: int, seed: int) -> Any:
-    """Build a torch model with so many prototypes on the module's encoder."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+def with_prototypes(module: Any, count: int, seed: int | None) -> Any:
+    """Build the torch model of a module with another number of prototypes, in its precision and on its device.
+
+    Args:
+        module: the Lightning module, attached to a trainer.
+        count: the number.
+        seed: seed of the initial prompts; None for the global random numbers.
+    """
+    strategy = module.trainer.strategy
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
         model = module.method.build(module.clip, replace(module.model.settings, n_prototypes=count))
-    return model.to(module.trainer.strategy.root_device)
+    return strategy.precision_plugin.convert_module(model).to(strategy.root_device)
 
 
 @contextmanager
 def _features(module: Any, images: LabelledImages) -> Iterator[FeatureCache]:
     """Open the user's feature cache, or one in a temporary folder."""
-    options = module.cache_options
+    options, precision = module.cache_options, module.trainer.precision
+    as_computed = precision if precision.endswith("true") else "32-true"
     with nullcontext(options.feature_cache) if options.feature_cache else tempfile.TemporaryDirectory() as folder:
         yield FeatureCache(
             replace(options, feature_cache=folder),
             module.model.encode,
             module.model.frozen_features,
-            # As a training in float32 has it, so that this uses the same files.
-            f"{encoder_digest(module.clip)} {module.model.taps} 32-true {module.pre_processor}",
+            # The same words as in the training, which so finds these features again unless its precision is mixed.
+            f"{encoder_digest(module.clip)} {module.model.taps} {as_computed} {module.pre_processor}",
             images.samples["image_path"],
             module.clip.positions.dtype,
         )
@@ -132,7 +141,7 @@ class _Reader:
         self, rows: Rows, size: int, collate: Callable[[Any], Any], generator: torch.Generator | None = None
     ) -> Iterator[tuple[Any, Any]]:
         """Yield the batches of the marked images and their features, in random order if a generator is given."""
-        module = self.module
+        module, strategy = self.module, self.module.trainer.strategy
         loader: DataLoader[Any] = DataLoader(
             Subset(self.images, np.flatnonzero(rows).tolist()),
             batch_size=size,
@@ -142,7 +151,7 @@ class _Reader:
             collate_fn=collate,
         )
         for batch in loader:
-            batch = batch.to(module.trainer.strategy.root_device)
+            batch = strategy.batch_to_device(strategy.precision_plugin.convert_input(batch))
             if module.pre_processor:
                 module.pre_processor.on_train_batch_start(module.trainer, module, batch, 0)
             check_levels(batch)

@@ -125,14 +125,8 @@ class CoPSSettings:
         Raises:
             InputError: a value is not allowed; the message names the field, its value and what is allowed.
         """
-        positive = ("local_start", "context_tokens", "category_tokens")
-        automatic = ("n_prototypes", "n_samples")
-        at_least_1 = {name: isinstance(getattr(self, name), int) and getattr(self, name) >= 1 for name in automatic}
+        positive = ("local_start", "n_prototypes", "n_samples", "context_tokens", "category_tokens")
         rules = {
-            **{
-                name: (holds, 'at least 1, or "auto" as an argument of the class CoPS')
-                for name, holds in at_least_1.items()
-            },
             **{name: (getattr(self, name) >= 1, "at least 1") for name in positive},
             **{name: (0 <= getattr(self, name) <= 1, "in [0, 1]") for name in ("alpha", "beta")},
             "deep_depth": (self.deep_depth >= 0, "at least 0"),
