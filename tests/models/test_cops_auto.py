@@ -216,6 +216,11 @@ def test_images_are_compared_without_augmentations_and_without_masks(
     assert trained(tmp_path, data, n_prototypes="auto").model.settings.n_prototypes in (1, 2)
 
 
+def test_too_few_images_to_hold_some_out_are_refused() -> None:
+    with pytest.raises(InputError, match="s/a and s/b have too few normal or anomalous images to hold some out"):
+        held_out_rows(table(a=2, b=2), seed=0)
+
+
 @pytest.mark.parametrize("name", ["n_prototypes", "n_samples"])
 def test_other_values_are_refused(name: str) -> None:
     for number in (0, -3):
