@@ -97,11 +97,12 @@ def with_prototypes(module: Any, count: int, seed: int | None) -> Any:
         seed: seed of the initial prompts; None for the global random numbers.
     """
     strategy = module.trainer.strategy
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+    device = strategy.root_device
+    with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
         model = module.method.build(module.clip, replace(module.model.settings, n_prototypes=count))
-    return strategy.precision_plugin.convert_module(model).to(strategy.root_device)
+    return strategy.precision_plugin.convert_module(model).to(device)
 
 
 @contextmanager

@@ -27,7 +27,8 @@ class Method:
         settings: frozen dataclass of sizes and switches. It checks its values, stores lists as tuples, lists in
             ``free_at_test`` the settings that a test may change, and documents each field under "Attributes:". The
             constructor, the command line and the docs take a field's type, default and meaning from there. A field
-            ``quick_gelu`` decides the encoder's activation; a field ``seed`` shares its argument with the training's.
+            ``quick_gelu`` decides the encoder's activation; a field ``seed`` shares its argument with the training's. A
+            field with the metadata ``AUTOMATIC`` has an argument that may be "auto".
         build: makes the torch model from a frozen encoder and settings.
         presets: for each auxiliary set, values of settings and of ``epochs`` and ``learning_rate``.
         keys: map from the names in official checkpoints to ours.
