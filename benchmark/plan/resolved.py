@@ -59,6 +59,8 @@ def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
         "cached_as": options.get("cache_precision", "float16") if "feature_cache" in options else None,
         "versions": _versions(),
     }
+    if request.automatic:
+        resolved["automatic"] = sorted(request.automatic)
     # Of options that concern references and tiles only those that are not the default, as earlier versions had none.
     for name, declaration in (("references", ReferenceOptions), ("tiles", TileOptions)):
         if chosen := _not_default(options, asdict(declaration())):

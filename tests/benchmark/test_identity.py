@@ -34,7 +34,9 @@ def test_a_default_that_is_given_is_the_same_and_a_changed_one_is_not(monkeypatc
     assert plain.fingerprint == given.fingerprint and plain.training.fingerprint == given.training.fingerprint
     settings = plain.training.settings["resolved"]
     assert settings["settings"]["n_prototypes"] == 6 and settings["training"] == {"epochs": 10, "learning_rate": 0.001}
-    for other in ({"epochs": 3}, {"n_prototypes": 4}, {"preset": "mvtec"}, {"seed": 1}, {"quick_gelu": False}):
+    changed = [{"epochs": 3}, {"n_prototypes": 4}, {"preset": "mvtec"}, {"seed": 1}, {"quick_gelu": False}]
+    automatic = [{"n_prototypes": "auto"}, {"n_samples": "auto"}]
+    for other in changed + automatic:
         assert prepared(other).training.fingerprint != plain.training.fingerprint
     assert prepared(test_options={"spatial": False}).training.fingerprint == plain.training.fingerprint
     assert prepared(test_options={"spatial": False}).fingerprint != plain.fingerprint

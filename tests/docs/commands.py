@@ -84,6 +84,9 @@ COMMANDS: list[Run | Elsewhere] = [
     Elsewhere(r"python -m tools\.tiny_clip\.evaluate", "tests/test_tiny.py", "measure_subset("),
     Elsewhere(r"python -m benchmark run", "tests/models/verbs.py", "cli.main("),
     Elsewhere(r"python -m benchmark speed", "tests/benchmark/test_speed.py", "speed"),
+    Elsewhere(
+        r"anomalib train .*\.n_prototypes auto .*", "tests/models/test_cops_auto.py", '"model.n_prototypes": "auto"'
+    ),
     Run(
         r"anomalib train .* --trainer.strategy ddp",
         f"{TINY} {FEW} {ONE_EACH.format('leather', 'screw')}",

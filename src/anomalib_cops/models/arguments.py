@@ -2,11 +2,11 @@
 
 import sys
 from dataclasses import MISSING, dataclass, fields, replace
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import docstring_parser
 
-from anomalib_cops.models.method import DEFAULT_PRESET, Method
+from anomalib_cops.models.method import AUTOMATIC, DEFAULT_PRESET, Method
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,8 @@ def arguments_of(declaration: type, *, optional: bool = False) -> dict[str, Argu
         if not meanings.get(name) and sys.flags.optimize < 2:  # python -OO strips documentation
             raise TypeError(f"{declaration.__name__} does not say what its field '{name}' means.")
         kind: Any = list[int] if kinds[name] == tuple[int, ...] else kinds[name]
+        if AUTOMATIC.items() <= declared.metadata.items():
+            kind = kind | Literal["auto"]
         default = None if optional or declared.default is MISSING else declared.default
         arguments[name] = Argument(name, kind | None if optional else kind, default, meanings.get(name, ""))
     return arguments

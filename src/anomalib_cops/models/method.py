@@ -12,6 +12,10 @@ from anomalib_cops.models.base import TorchModel
 from anomalib_cops.weights.official import KeyMap
 
 DEFAULT_PRESET = "default"
+AUTO = "auto"
+"""Value of an argument whose number the training chooses."""
+AUTOMATIC = {"automatic": True}
+"""Metadata of a settings field whose argument may be "auto". The settings themselves always hold a number."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class Method:
         settings: frozen dataclass of sizes and switches. It checks its values, stores lists as tuples, lists in
             ``free_at_test`` the settings that a test may change, and documents each field under "Attributes:". The
             constructor, the command line and the docs take a field's type, default and meaning from there. A field
-            ``quick_gelu`` decides the encoder's activation; a field ``seed`` shares its argument with the training's.
+            ``quick_gelu`` decides the encoder's activation; a field ``seed`` shares its argument with the training's. A
+            field with the metadata ``AUTOMATIC`` has an argument that may be "auto".
         build: makes the torch model from a frozen encoder and settings.
         presets: for each auxiliary set, values of settings and of ``epochs`` and ``learning_rate``.
         keys: map from the names in official checkpoints to ours.
@@ -45,6 +50,11 @@ class Method:
     def setting_names(self) -> frozenset[str]:
         """Names of all settings."""
         return frozenset(each.name for each in fields(self.settings))
+
+    @property
+    def automatic_names(self) -> frozenset[str]:
+        """Names of the settings whose arguments may be "auto"."""
+        return frozenset(each.name for each in fields(self.settings) if AUTOMATIC.items() <= each.metadata.items())
 
     def make_settings(self, values: Mapping[str, Any], source: str = "") -> Any:
         """Make settings from plain values.

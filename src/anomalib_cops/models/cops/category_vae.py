@@ -1,9 +1,7 @@
 """ICTS, implicit category token sampling: sample category tokens from a VAE on the global feature (CoPS, "ICTS")."""
 
 from collections import OrderedDict
-from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,17 +35,6 @@ class CategoryVAE(nn.Module):
     def decode(self, latent: Float[Tensor, "batch samples dim"]) -> Float[Tensor, "batch samples dim"]:
         """Decode latent codes into category tokens."""
         return self.decoder(latent)
-
-
-def noise_of_batch(
-    fixed: Float[Tensor, "samples dim"], batch: int, kind: Literal["fixed", "stream"]
-) -> Float[Tensor, "batch samples dim"]:
-    """Return the same fixed noise for every image, or new noise drawn as the official code does."""
-    if kind == "fixed":
-        return fixed.expand(batch, -1, -1)
-    # The official code draws (samples, batch, dim) and cuts the flattened rows into one group per image.
-    samples, dim = fixed.shape
-    return torch.randn(samples, batch, dim, device=fixed.device).reshape(batch, samples, dim)
 
 
 def reparametrize(

@@ -2,7 +2,7 @@
 
 from anomalib.models import AnomalibModule
 
-from anomalib_cops.host.prompt_learning import PromptLearningMixin
+from anomalib_cops.host.automatic_sizes import AutomaticSizesMixin
 from anomalib_cops.models.cops.official import KEYS, check_official
 from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
 from anomalib_cops.models.cops.torch_model import CoPSModel
@@ -12,7 +12,7 @@ from anomalib_cops.plugin import register
 METHOD = Method("CoPS", CoPSSettings, CoPSModel, PRESETS, KEYS, check_official=check_official)
 
 
-class CoPS(PromptLearningMixin, AnomalibModule, method=METHOD):  # type: ignore[misc] # the host overrides to_onnx
+class CoPS(AutomaticSizesMixin, AnomalibModule, method=METHOD):  # type: ignore[misc] # the host overrides to_onnx
     """Conditional prompt synthesis for zero-shot anomaly detection (CVPR 2026, arXiv 2508.03447).
 
     Train it once on an auxiliary set with labels, and masks where there are any (``ZeroShotTransfer``), then use it on

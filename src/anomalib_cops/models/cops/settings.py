@@ -1,11 +1,12 @@
 """Declare the settings of CoPS, with the choices of the official code as named presets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.checks import check_deep_depth, check_values
+from anomalib_cops.models.method import AUTOMATIC
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {
@@ -43,8 +44,10 @@ class CoPSSettings:
 
     Attributes:
         free_at_test: settings that a test may change; the others must be those of the weights.
-        n_prototypes: number of prototypes per state, M.
-        n_samples: number of category tokens sampled per image at test, R.
+        n_prototypes: number of prototypes per state, M. With "auto" a training first chooses it on categories of the
+            auxiliary set that it holds out.
+        n_samples: number of category tokens sampled per image at test, R. With "auto" a training chooses the number
+            from which on further samples hardly move the text features.
         states: "dynamic" adds prototypes to the learnable state words, "static" is CoPS without ESTS.
         categories: "sampled" adds VAE samples to the learnable category words, "static" is CoPS without ICTS.
         spatial: weigh patches by their distance to prototypes; False is CoPS without SAGA.
@@ -89,8 +92,8 @@ class CoPSSettings:
         }
     )
 
-    n_prototypes: int = 6
-    n_samples: int = 10
+    n_prototypes: int = field(default=6, metadata=AUTOMATIC)
+    n_samples: int = field(default=10, metadata=AUTOMATIC)
     states: Literal["dynamic", "static"] = "dynamic"
     categories: Literal["sampled", "static"] = "sampled"
     spatial: bool = True

@@ -14,7 +14,8 @@ from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, PrefixCache
 from anomalib_cops.losses import kl_to_standard_normal
 from anomalib_cops.masked_rows import masked_rows
 from anomalib_cops.models.cached_text import CachedText
-from anomalib_cops.models.cops.category_vae import CategoryVAE, noise_of_batch, reconstruction_loss, reparametrize
+from anomalib_cops.models.cops.category_vae import CategoryVAE, reconstruction_loss, reparametrize
+from anomalib_cops.models.cops.noise import fixed_noise, noise_of_batch
 from anomalib_cops.models.cops.objective import image_loss, patch_loss
 from anomalib_cops.models.cops.prototypes import (
     PrototypeExtractor,
@@ -68,8 +69,7 @@ class CoPSModel(FewShotModel):
         self.prototypes = PrototypeExtractor(dim, settings.n_prototypes) if settings.needs_prototypes else None
         self.vae = CategoryVAE(dim) if settings.categories == "sampled" else None
         self.to_words = words_of_features(dim, width)
-        generator = torch.Generator().manual_seed(settings.seed)
-        self.register_buffer("noise", torch.randn(settings.n_samples, dim, generator=generator), persistent=False)
+        self.register_buffer("noise", fixed_noise(settings.n_samples, dim, settings.seed), persistent=False)
         self.noise: Tensor
         # The first words are the same in all prompts, which only a causal tower can make use of.
         cached = CachedText(self.encode_context, self.text_prompts, clip.text_parameters)
