@@ -32,7 +32,7 @@ class ClassNameText:
         self._tokens: dict[str, Tokens] = {}
 
     def features(
-        self, class_names: Sequence[str], dynamic: Float[Tensor, "batch length dim"] | None
+        self, class_names: Sequence[str], dynamic: Float[Tensor, "batch length width"] | None
     ) -> Float[Tensor, "rows states dim"]:
         """Return the unit text feature of each state: one row per class name, or one per image with dynamic prompts.
 
@@ -67,7 +67,7 @@ class ClassNameText:
         return ensemble(self.sentence_features([class_name], None))[0]
 
     def sentence_features(
-        self, class_names: Sequence[str], dynamic: Float[Tensor, "batch length dim"] | None
+        self, class_names: Sequence[str], dynamic: Float[Tensor, "batch length width"] | None
     ) -> Float[Tensor, "rows sentences dim"]:
         """Return the text feature of every sentence, not normalised; arguments as in :meth:`features`."""
         tokens = [self.tokens(name) for name in class_names]

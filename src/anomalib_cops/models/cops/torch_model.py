@@ -67,7 +67,7 @@ class CoPSModel(FewShotModel):
         )
         self.prototypes = PrototypeExtractor(dim, settings.n_prototypes) if settings.needs_prototypes else None
         self.vae = CategoryVAE(dim) if settings.categories == "sampled" else None
-        self.to_words = words_of_features(dim, width)
+        self.to_words = words_of_features(dim, width) if settings.adds_features else nn.Identity()
         generator = torch.Generator().manual_seed(settings.seed)
         self.register_buffer("noise", torch.randn(settings.n_samples, dim, generator=generator), persistent=False)
         self.noise: Tensor
