@@ -146,9 +146,9 @@ def describe(model: Any, images: Tensor, layers: tuple[int, ...], *, local: bool
     """Return descriptors from chosen blocks of the ordinary or the local path."""
     tower, parts = model.clip.image, []
     for some in images.split(16):
-        blocks = tower.visual.transformer.resblocks
+        blocks, prefix = tower.trunk.blocks, tower.trunk.prefix
         local_blocks = range(len(blocks)) if local else range(0)
-        tokens = [paths[int(local)][:, 1:] for paths in walk(blocks, tower.embed(some), local_blocks)]
+        tokens = [paths[int(local)][:, prefix:] for paths in walk(blocks, tower.embed(some), local_blocks)]
         parts.append(descriptors_of(torch.stack([tokens[layer - 1] for layer in layers])))
     return torch.cat(parts)
 

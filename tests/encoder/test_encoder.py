@@ -242,4 +242,4 @@ def test_towers_follow_a_module_that_is_moved_or_cast(clip: FrozenCLIP, images: 
 
 def test_towers_are_saved_under_the_names_of_the_model_alone(clip: FrozenCLIP) -> None:
     assert list(clip.state_dict()) == [f"model.{name}" for name in clip.model.state_dict()]
-    assert [name for name, _ in clip.named_buffers() if not name.startswith("model.")] == ["positions", "rotation"]
+    assert [name for name, _ in clip.named_buffers() if not name.startswith("model.")] == ["positions"]

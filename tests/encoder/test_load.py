@@ -159,7 +159,7 @@ def test_unknown_backbone_names_the_nearest() -> None:
 
 
 def test_towers_that_are_no_plain_transformers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not a CLIP with open_clip's own Vision Transformer"):
+    with pytest.raises(InputError, match=r"Backbone 'Tiny-RN' cannot be used: its image tower is a ResNet; try "):
         load_clip("Tiny-RN", None, IMAGE_SIZE)
 
 

@@ -9,16 +9,13 @@ import torch
 from torch import Tensor
 
 from anomalib_cops import InputError
-from anomalib_cops.encoder import FrozenCLIP
-from anomalib_cops.encoder.load import build
 from anomalib_cops.models.ada_clip import fusion
 from anomalib_cops.models.ada_clip.official import FIRST_TEXT_PROMPT, KEYS
 from anomalib_cops.models.ada_clip.prompters import Prompts
 from anomalib_cops.models.ada_clip.sentences import N_NORMAL, sentences
 from anomalib_cops.models.ada_clip.settings import AdaCLIPSettings, four_layers
-from anomalib_cops.models.ada_clip.torch_model import AdaCLIPModel
 from anomalib_cops.weights.official import from_official
-from tests.models.cases import CONFIG, SIDE, make
+from tests.models.cases import SIDE, make
 
 NAMES = ["metal_nut", "pipe fryum", "x"]
 TABLE = [("", kind) for kind in ("", "S", "D", "SD")] + [
@@ -73,13 +70,6 @@ def test_what_does_not_fit_is_told_when_the_model_is_made(
 ) -> None:
     with pytest.raises(InputError, match=message):
         make("AdaCLIP", clip, **settings)
-
-
-def test_text_prompts_need_a_text_width_equal_to_the_joint_dimension() -> None:
-    wide = FrozenCLIP(build({**CONFIG, "embed_dim": 24}), SIDE, name="wide")
-    with pytest.raises(InputError, match=r"text width \(48\) must equal the joint dimension \(24\); 'wide' can have"):
-        AdaCLIPModel(wide, AdaCLIPSettings(branch="L"))
-    assert torch.isfinite(AdaCLIPModel(wide, AdaCLIPSettings(branch="V"))(torch.zeros(1, 3, SIDE, SIDE)).pred_score)
 
 
 def test_more_prompts_than_a_sentence_has_words_for_are_fine_where_none_enter_the_text(clip: open_clip.CLIP) -> None:

@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomalib_cops.encoder.blocks import attend, feed_forward, project_qkv
-from anomalib_cops.encoder.image import embed_patches, walk
+from anomalib_cops.encoder.image import walk
+from anomalib_cops.encoder.open_clip_block import OpenClipBlock
+from anomalib_cops.encoder.trunk import OpenClipTrunk
 from tools.tiny_clip.captions import PICTURED, Captions, tokenize, vocabulary
 
 TEMPERATURE = 0.07
@@ -75,9 +76,9 @@ class Trainee(nn.Module):
                 there = (ids[-len(looks) :] == word)[..., None]
                 x = torch.cat([x[: -len(looks)], torch.where(there, look[:, None], x[-len(looks) :])])
         x = x + self.clip.positional_embedding[: ids.shape[1]]
-        for block in self.clip.transformer.resblocks:
-            query, key, value = project_qkv(block, x)
-            x = feed_forward(block, x + attend(block, query, key, value, causal=True))
+        for block in map(OpenClipBlock, self.clip.transformer.resblocks):
+            query, key, value = block.qkv(x)
+            x = block.feed_forward(x + block.attend(query, key, value, causal=True))
         ends = x[torch.arange(len(ids)), ids.argmax(1)]
         return F.normalize((self.clip.ln_final(ends) @ self.clip.text_projection).float(), dim=-1)
 
@@ -86,9 +87,9 @@ class Trainee(nn.Module):
     ) -> tuple[Float[Tensor, "2 batch dim"], dict[str, Float[Tensor, "batch patches dim"]]]:
         """Return unit features: of the class token with and without the last norm, and of the patches by path."""
         visual = self.clip.visual
-        blocks = visual.transformer.resblocks
-        taken = {}
-        x = embed_patches(visual, images, visual.positional_embedding)
+        trunk = OpenClipTrunk(visual, visual.positional_embedding)
+        blocks, taken = trunk.blocks, {}
+        x = trunk.embed(images)
         for index, (ordinary, local) in enumerate(walk(blocks, x, range(len(blocks)))):
             x = ordinary
             if local is not None and index == len(blocks) // 2:
@@ -96,10 +97,7 @@ class Trainee(nn.Module):
             if local is not None and index == len(blocks) - 1:
                 taken |= {"local": local, "ordinary": ordinary}
         cls = torch.stack([visual.ln_post(x[:, 0]), x[:, 0]]) @ visual.proj
-        patches = {
-            name: F.normalize((visual.ln_post(tokens[:, 1:]) @ visual.proj).float(), dim=-1)
-            for name, tokens in taken.items()
-        }
+        patches = {name: F.normalize(trunk.project(tokens[:, 1:]).float(), dim=-1) for name, tokens in taken.items()}
         return F.normalize(cls.float(), dim=-1), patches
 
     def start_from(self, state: dict[str, Tensor]) -> None:

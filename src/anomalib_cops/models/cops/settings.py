@@ -145,6 +145,11 @@ class CoPSSettings:
         return self.references == "prototypes"
 
     @property
+    def adds_features(self) -> bool:
+        """Whether prototypes or category tokens are added to words."""
+        return self.states == "dynamic" or self.categories == "sampled"
+
+    @property
     def needs_prototypes(self) -> bool:
         """Whether the state words or the spatial weights use prototypes."""
         return self.states == "dynamic" or self.spatial

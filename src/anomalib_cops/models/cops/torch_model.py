@@ -68,7 +68,7 @@ class CoPSModel(FewShotModel):
         )
         self.prototypes = PrototypeExtractor(dim, settings.n_prototypes) if settings.needs_prototypes else None
         self.vae = CategoryVAE(dim) if settings.categories == "sampled" else None
-        self.to_words = words_of_features(dim, width)
+        self.to_words = words_of_features(dim, width) if settings.adds_features else nn.Identity()
         self.register_buffer("noise", fixed_noise(settings.n_samples, dim, settings.seed), persistent=False)
         self.noise: Tensor
         # The first words are the same in all prompts, which only a causal tower can make use of.
