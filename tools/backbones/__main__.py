@@ -1,9 +1,9 @@
 """Write ``docs/results/backbones.json`` and the tables of ``docs/backbones.md``: ``python -m tools.backbones``.
 
 Every model that open_clip lists is built without weights, and the operations of one image are counted. This takes about
-MINUTES on one core. With ``--check``, nothing is counted or written: it fails if the page is not what the file gives,
-or if the file is not what the code says of support, settings, parameters, native sizes, tags and licences, and takes
-less than a minute. With ``--page``, the page alone is written from the file.
+ten minutes on one core. With ``--check``, nothing is counted or written: it fails if the page is not what the file
+gives, or if the file is not what the code says of support, settings, parameters, native sizes, tags and licences, and
+takes about a minute. With ``--page``, the page alone is written from the file.
 """
 
 import argparse
