@@ -4,6 +4,7 @@ Tensors on that device have shapes and no values, so the largest tower takes no 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -58,7 +59,7 @@ class StandInTokenizer:
     def __init__(self, text: dict[str, Any]) -> None:
         self.clean = get_clean_fn((text.get("tokenizer_kwargs") or {}).get("clean", "whitespace"))
         self.start = [START] if text["hf_tokenizer_name"].startswith(BEGIN_WITH_A_TOKEN) else []
-        self.words = open_clip.SimpleTokenizer()
+        self.words = _clips_words()
 
     def __call__(self, sentences: Sequence[str], length: int) -> Tensor:
         """Return the token ids of sentences, cut off or padded to ``length`` tokens."""
@@ -68,6 +69,12 @@ class StandInTokenizer:
             row = [*self.start, *words[: length - len(self.start) - 1], END]
             rows.append(row + [PADDING] * (length - len(row)))
         return torch.tensor(rows)
+
+
+@cache
+def _clips_words() -> open_clip.SimpleTokenizer:
+    """Return CLIP's tokenizer, which takes a moment to load."""
+    return open_clip.SimpleTokenizer()
 
 
 def tokenizer_of(backbone: str) -> Tokenizer:
@@ -112,12 +119,16 @@ def method_on(clip: FrozenCLIP, name: str, **settings: Any) -> nn.Module:
     method = METHODS[name].method
     with NoInitialValues():
         model: nn.Module = method.build(clip, method.make_settings(settings))
-    return model.to("meta").requires_grad_(False)
+    return model
 
 
 @torch.no_grad()
 def gflop_of_method(model: Any) -> float:
-    """Predict one image on the meta device and return the GFLOP, without text that is the same for all images."""
+    """Move a model of :func:`method_on` to the meta device, and return the GFLOP to predict one image.
+
+    Text that is the same for all images is not counted.
+    """
+    model = model.to("meta").requires_grad_(False)
     for module in model.modules():
         if isinstance(module, CachedText):
             module.value = module._compute()
