@@ -85,7 +85,8 @@ def check(page: Path, result: Path, backbones: Sequence[str] | None = None) -> l
         found = " and ".join(f"{name} {versions()[name]}" for name in models)
         print(f"{result.name} was made with other releases than {found}: not compared with the code.")
         return problems
-    for name in backbones or sorted({*records, *open_clip.list_models()}):
+    names = sorted({*records, *open_clip.list_models()}) if backbones is None else backbones
+    for name in names:
         known = {key: value for key, value in records.get(name, {}).items() if key not in COUNTED}
         found_now = facts_of(name).record if name in open_clip.list_models() else {}
         different = sorted(key for key in {*known, *found_now} if known.get(key) != found_now.get(key))
