@@ -22,6 +22,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(RUN) -m tools.tables --check
+	$(RUN) -m tools.backbones --check
 	$(RUN) -m benchmark table --check --results benchmark/results
 
 format: $(INSTALLED)
@@ -29,6 +30,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(RUN) -m benchmark table --write --results benchmark/results
 	$(RUN) -m tools.tables
+	$(RUN) -m tools.backbones --page
 
 towers: $(INSTALLED)
 	.ci/open_clip

@@ -75,6 +75,7 @@ COMMANDS: list[Run | Elsewhere] = [
     Elsewhere(r"make check", ".ci/run", "make lint"),
     Elsewhere(r"python -m tools\.reference_study", "tests/tools/test_reference_study.py", "study.main("),
     Elsewhere(r"python -m tools\.tile_study", "tests/tools/test_tile_study.py", "study.main("),
+    Elsewhere(r"python -m tools\.backbones", "tests/tools/test_backbones.py", "measure("),
     Elsewhere(r"make towers", ".ci/open_clip", "tests/encoder"),
     Elsewhere(r"python -m benchmark run published .*", "tests/benchmark/test_ready.py", '"published"'),
     Elsewhere(r"make format", "tests/test_docs.py", "tables.main("),
