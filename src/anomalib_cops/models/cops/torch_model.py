@@ -15,7 +15,7 @@ from anomalib_cops.losses import kl_to_standard_normal
 from anomalib_cops.masked_rows import masked_rows
 from anomalib_cops.models.cached_text import CachedText
 from anomalib_cops.models.cops.category_vae import CategoryVAE, noise_of_batch, reconstruction_loss, reparametrize
-from anomalib_cops.models.cops.objective import image_loss, patch_loss
+from anomalib_cops.models.cops.objective import EXTRA_PATCH_WEIGHT, image_loss, patch_loss
 from anomalib_cops.models.cops.prototypes import (
     PrototypeExtractor,
     center_losses,
@@ -23,14 +23,11 @@ from anomalib_cops.models.cops.prototypes import (
     neighbourhood_mean,
 )
 from anomalib_cops.models.cops.settings import CoPSSettings, check_cops_fits_encoder
-from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min_max
+from anomalib_cops.models.cops.spatial import glocal_score, layer_weights
 from anomalib_cops.models.patch_memory import FewShotModel
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
 from anomalib_cops.prompts.words import words_of_features
-
-EXTRA_PATCH_WEIGHT = 3.0
-"""Added to the patch loss's weight of one, so that it counts four times."""
 
 
 class CoPSModel(FewShotModel):
@@ -59,11 +56,7 @@ class CoPSModel(FewShotModel):
         self.template = PromptTemplate(clip.text, tokens)
         self.context = nn.Parameter(torch.empty(2, tokens, width).normal_(std=0.02))
         self.deep = DeepPrompts(
-            settings.deep_depth,
-            settings.deep_length,
-            width,
-            position=clip.text.start,
-            half=settings.half_deep_prompts,
+            settings.deep_depth, settings.deep_length, width, position=clip.text.start, half=settings.half_deep_prompts
         )
         self.prototypes = PrototypeExtractor(dim, settings.n_prototypes) if settings.needs_prototypes else None
         self.vae = CategoryVAE(dim) if settings.categories == "sampled" else None
@@ -71,9 +64,7 @@ class CoPSModel(FewShotModel):
         generator = torch.Generator().manual_seed(settings.seed)
         self.register_buffer("noise", torch.randn(settings.n_samples, dim, generator=generator), persistent=False)
         self.noise: Tensor
-        # The first words are the same in all prompts, which only a causal tower can make use of.
-        cached = CachedText(self.encode_context, self.text_prompts, clip.text_parameters)
-        self.context_prefix = cached if clip.text.causal else None
+        self.context_prefix = CachedText(self.encode_context, self.text_prompts, clip.text_parameters)
 
     @torch.no_grad()
     def forward(
@@ -151,7 +142,7 @@ class CoPSModel(FewShotModel):
         batch: int,
         prototypes: Float[Tensor, "batch states prototypes dim"] | None,
         categories: Float[Tensor, "batch samples dim"] | None,
-    ) -> Float[Tensor, "batch states samples tokens dim"]:
+    ) -> Float[Tensor, "batch states samples tokens words"]:
         """Return token embeddings: start | context words | state words | category words | "." | end of text.
 
         Prototypes and category tokens are added to learnable words. By default the states are crossed as published: the
@@ -170,7 +161,7 @@ class CoPSModel(FewShotModel):
         return self.template(slots)
 
     def encode_prompts(
-        self, prompts: Float[Tensor, "batch states samples tokens dim"]
+        self, prompts: Float[Tensor, "batch states samples tokens words"]
     ) -> Float[Tensor, "batch states samples dim"]:
         """Encode the prompts of :meth:`prompts`; return one unit text feature per prompt.
 
@@ -178,7 +169,7 @@ class CoPSModel(FewShotModel):
         them once per image and state. In inference, the start and the context words are the same for all images, so it
         computes them once per set of weights. Other towers run every prompt as a whole.
         """
-        if self.context_prefix is None:
+        if not self.clip.text.causal:
             features = self.clip.text.encode(prompts.flatten(0, 2), self.template.read_out, self.deep)
             return F.normalize(features, dim=-1).unflatten(0, prompts.shape[:3])
         batch, _, samples = prompts.shape[:3]
@@ -225,15 +216,8 @@ class CoPSModel(FewShotModel):
         chosen = self.settings
         if prototypes is None or not chosen.spatial:
             return local.new_ones(local.shape[:3])
-        normal, anomalous = self.distances(local, prototypes)
-        far_from_normal = min_max(normal, chosen.min_max_over)
-        near_anomalous = 1 - min_max(anomalous, chosen.min_max_over)
-        weights = []
-        for _ in self.layers:
-            weights.append(distance_weight(far_from_normal, near_anomalous, chosen.alpha))
-            if chosen.reflip_levels:
-                near_anomalous = 1 - near_anomalous
-        return torch.stack(weights)
+        distances = self.distances(local, prototypes)
+        return layer_weights(*distances, len(local), chosen.alpha, over=chosen.min_max_over, flip=chosen.reflip_levels)
 
     def distances(
         self,
