@@ -25,7 +25,7 @@ def measure_growth(backbone: str, repetitions: int) -> dict[str, Any]:
     torch.manual_seed(0)
     network = build(model_config(backbone))
     native = native_image_size(backbone)
-    patch = int(network.visual.conv1.kernel_size[0])
+    patch = FrozenCLIP(network, native).patch_size
 
     def task(batch: int = 1, size: int = native, calls: int = 1, **settings: int) -> Task:
         model = CoPSModel(FrozenCLIP(network, size), replace(CoPSSettings(), **settings)).eval()  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.encoder.load import build, model_config, native_image_size
+from anomalib_cops.encoder.trunk import OpenClipTrunk
 from anomalib_cops.models.cops.settings import CoPSSettings
 from anomalib_cops.models.cops.torch_model import CoPSModel
 
@@ -39,9 +40,14 @@ def measure_inference(backbone: str, device: str, repetitions: int) -> dict[str,
     models = {name: _model(name, stored, size, device) for name in own_model_names()}
     many_samples = CoPSModel(FrozenCLIP(stored, size), CoPSSettings(n_samples=MANY_SAMPLES))
     many_samples = many_samples.to(device).requires_grad_(False).eval()
-    network.visual.positional_embedding.data = models["CoPS"].clip.positions.clone()
+    trunk, own_size = models["CoPS"].clip.image.trunk, images
+    if isinstance(trunk, OpenClipTrunk):
+        network.visual.positional_embedding.data = models["CoPS"].clip.positions.clone()
+    else:
+        # timm's towers take images of the configuration's size alone, border pixels without a patch included.
+        own_size = torch.randn(1, 3, *network.visual.image_size, device=device)
     with torch.inference_mode():
-        tasks: dict[str, Task] = {REFERENCE: lambda: network.encode_image(images)}
+        tasks: dict[str, Task] = {REFERENCE: lambda: network.encode_image(own_size)}
         for name, model in models.items():
             tasks |= {f"{name}/{stage}": task for stage, task in stages(name, model, images).items()}
         tasks[f"CoPS/rest, R={MANY_SAMPLES}"] = stages("CoPS", many_samples, images)["rest"]

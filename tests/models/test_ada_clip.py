@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from anomalib_cops import InputError
+from anomalib_cops.encoder.open_clip_block import OpenClipBlock
 from anomalib_cops.models.ada_clip import fusion
 from anomalib_cops.models.ada_clip.official import FIRST_TEXT_PROMPT, KEYS
 from anomalib_cops.models.ada_clip.prompters import Prompts
@@ -91,20 +92,22 @@ def test_prompts_follow_the_patches_and_are_renewed_up_to_their_depth(clip: open
         return Prompts.context(prompts, block, x, dynamic)
 
     prompts.context = record  # type: ignore[method-assign]
-    steps = [tokens for tokens, _ in prompts.walk(dynamic)(clip.visual.transformer.resblocks, x, range(0))]
+    blocks = [OpenClipBlock(block) for block in clip.visual.transformer.resblocks]
+    steps = [tokens for tokens, _ in prompts.walk(dynamic)(blocks, x, range(0))]
     assert [step.shape[1] for step in steps] == [29] * 4
     assert entered == [(0, 26), (1, 29)]
     torch.testing.assert_close(prompts.context(1, x, dynamic), prompts.static["1"] + dynamic)
 
 
-def test_prompts_overwrite_words_from_the_second_text_block_on() -> None:
+@pytest.mark.parametrize("start", [0, 1])
+def test_prompts_overwrite_words_from_the_second_text_block_on(start: int) -> None:
     prompts = Prompts(range(1, 3), 2, 48)
     x = torch.zeros(4, 9, 48)
-    place = prompts.overwrite(None)
+    place = prompts.overwrite(None, start)
     assert torch.equal(place(x, 0), x) and torch.equal(place(x, 3), x)
     placed = place(x, 2)
-    assert torch.equal(placed[1, 1:3], prompts.static["2"].half().float())
-    assert not placed[:, 0].any() and not placed[:, 3:].any()
+    assert torch.equal(placed[1, start : start + 2], prompts.static["2"].half().float())
+    assert not placed[:, :start].any() and not placed[:, start + 2 :].any()
 
 
 def test_sentences_are_the_official_ones() -> None:

@@ -17,13 +17,13 @@ from tests.models.cases import CONFIG, SIDE, lightning_class, make
 
 DIM, WIDTH = 24, 48
 MATRIX = "to_words.weight"
-LEARNS_MATRIX = {
+LEARNS_MATRIX: dict[str, list[dict[str, Any]]] = {
     "CoPS": [{}, {"states": "static"}, {"categories": "static"}],
     "VCPCLIP": [{}],
 }
 """Settings with which features become words through a learned matrix."""
 MATRICES = [(name, settings) for name, variants in LEARNS_MATRIX.items() for settings in variants]
-OTHERS = [
+OTHERS: list[tuple[str, dict[str, Any]]] = [
     ("AdaCLIP", {}),
     ("AnomalyCLIP", {}),
     ("CoPS", {"states": "static", "categories": "static"}),

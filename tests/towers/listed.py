@@ -16,6 +16,7 @@ def list_small_tower(backbone: str, folder: Path, monkeypatch: pytest.MonkeyPatc
 
     ``pretrained=FOLDER`` finds weights and tokenizer there.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     tower = random_tower(backbone, folder, small=True)
     small = tower.config
     _, options = shrunk(model_config(backbone))

@@ -8,6 +8,9 @@ from torch.nn import functional as F
 from anomalib_cops.alignment import TEMPERATURE, enlarge, probabilities, to_grid
 from anomalib_cops.losses import binary_cross_entropy, dice_loss, focal_loss
 
+EXTRA_PATCH_WEIGHT = 3.0
+"""Added to the patch loss's weight of one, so that it counts four times."""
+
 
 def image_loss(
     cosines: Float[Tensor, "batch states"], labels: Float[Tensor, " batch"], objective: str

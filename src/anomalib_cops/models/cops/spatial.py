@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -38,6 +39,34 @@ def distance_weight(
         alpha: share of the normal prototypes.
     """
     return alpha * far_from_normal + (1 - alpha) * near_anomalous
+
+
+def layer_weights(
+    normal: Float[Tensor, "batch patches"],
+    anomalous: Float[Tensor, "batch patches"],
+    layers: int,
+    alpha: float,
+    *,
+    over: Literal["image", "batch"] = "image",
+    flip: bool = False,
+) -> Float[Tensor, "layers batch patches"]:
+    """Return the spatial weight of every patch in every layer, in [0, 1]; all layers have the same unless flipped.
+
+    Args:
+        normal: distance to the nearest normal prototype.
+        anomalous: distance to the nearest anomalous prototype.
+        layers: number of layers.
+        alpha: share of the normal prototypes.
+        over: as for :func:`min_max`.
+        flip: invert the stretched anomalous distances again at every further layer, as the official code does.
+    """
+    far_from_normal, near_anomalous = min_max(normal, over), 1 - min_max(anomalous, over)
+    weights = []
+    for _ in range(layers):
+        weights.append(distance_weight(far_from_normal, near_anomalous, alpha))
+        if flip:
+            near_anomalous = 1 - near_anomalous
+    return torch.stack(weights)
 
 
 def glocal_score(

@@ -16,7 +16,7 @@ from anomalib_cops.masked_rows import masked_rows
 from anomalib_cops.models.cached_text import CachedText
 from anomalib_cops.models.cops.category_vae import CategoryVAE, reconstruction_loss, reparametrize
 from anomalib_cops.models.cops.noise import fixed_noise, noise_of_batch
-from anomalib_cops.models.cops.objective import image_loss, patch_loss
+from anomalib_cops.models.cops.objective import EXTRA_PATCH_WEIGHT, image_loss, patch_loss
 from anomalib_cops.models.cops.prototypes import (
     PrototypeExtractor,
     center_losses,
@@ -24,14 +24,11 @@ from anomalib_cops.models.cops.prototypes import (
     neighbourhood_mean,
 )
 from anomalib_cops.models.cops.settings import CoPSSettings, check_cops_fits_encoder
-from anomalib_cops.models.cops.spatial import distance_weight, glocal_score, min_max
+from anomalib_cops.models.cops.spatial import glocal_score, layer_weights
 from anomalib_cops.models.patch_memory import FewShotModel
 from anomalib_cops.prompts.deep import DeepPrompts
 from anomalib_cops.prompts.template import PromptTemplate
 from anomalib_cops.prompts.words import words_of_features
-
-EXTRA_PATCH_WEIGHT = 3.0
-"""Added to the patch loss's weight of one, so that it counts four times."""
 
 
 class CoPSModel(FewShotModel):
@@ -60,20 +57,15 @@ class CoPSModel(FewShotModel):
         self.template = PromptTemplate(clip.text, tokens)
         self.context = nn.Parameter(torch.empty(2, tokens, width).normal_(std=0.02))
         self.deep = DeepPrompts(
-            settings.deep_depth,
-            settings.deep_length,
-            width,
-            position=clip.text.start,
-            half=settings.half_deep_prompts,
+            settings.deep_depth, settings.deep_length, width, position=clip.text.start, half=settings.half_deep_prompts
         )
         self.prototypes = PrototypeExtractor(dim, settings.n_prototypes) if settings.needs_prototypes else None
         self.vae = CategoryVAE(dim) if settings.categories == "sampled" else None
         self.to_words = words_of_features(dim, width) if settings.adds_features else nn.Identity()
         self.register_buffer("noise", fixed_noise(settings.n_samples, dim, settings.seed), persistent=False)
         self.noise: Tensor
-        # The first words are the same in all prompts, which only a causal tower can make use of.
-        cached = CachedText(self.encode_context, self.text_prompts, clip.text_parameters)
-        self.context_prefix = cached if clip.text.causal else None
+        if clip.text.causal:
+            self.context_prefix = CachedText(self.encode_context, self.text_prompts, clip.text_parameters)
 
     @torch.no_grad()
     def forward(
@@ -178,7 +170,7 @@ class CoPSModel(FewShotModel):
         them once per image and state. In inference, the start and the context words are the same for all images, so it
         computes them once per set of weights. Other towers run every prompt as a whole.
         """
-        if self.context_prefix is None:
+        if not self.clip.text.causal:
             features = self.clip.text.encode(prompts.flatten(0, 2), self.template.read_out, self.deep)
             return F.normalize(features, dim=-1).unflatten(0, prompts.shape[:3])
         batch, _, samples = prompts.shape[:3]
@@ -225,15 +217,8 @@ class CoPSModel(FewShotModel):
         chosen = self.settings
         if prototypes is None or not chosen.spatial:
             return local.new_ones(local.shape[:3])
-        normal, anomalous = self.distances(local, prototypes)
-        far_from_normal = min_max(normal, chosen.min_max_over)
-        near_anomalous = 1 - min_max(anomalous, chosen.min_max_over)
-        weights = []
-        for _ in self.layers:
-            weights.append(distance_weight(far_from_normal, near_anomalous, chosen.alpha))
-            if chosen.reflip_levels:
-                near_anomalous = 1 - near_anomalous
-        return torch.stack(weights)
+        distances = self.distances(local, prototypes)
+        return layer_weights(*distances, len(local), chosen.alpha, over=chosen.min_max_over, flip=chosen.reflip_levels)
 
     def distances(
         self,

@@ -31,8 +31,13 @@ class PreVCP(nn.Module):
         self.project = nn.ModuleList(nn.Linear(width, dim) for _ in range(layers))
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
 
-    def context(self, global_feature: Float[Tensor, "batch words"]) -> Float[Tensor, "batch slots words"]:
-        """Return visual context tokens: learnable words plus filtered copies of the global feature, not normalised."""
+    def context(self, global_feature: Float[Tensor, "batch _"]) -> Float[Tensor, "batch slots words"]:
+        """Return visual context tokens: learnable words plus filtered copies of the global feature, not normalised.
+
+        Args:
+            global_feature: one vector per image, of the size of a word. Only their number counts without
+                ``use_global``.
+        """
         if self.conv is None:
             return self.query.expand(global_feature.shape[0], -1, -1)
         return self.query + self.conv(global_feature.unsqueeze(1))
