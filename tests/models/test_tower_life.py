@@ -36,7 +36,8 @@ def test_a_method_lives_on_a_tower(family: str, name: str, tmp_path: Path, monke
     folder = tmp_path / "tower"
     tower = list_small_tower(family, folder, monkeypatch)
     size = GRID * tower.patch
-    made = {"visualizer": False, **CASES[name].exportable}
+    # No tag of MetaCLIP 2's smaller towers says which activation they have.
+    made = {"visualizer": False, "quick_gelu": False, **CASES[name].exportable}
     model = lightning_class(name)(backbone=family, pretrained=str(folder), image_size=size, seed=0, epochs=1, **made)
     before = {key: value.clone() for key, value in model.trained_state().items()}
     run = engine(tmp_path / "run", max_epochs=1)
@@ -58,12 +59,13 @@ def test_a_method_lives_on_a_tower(family: str, name: str, tmp_path: Path, monke
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["EVA02-B-16", "ViT-gopt-16-SigLIP2-256"])
 def test_an_exported_graph_computes_the_same(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "tower"
-    tower = list_small_tower(family, folder, monkeypatch)
+    # Few blocks, as each takes seconds to export.
+    tower = list_small_tower(family, folder, monkeypatch, text_layers=2)
     size = GRID * tower.patch
-    made = {"backbone": family, "pretrained": str(folder), "image_size": size, "seed": 0, "visualizer": False}
+    made = {"backbone": family, "pretrained": str(folder), "image_size": size, "deep_depth": 1, "visualizer": False}
     model = lightning_class("CoPS")(**made).eval()
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(7))
     expected, pictures = model(images), images.numpy().astype(np.float32)

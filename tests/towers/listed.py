@@ -11,13 +11,15 @@ from anomalib_cops.encoder.load import model_config
 from tests.towers.random_tower import RandomTower, random_tower, shrunk
 
 
-def list_small_tower(backbone: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> RandomTower:
+def list_small_tower(
+    backbone: str, folder: Path, monkeypatch: pytest.MonkeyPatch, text_layers: int = 10
+) -> RandomTower:
     """Replace a backbone's configuration by its small one, and write its files as the hub holds them.
 
     ``pretrained=FOLDER`` finds weights and tokenizer there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tower = random_tower(backbone, folder, small=True)
+    tower = random_tower(backbone, folder, small=True, text_layers=text_layers)
     small = tower.config
     _, options = shrunk(model_config(backbone))
     others, create = open_clip.get_model_config, timm.create_model

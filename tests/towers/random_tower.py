@@ -58,8 +58,10 @@ def patch_of(timm_name: str) -> int:
     return int(found[1]) if found else 16
 
 
-def random_tower(backbone: str, folder: Path, *, small: bool, seed: int = 0) -> RandomTower:
+def random_tower(backbone: str, folder: Path, *, small: bool, seed: int = 0, text_layers: int = 10) -> RandomTower:
     """Make a random model of a backbone; its tokenizer is saved in ``folder`` if it is one of the hub's.
+
+    A small model has ``text_layers`` text blocks.
 
     Raises:
         InputError: the backbone is unknown or not supported.
@@ -71,7 +73,7 @@ def random_tower(backbone: str, folder: Path, *, small: bool, seed: int = 0) -> 
         config["text_cfg"]["vocab_size"] = tokens if small else max(tokens, config["text_cfg"]["vocab_size"])
     torch.manual_seed(seed)
     if small:
-        config, options = shrunk(config)
+        config, options = shrunk(config, text_layers)
         with smaller_timm(options):
             model = build(config)
     else:
@@ -81,7 +83,7 @@ def random_tower(backbone: str, folder: Path, *, small: bool, seed: int = 0) -> 
     return RandomTower(backbone, model.eval(), config["vision_cfg"].get("image_size", 224), tokenizer, config)
 
 
-def shrunk(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def shrunk(config: dict[str, Any], text_layers: int = 10) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the same architecture with few and narrow blocks, and the options that do the same to timm's model."""
     config = copy.deepcopy(config)
     vision, text = config["vision_cfg"], config["text_cfg"]
@@ -91,7 +93,7 @@ def shrunk(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     same_width = text.get("width", 512) == config["embed_dim"]
     config["embed_dim"] = 64 if same_width else 80
     vision["image_size"] = GRID * patch + vision.get("image_size", 224) % patch
-    text |= {"layers": 10, "width": 64, "heads": 4}
+    text |= {"layers": text_layers, "width": 64, "heads": 4}
     if not timm_name:
         head = vision.get("head_width", 64)
         vision |= {"layers": 4, "width": 2 * head}
