@@ -15,7 +15,7 @@ from anomalib_cops.encoder.trunk import OpenClipTrunk
 from anomalib_cops.errors import InputError
 from tests.encoder.conftest import SMALL
 from tests.towers.comparisons import Comparison, comparisons
-from tests.towers.random_tower import random_tower
+from tests.towers.random_tower import known, random_tower
 
 ONE_OF_A_KIND = (
     "ViT-B-16",
@@ -39,13 +39,6 @@ ONE_OF_A_KIND = (
     "vit_medium_patch16_gap_256",
 )
 """Backbones that together have everything that the families differ in."""
-
-
-def known(name: str) -> str:
-    """Skip the test of a backbone that the installed release of open_clip does not have."""
-    if open_clip.get_model_config(name) is None:
-        pytest.skip(f"this release of open_clip has no {name}")
-    return name
 
 
 @pytest.mark.parametrize("name", ONE_OF_A_KIND)
@@ -144,6 +137,15 @@ def test_every_way_to_be_another_tower_is_named(part: str, change: dict[str, Any
     config = {**SMALL, part: {**SMALL[part], **change}}
     with pytest.raises(InputError, match=f"cannot be used: .*{words}"):
         FrozenCLIP(build(config), 32)
+
+
+def test_a_family_that_the_installed_release_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_clip, "list_models", lambda: ["ViT-B-16"])
+    monkeypatch.setattr(open_clip, "get_model_config", lambda _: None)
+    with pytest.raises(InputError, match="'PE-Core-L-14-336' needs open_clip 3.0 or newer, and .* is installed"):
+        load_clip("PE-Core-L-14-336", "meta")
+    with pytest.raises(InputError, match="Unknown backbone 'PE-Kern'"):
+        load_clip("PE-Kern", "meta")
 
 
 def test_a_model_made_elsewhere_is_looked_at_as_well() -> None:

@@ -18,7 +18,7 @@ from tests.models.test_battery import (  # noqa: F401 (pytest runs them with the
     test_same_image_same_bits_whatever_ran_before,
     test_score_does_not_depend_on_batch_mates_or_order,
 )
-from tests.towers.random_tower import random_tower
+from tests.towers.random_tower import known, random_tower
 
 FAMILIES = (
     "ViT-L-14-worldwide",  # no start token, end of text by its id
@@ -40,7 +40,7 @@ GRID = 5
 @cache
 def tower(family: str) -> FrozenCLIP:
     """Return the encoder of a family, at another size than its native one."""
-    made = random_tower(family, Path(mkdtemp(prefix="tower-")), small=True)
+    made = random_tower(known(family), Path(mkdtemp(prefix="tower-")), small=True)
     return made.frozen(GRID * made.patch, position_resize="bicubic")
 
 

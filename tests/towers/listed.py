@@ -8,7 +8,7 @@ import timm
 from safetensors.torch import save_file
 
 from anomalib_cops.encoder.load import model_config
-from tests.towers.random_tower import RandomTower, random_tower, shrunk
+from tests.towers.random_tower import RandomTower, known, random_tower, shrunk
 
 
 def list_small_tower(
@@ -19,7 +19,7 @@ def list_small_tower(
     ``pretrained=FOLDER`` finds weights and tokenizer there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tower = random_tower(backbone, folder, small=True, text_layers=text_layers)
+    tower = random_tower(known(backbone), folder, small=True, text_layers=text_layers)
     small = tower.config
     _, options = shrunk(model_config(backbone))
     others, create = open_clip.get_model_config, timm.create_model

@@ -5,10 +5,13 @@ import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import open_clip
+import pytest
 import timm
 import torch
 
@@ -20,6 +23,17 @@ from tests.towers.tokenizers import save_tokenizer
 
 GRID = 3
 """Patches along a side of a small tower's images."""
+
+
+def known(backbone: str) -> str:
+    """Skip the test of a backbone that the installed release of open_clip does not have."""
+    if open_clip.get_model_config(backbone) is None:
+        pytest.skip(f"open_clip {version('open_clip_torch')} has no {backbone}")
+    releases = [tuple(int(n) for n in version(name).split(".")[:2]) for name in ("open_clip_torch", "transformers")]
+    of_hub = open_clip.get_model_config(backbone)["text_cfg"].get("hf_tokenizer_name")
+    if of_hub and releases[0] < (3, 3) and releases[1] >= (5, 0):
+        pytest.skip("tokenizers of the hub need open_clip 3.3, or transformers 4 with earlier releases")
+    return backbone
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ import open_clip
 from anomalib_cops.files import write_json, write_text
 from tools.backbones.facts import facts_of
 from tools.backbones.page import filled_page
-from tools.backbones.weightless import gflop_of_encode_image, gflop_of_method, method_on
+from tools.backbones.weightless import gflop_of_both_paths, gflop_of_encode_image, gflop_of_method, method_on
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, RESULT = ROOT / "docs/backbones.md", ROOT / "docs/results/backbones.json"
 PACKAGES = ("open_clip_torch", "timm", "torch")
-COUNTED = ("cops_gflop", "encode_image_gflop")
+COUNTED = ("cops_gflop", "both_paths_gflop", "encode_image_gflop")
 """Entries of a record that are counted, which a check does not do again."""
 
 
@@ -63,6 +63,7 @@ def counted(backbone: str) -> dict[str, Any]:
     cops = method_on(facts.clip, "CoPS", **facts.record["methods"]["CoPS"])
     return facts.record | {
         "cops_gflop": round(gflop_of_method(cops), 3),
+        "both_paths_gflop": round(gflop_of_both_paths(facts.clip), 3),
         "encode_image_gflop": round(gflop_of_encode_image(facts.clip), 3),
     }
 

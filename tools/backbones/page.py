@@ -12,7 +12,7 @@ FEW_TAGS = 2
 MILLION = 1_000_000
 COLUMNS = (
     *("backbone", "pretrained tags", "parameters, millions: image + text", "pixels", "patch", "tokens"),
-    *("GFLOP, CoPS", "× encode_image", *METHODS, "licence of the weights"),
+    *("both paths, × encode_image", "GFLOP, CoPS", "× encode_image", *METHODS, "licence of the weights"),
 )
 
 
@@ -56,7 +56,7 @@ def refused(records: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _cells(name: str, record: Mapping[str, Any]) -> list[str]:
     image, text = (f"{record[f'{tower}_parameters'] / MILLION:.0f}" for tower in ("image", "text"))
-    cops, plain = record.get("cops_gflop"), record.get("encode_image_gflop")
+    counts = [record.get(f"{what}_gflop") for what in ("both_paths", "cops", "encode_image")]
     return [
         f"`{name}`",
         _tags(list(record["licences"])),
@@ -64,10 +64,16 @@ def _cells(name: str, record: Mapping[str, Any]) -> list[str]:
         str(record["image_size"]),
         str(record["patch"]),
         str(record["context"]),
-        *(["–", "–"] if cops is None or plain is None else [f"{cops:.0f}", f"{cops / plain:.2f}"]),
+        *_operations(*counts),
         *(_support(record["methods"][method]) for method in METHODS),
         _licences(record["licences"]),
     ]
+
+
+def _operations(both: float | None, cops: float | None, plain: float | None) -> list[str]:
+    if both is None or cops is None or plain is None:
+        return ["–"] * 3
+    return [f"{both / plain:.2f}", f"{cops:.0f}", f"{cops / plain:.2f}"]
 
 
 def _tags(tags: list[str]) -> str:

@@ -140,6 +140,16 @@ def gflop_of_method(model: Any) -> float:
 
 
 @torch.no_grad()
+def gflop_of_both_paths(clip: FrozenCLIP) -> float:
+    """Return the GFLOP of the class feature and of the local path's patch features of one image.
+
+    The encoder has to be on the meta device.
+    """
+    images = torch.empty(1, 3, clip.image_size, clip.image_size, device="meta")
+    return gflop(lambda: clip.image.encode(images, layers=[clip.depth], local_start=1))
+
+
+@torch.no_grad()
 def gflop_of_encode_image(clip: FrozenCLIP) -> float:
     """Return the GFLOP of open_clip's own ``encode_image`` for one image of the encoder's size.
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ from anomalib_cops.tensors import check_finite, check_fits
 
 TINY = "tiny"
 """Name of the embedded stand-in among the backbones."""
+FIRST_RELEASES = {"SigLIP2": "2.31", "PE-Core": "3.0", "worldwide": "3.1", "MobileCLIP2": "3.2"}
+"""Release of open_clip that brought a family, by a part of its models' names."""
 PAPER_IMAGE_SIZE = 518
 """Side in pixels of the images in the papers, which use 14-pixel patches."""
 
@@ -108,12 +111,18 @@ def model_config(backbone: str) -> dict[str, Any]:
     """Return open_clip's configuration of a backbone.
 
     Raises:
-        InputError: the name is unknown; the message gives the nearest names.
+        InputError: the name is unknown; the message gives the nearest names, or the release of open_clip that has it.
     """
     if backbone == TINY:
         return tiny.load_tiny_config()
     config = open_clip.get_model_config(backbone)
     if config is None:
+        for part, release in FIRST_RELEASES.items():
+            if part in backbone and not any(part in known for known in open_clip.list_models()):
+                raise InputError(
+                    f"Backbone '{backbone}' needs open_clip {release} or newer, and {version('open_clip_torch')} is "
+                    "installed; upgrade with pip install --upgrade open_clip_torch."
+                )
         raise InputError(f"Unknown backbone '{backbone}'{nearest(backbone, [TINY, *open_clip.list_models()])}")
     return dict(config)
 

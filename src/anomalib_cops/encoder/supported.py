@@ -1,4 +1,4 @@
-"""Which of open_clip's models are supported: Vision Transformers with open_clip's own text transformers."""
+"""Which of open_clip's models are supported: Vision Transformers, its own or timm's, with its own text towers."""
 
 from difflib import get_close_matches
 from typing import Any, NoReturn

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -106,28 +107,34 @@ def load_tokenizer(
         )
     if text.get("tokenizer_mode"):
         options["tokenizer_mode"] = text["tokenizer_mode"]
-    if folder is not None and any((folder / each).is_file() for each in TOKENIZER_FILES):
-        source: str = str(folder)
-    else:
-        source = name
-        # Nothing is asked of the hub for what is in its cache.
-        options["local_files_only"] = _is_cached(name, cache_dir)
-        if not options["local_files_only"] and (problem := hub_problem()):
-            raise InputError(
-                f"The tokenizer '{name}' of backbone '{backbone}' is not in the cache folder "
-                f"{cache_dir or hub.HF_HUB_CACHE} and {problem}: connect once, or put its files (tokenizer.json or "
-                "spiece.model, tokenizer_config.json) beside a local weight file."
-            )
+    beside = folder if folder is not None and any((folder / each).is_file() for each in TOKENIZER_FILES) else None
+    found = beside or _cached(name, cache_dir)
+    if found is None and (problem := hub_problem()):
+        raise InputError(
+            f"The tokenizer '{name}' of backbone '{backbone}' is not in the cache folder "
+            f"{cache_dir or hub.HF_HUB_CACHE} and {problem}: connect once, or put its files (tokenizer.json or "
+            "spiece.model, tokenizer_config.json) beside a local weight file."
+        )
+    source = str(found or name)
     try:
-        encode = open_clip.tokenizer.HFTokenizer(source, context_length=length, cache_dir=cache_dir, **options)
+        # Early releases of open_clip lack the argument.
+        where = {"cache_dir": cache_dir} if cache_dir else {}
+        encode = open_clip.tokenizer.HFTokenizer(source, context_length=length, **where, **options)
+        encode(["a"], length)
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"The tokenizer of backbone '{backbone}' cannot be read from {source} ({reason}); get its files again, or "
-            "install what it needs with pip install 'anomalib-cops[towers]'."
+            f"The tokenizer of backbone '{backbone}' in {source} cannot be used with open_clip "
+            f"{version('open_clip_torch')} and transformers {version('transformers')} ({reason}); get its files again, "
+            "or install what it needs with pip install --upgrade 'anomalib-cops[towers]' open_clip_torch."
         ) from None
     return Tokenizer(encode, length, backbone)
 
 
-def _is_cached(repository: str, cache_dir: str | None) -> bool:
-    return any(isinstance(try_to_load_from_cache(repository, f, cache_dir=cache_dir), str) for f in TOKENIZER_FILES)
+def _cached(repository: str, cache_dir: str | None) -> Path | None:
+    """Return the folder of the hub's cache that holds a tokenizer, so that nothing is asked of the hub."""
+    for file in TOKENIZER_FILES:
+        path = try_to_load_from_cache(repository, file, cache_dir=cache_dir)
+        if isinstance(path, str):
+            return Path(path).parent
+    return None

@@ -16,9 +16,10 @@ class CommonArguments:
     The value of an argument that is None comes from the weights, else from the preset, else from the encoder.
 
     Attributes:
-        backbone: name of an open_clip ViT, or "tiny" for the embedded stand-in that works offline. By default the one
-            that the weights were trained on, else ViT-L-14-336.
-        pretrained: open_clip tag or local weight file of the backbone. By default that of the weights, else "openai".
+        backbone: name of an open_clip model whose image tower is a ViT, or "tiny" for the embedded stand-in that works
+            offline. By default the one that the weights were trained on, else ViT-L-14-336.
+        pretrained: open_clip tag of the backbone, a local weight file, or a folder with one. By default that of the
+            weights, else "openai".
         image_size: side of the model's input in pixels, a multiple of the patch. By default that of the weights, else
             518 for 14-pixel patches and the backbone's own size for others.
         quick_gelu: whether the backbone uses QuickGELU, if its weight file does not record it. By default the

@@ -64,7 +64,7 @@ class PromptTemplate(nn.Module):
         if slots + fixed > text.context_length:
             raise InputError(
                 f"A prompt of {slots} learnable tokens does not fit the text encoder's {text.context_length} tokens; "
-                f"use at most {text.context_length - fixed}."
+                f"lower context_tokens by {slots + fixed - text.context_length}."
             )
         embeddings = text.embed(ids)[0].detach()
         self.read_out = text.read_out(end + slots)
