@@ -1,12 +1,17 @@
-"""Compare a random tower of a backbone with open_clip's own model: ``python -m tests.towers BACKBONE [--small]``."""
+"""Compare a random tower of a backbone with open_clip's own model, and run every method on it.
+
+``python -m tests.towers BACKBONE [--small]``
+"""
 
 import argparse
+import itertools
 import sys
 import tempfile
 from pathlib import Path
 
 from anomalib_cops.errors import exit_code
 from tests.towers.comparisons import comparisons
+from tests.towers.methods import method_comparisons
 from tests.towers.random_tower import random_tower
 
 
@@ -20,8 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         tower = random_tower(given.backbone, Path(folder), small=given.small, seed=given.seed)
-        print(f"{'comparison':<34} max_abs   tolerance")
-        for each in comparisons(tower):
+        print(f"{'comparison':<40}  max_abs   tolerance")
+        for each in itertools.chain(comparisons(tower), method_comparisons(tower)):
             print(each, flush=True)
             failures += not each.holds
     return int(failures > 0)

@@ -49,7 +49,8 @@ class Comparison:
         return self.difference <= self.allowed
 
     def __str__(self) -> str:
-        return f"{self.name:<34} {self.difference:.2e}  {self.allowed:.2e}  {'ok' if self.holds else 'FAIL'}"
+        name = self.name.replace(" ", "_").replace(":", "")
+        return f"{name:<40}  {self.difference:.2e}  {self.allowed:.2e}  {'ok' if self.holds else 'FAIL'}"
 
 
 @torch.no_grad()

@@ -16,6 +16,12 @@ from torch.nn import functional as F
 
 ForeignModule: TypeAlias = Any
 """A module of open_clip or timm. Typed as nn.Module, each of its attributes would be "Tensor or Module"."""
+QKV: TypeAlias = tuple[
+    Float[Tensor, "batch heads tokens head_dim"],
+    Float[Tensor, "batch heads tokens head_dim"],
+    Float[Tensor, "batch heads tokens head_dim"],
+]
+"""Queries, keys and values of tokens."""
 
 
 @runtime_checkable
@@ -29,13 +35,7 @@ class Block(Protocol):
     @property
     def module(self) -> ForeignModule: ...  # noqa: D102 (see the class)
 
-    def qkv(
-        self, x: Float[Tensor, "batch tokens width"]
-    ) -> tuple[
-        Float[Tensor, "batch heads tokens head_dim"],
-        Float[Tensor, "batch heads tokens head_dim"],
-        Float[Tensor, "batch heads tokens head_dim"],
-    ]:
+    def qkv(self, x: Float[Tensor, "batch tokens width"]) -> QKV:
         """Return the tokens' queries, keys and values, split into heads, with all that precedes their comparison."""
 
     def attend(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from anomalib_cops.encoder.blocks import ForeignModule, linear, mix_values
+from anomalib_cops.encoder.blocks import QKV, ForeignModule, linear, mix_values
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,7 @@ class OpenClipBlock:
 
     module: ForeignModule
 
-    def qkv(
-        self, x: Float[Tensor, "batch tokens width"]
-    ) -> tuple[
-        Float[Tensor, "batch heads tokens head_dim"],
-        Float[Tensor, "batch heads tokens head_dim"],
-        Float[Tensor, "batch heads tokens head_dim"],
-    ]:
+    def qkv(self, x: Float[Tensor, "batch tokens width"]) -> QKV:
         """Return queries, keys and values of the normalised tokens, from one matrix product."""
         attn = self.module.attn
         batch, tokens, width = x.shape

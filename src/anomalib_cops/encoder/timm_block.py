@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from timm.layers import GluMlp, SwiGLU, apply_rot_embed_cat
 from torch import Tensor
 
-from anomalib_cops.encoder.blocks import ForeignModule, linear, mix_values, split_heads
+from anomalib_cops.encoder.blocks import QKV, ForeignModule, linear, mix_values, split_heads
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,7 @@ class TimmBlock:
     rotation: Float[Tensor, "patches angles"] | None = None
     prefix: int = 0
 
-    def qkv(
-        self, x: Float[Tensor, "batch tokens width"]
-    ) -> tuple[
-        Float[Tensor, "batch heads tokens head_dim"],
-        Float[Tensor, "batch heads tokens head_dim"],
-        Float[Tensor, "batch heads tokens head_dim"],
-    ]:
+    def qkv(self, x: Float[Tensor, "batch tokens width"]) -> QKV:
         """Return queries, keys and values of the tokens, with the norms and positions of queries and keys."""
         attn, x = self.module.attn, self._enter_attention(x)
         if attn.qkv is None:
