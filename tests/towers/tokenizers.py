@@ -6,12 +6,18 @@ from typing import Any, NamedTuple
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from anomalib_cops.models.ada_clip.sentences import sentences
+from anomalib_cops.models.vcp_clip.prompts import SENTENCES
+
 TEXT = [
-    "a photo of a good object for visual inspection, a photo of the damaged metal nut without flaw.",
+    *sentences("object"),
+    *SENTENCES,
+    "a damaged metal nut without flaw on the table, a photo of a cat",
     "the quick brown fox jumps over a lazy dog while five boxing wizards vex it",
     "Ein Käfer, 3 mm lang! crack scratch hole stain contamination on a bottle cable capsule hazelnut",
 ]
-SIZE = 300
+"""Sentences whose words become one token each, as the common words of real tokenizers are."""
+SIZE = 800
 
 
 class Frame(NamedTuple):
