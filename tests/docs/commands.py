@@ -164,7 +164,7 @@ COMMANDS: list[Run | Elsewhere] = [
     Run(r"python -m tests\.parity", "anomaly_clip " + WORDS["FIXTURE.npz"].format("anomaly_clip"), (), "ok"),
     Run(r"python -m tests\.parity .* FIXTURE.npz", "", (), "ok"),
     Run(r"python -m benchmark run .* --dry-run", "", (), "cells"),
-    Run(r"python -m benchmark run (paper|my.yaml) .*|cops-benchmark run quick", "--dry-run", (), "cells"),
+    Run(r"python -m benchmark run (ablation|(paper|my.yaml) .*)|cops-benchmark run quick", "--dry-run", (), "cells"),
     Run(
         r"python -m benchmark run quick .*",
         "--methods [AnomalyCLIP] --output new --root ./few",
