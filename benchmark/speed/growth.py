@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from anomalib_cops.encoder import FrozenCLIP
+from anomalib_cops.encoder.frozen_clip import trunk_kind
 from anomalib_cops.encoder.load import build, model_config, native_image_size
 from anomalib_cops.models.cops.settings import CoPSSettings
 from anomalib_cops.models.cops.torch_model import CoPSModel
@@ -25,7 +26,7 @@ def measure_growth(backbone: str, repetitions: int) -> dict[str, Any]:
     torch.manual_seed(0)
     network = build(model_config(backbone))
     native = native_image_size(backbone)
-    patch = FrozenCLIP(network, native).patch_size
+    patch = trunk_kind(network).patch_size_of(network.visual)
 
     def task(batch: int = 1, size: int = native, calls: int = 1, **settings: int) -> Task:
         model = CoPSModel(FrozenCLIP(network, size), replace(CoPSSettings(), **settings)).eval()  # type: ignore[arg-type]

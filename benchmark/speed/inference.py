@@ -40,12 +40,7 @@ def measure_inference(backbone: str, device: str, repetitions: int) -> dict[str,
     models = {name: _model(name, stored, size, device) for name in own_model_names()}
     many_samples = CoPSModel(FrozenCLIP(stored, size), CoPSSettings(n_samples=MANY_SAMPLES))
     many_samples = many_samples.to(device).requires_grad_(False).eval()
-    trunk, own_size = models["CoPS"].clip.image.trunk, images
-    if isinstance(trunk, OpenClipTrunk):
-        network.visual.positional_embedding.data = models["CoPS"].clip.positions.clone()
-    else:
-        # timm's towers take images of the configuration's size alone, border pixels without a patch included.
-        own_size = torch.randn(1, 3, *network.visual.image_size, device=device)
+    own_size = images_for_open_clip(network, models["CoPS"].clip, images)
     with torch.inference_mode():
         tasks: dict[str, Task] = {REFERENCE: lambda: network.encode_image(own_size)}
         for name, model in models.items():
@@ -61,6 +56,22 @@ def measure_inference(backbone: str, device: str, repetitions: int) -> dict[str,
         "works": {name: {"seconds": seconds[name], "gflop": operations[name]} for name in tasks},
         "variants": variants,
     }
+
+
+def images_for_open_clip(network: Any, clip: FrozenCLIP, images: Tensor) -> Tensor:
+    """Return images that open_clip's own ``encode_image`` takes.
+
+    Args:
+        network: open_clip's model. The position table of open_clip's own tower is replaced by that of the encoder.
+        clip: our encoder with the same architecture.
+        images: images of its size, which are returned if they fit. timm's towers take images of the configuration's
+            size alone, border pixels without a patch included.
+    """
+    if isinstance(clip.image.trunk, OpenClipTrunk):
+        assert clip.positions is not None
+        network.visual.positional_embedding.data = clip.positions.clone()
+        return images
+    return torch.randn(len(images), 3, *network.visual.image_size, device=images.device)
 
 
 def _model(name: str, network: Any, size: int, device: str) -> Any:

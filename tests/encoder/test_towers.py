@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from anomalib_cops.encoder import FrozenCLIP, load_clip
-from anomalib_cops.encoder.load import build, native_image_size
-from anomalib_cops.encoder.supported import CLIP_VOCABULARY, is_supported, text_module
-from anomalib_cops.encoder.timm_trunk import TimmTrunk
-from anomalib_cops.encoder.trunk import OpenClipTrunk
+from anomalib_cops.encoder.frozen_clip import trunk_kind
+from anomalib_cops.encoder.load import build, native_image_size, new_model
+from anomalib_cops.encoder.supported import CLIP_VOCABULARY, is_supported
+from anomalib_cops.encoder.text import text_module
 from anomalib_cops.errors import InputError
 from tests.encoder.conftest import SMALL
 from tests.towers.comparisons import Comparison, comparisons
@@ -75,11 +75,8 @@ SIZES = [
 def test_a_tower_of_real_size_has_the_shapes_of_its_configuration(row: tuple) -> None:
     name, depth, text_depth, width, dim, words, context, size, patch, prefix = row
     assert native_image_size(known(name)) == size
-    config = open_clip.get_model_config(name)
-    kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
-    kept = {key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
     with torch.device("meta"):
-        model = kind(**kept)
+        model = new_model(open_clip.get_model_config(name))
     trunk, patch_size, text = towers_of(model)
     assert (len(trunk.blocks), trunk.width, trunk.dim, trunk.prefix) == (depth, width, dim, prefix)
     assert (patch_size, len(text.transformer.resblocks)) == (patch, text_depth)
@@ -89,8 +86,8 @@ def test_a_tower_of_real_size_has_the_shapes_of_its_configuration(row: tuple) ->
 
 def towers_of(model: Any) -> tuple[Any, int, Any]:
     """Return the trunk, its patch size and the text module of a model on the meta device, which has no values."""
-    kind = TimmTrunk if hasattr(model.visual, "trunk") else OpenClipTrunk
-    return kind(model.visual, None, None), kind.patch_size_of(model.visual), text_module(model)
+    kind = trunk_kind(model)
+    return kind(model.visual, None), kind.patch_size_of(model.visual), text_module(model)
 
 
 REFUSED = {

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,7 +15,7 @@ import timm
 import torch
 
 from anomalib_cops.encoder import FrozenCLIP
-from anomalib_cops.encoder.load import build, model_config
+from anomalib_cops.encoder.load import build, model_config, patch_of_timm
 from anomalib_cops.encoder.supported import check_config
 from anomalib_cops.encoder.tokenizer import Tokenizer, load_tokenizer
 from tests.towers.tokenizers import save_tokenizer
@@ -63,13 +62,7 @@ class RandomTower:
     def patch(self) -> int:
         """Side of a patch in pixels."""
         vision = self.config["vision_cfg"]
-        return int(vision.get("patch_size") or patch_of(vision.get("timm_model_name", "")))
-
-
-def patch_of(timm_name: str) -> int:
-    """Return the patch size that a name of timm contains; 16 if it contains none."""
-    found = re.search(r"patch(\d+)", timm_name)
-    return int(found[1]) if found else 16
+        return int(vision.get("patch_size") or patch_of_timm(vision.get("timm_model_name", "")))
 
 
 def random_tower(backbone: str, folder: Path, *, small: bool, seed: int = 0, text_layers: int = 10) -> RandomTower:
@@ -102,7 +95,7 @@ def shrunk(config: dict[str, Any], text_layers: int = 10) -> tuple[dict[str, Any
     config = copy.deepcopy(config)
     vision, text = config["vision_cfg"], config["text_cfg"]
     timm_name = vision.get("timm_model_name")
-    patch = vision.get("patch_size") or patch_of(timm_name or "")
+    patch = vision.get("patch_size") or patch_of_timm(timm_name or "")
     # Keep whether words are as wide as the joint space, and whether images are a multiple of the patches.
     same_width = text.get("width", 512) == config["embed_dim"]
     config["embed_dim"] = 64 if same_width else 80

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from anomalib_cops.encoder import FrozenCLIP, frozen_clip
-from anomalib_cops.encoder.load import model_config, native_image_size
+from anomalib_cops.encoder.load import model_config, native_image_size, new_model
 from anomalib_cops.encoder.supported import check_config
 from anomalib_cops.encoder.tokenizer import Tokenizer, load_tokenizer
 from anomalib_cops.models.cached_text import CachedText
 from anomalib_cops.registry import METHODS
+from benchmark.speed.inference import images_for_open_clip
 from benchmark.speed.stopwatch import gflop
 
 START, END, PADDING, FIRST_WORD = 1, 2, 0, 3
@@ -93,10 +94,8 @@ def model_of(backbone: str) -> Any:
     """
     config = model_config(backbone)
     check_config(config, backbone)
-    kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
-    known = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_bias")
     with torch.device("meta"), NoInitialValues():
-        return kind(**{key: config[key] for key in known if key in config}).requires_grad_(False).eval()
+        return new_model(config).requires_grad_(False).eval()
 
 
 def encoder_of(backbone: str, model: Any) -> FrozenCLIP:
@@ -155,11 +154,6 @@ def gflop_of_encode_image(clip: FrozenCLIP) -> float:
 
     The model is changed: its position table is that of the encoder's image size afterwards.
     """
-    visual, size = clip.model.visual, clip.image_size
-    if hasattr(visual, "trunk"):
-        # timm's towers take the size that they were built for, whose border may fill no patch.
-        size = model_config(clip.name)["vision_cfg"].get("image_size", size)
-    else:
-        visual.positional_embedding.data = clip.positions
-    images = torch.empty(1, 3, size, size, device="meta")
+    images = torch.empty(1, 3, clip.image_size, clip.image_size, device="meta")
+    images = images_for_open_clip(clip.model, clip, images)
     return gflop(lambda: clip.model.encode_image(images))

@@ -8,7 +8,9 @@ Published weights are mostly in half precision and are kept so in memory. A matr
 tokens when it is used, which is exact and takes a fortieth of the time of its product with an image's tokens.
 """
 
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -24,19 +26,27 @@ QKV: TypeAlias = tuple[
 """Queries, keys and values of tokens."""
 
 
-@runtime_checkable
-class Block(Protocol):
+@dataclass(frozen=True)
+class Block(ABC):
     """A residual transformer block: ``feed_forward(x + attend(*qkv(x)))``.
 
     Attributes:
         module: the block of open_clip or timm.
     """
 
-    @property
-    def module(self) -> ForeignModule: ...  # noqa: D102 (see the class)
+    module: ForeignModule
 
+    @abstractmethod
     def qkv(self, x: Float[Tensor, "batch tokens width"]) -> QKV:
         """Return the tokens' queries, keys and values, split into heads, with all that precedes their comparison."""
+
+    @abstractmethod
+    def leave_attention(self, mixed: Float[Tensor, "batch tokens channels"]) -> Float[Tensor, "batch tokens width"]:
+        """Return what attention adds to the tokens, from the values that it has mixed, with the heads side by side."""
+
+    @abstractmethod
+    def feed_forward(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+        """Run the block's second half, the residual MLP, and return the tokens that leave the block."""
 
     def attend(
         self,
@@ -58,9 +68,8 @@ class Block(Protocol):
             causal: let each token see only itself and earlier tokens; queries and keys are of the same tokens then.
             visible: True where a query sees a token; all see all if not given. Axes for batch and heads may lead.
         """
-
-    def feed_forward(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        """Run the block's second half, the residual MLP, and return the tokens that leave the block."""
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible, is_causal=causal)
+        return self.leave_attention(mixed.transpose(1, 2).flatten(2))
 
 
 def linear(
@@ -73,15 +82,3 @@ def linear(
 def split_heads(x: Float[Tensor, "batch tokens width"], heads: int) -> Float[Tensor, "batch heads tokens head_dim"]:
     """Return the channels of each head."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
-def mix_values(
-    query: Float[Tensor, "batch heads queries head_dim"],
-    key: Float[Tensor, "batch heads tokens head_dim"],
-    value: Float[Tensor, "batch heads tokens head_dim"],
-    causal: bool,
-    visible: Bool[Tensor, "*#batch queries tokens"] | None,
-) -> Float[Tensor, "batch queries width"]:
-    """Compute scaled dot-product attention and return the heads side by side; arguments as for :meth:`Block.attend`."""
-    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible, is_causal=causal)
-    return mixed.transpose(1, 2).flatten(2)

@@ -12,11 +12,11 @@ from anomalib_cops.encoder.identity import EncoderIdentity, uses_quick_gelu, wei
 from anomalib_cops.encoder.image import ImageTower
 from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD, ChannelValues
 from anomalib_cops.encoder.positions import resize_positions
-from anomalib_cops.encoder.supported import check_supported, text_module
-from anomalib_cops.encoder.text import TextTower
+from anomalib_cops.encoder.supported import check_supported
+from anomalib_cops.encoder.text import TextTower, text_module
 from anomalib_cops.encoder.timm_trunk import TimmTrunk
 from anomalib_cops.encoder.tokenizer import Tokenizer
-from anomalib_cops.encoder.trunk import OpenClipTrunk
+from anomalib_cops.encoder.trunk import OpenClipTrunk, Trunk
 from anomalib_cops.errors import InputError
 
 
@@ -65,9 +65,7 @@ class FrozenCLIP(nn.Module):
     ) -> None:
         super().__init__()
         check_supported(model, name, own_tokenizer=tokenizer is not None and not tokenizer.is_clips)
-        kind: type[TimmTrunk] | type[OpenClipTrunk] = (
-            TimmTrunk if isinstance(model.visual, TimmModel) else OpenClipTrunk
-        )
+        kind = trunk_kind(model)
         patch = kind.patch_size_of(model.visual)
         if image_size < patch or image_size % patch:
             below = max(image_size // patch, 1) * patch
@@ -92,7 +90,7 @@ class FrozenCLIP(nn.Module):
         )
         self.patch_size = patch
         self.grid = image_size // patch
-        self._trunk: type[TimmTrunk] | type[OpenClipTrunk] = kind
+        self._trunk = kind
         table, rows = kind.position_table_of(model.visual)
         if table is not None:
             table = resize_positions(table, self.grid, position_resize, position_antialias, rows).detach().clone()
@@ -179,11 +177,15 @@ class FrozenCLIP(nn.Module):
         return next(self.model.visual.parameters())
 
 
+def trunk_kind(model: ForeignModule) -> type[Trunk]:
+    """Return the class of ours that runs the image tower of a model of open_clip."""
+    return TimmTrunk if isinstance(model.visual, TimmModel) else OpenClipTrunk
+
+
 def widen(model: ForeignModule) -> None:
     """Convert weights to float32 in place, except half-precision matrices of blocks and the token table."""
-    visual, text = model.visual, text_module(model)
-    vision_blocks = visual.trunk.blocks if isinstance(visual, TimmModel) else visual.transformer.resblocks
-    blocks = (*vision_blocks, *text.transformer.resblocks)
+    text = text_module(model)
+    blocks = (*(block.module for block in trunk_kind(model)(model.visual, None).blocks), *text.transformer.resblocks)
     large = {text.token_embedding.weight, *(p for block in blocks for p in block.parameters() if p.ndim == 2)}
     for value in (*model.parameters(), *model.buffers()):
         if value.is_floating_point() and (value not in large or value.dtype.itemsize != 2):

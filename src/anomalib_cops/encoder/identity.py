@@ -9,6 +9,7 @@ import torch
 
 from anomalib_cops.encoder.blocks import ForeignModule
 from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD, ChannelValues
+from anomalib_cops.encoder.text import text_module
 
 UNUSED = ("logit_scale", "logit_bias")
 """Weights that no method uses; copies of the same weights may differ in them."""
@@ -75,8 +76,8 @@ def uses_quick_gelu(model: ForeignModule) -> bool:
 
     It is read from the text tower, as timm's image towers never have it.
     """
-    text: ForeignModule = getattr(model, "text", model)
-    return any(type(block.mlp.gelu).__name__ == "QuickGELU" for block in text.transformer.resblocks)
+    blocks = text_module(model).transformer.resblocks
+    return any(type(block.mlp.gelu).__name__ == "QuickGELU" for block in blocks)
 
 
 def _three(values: Any) -> ChannelValues:

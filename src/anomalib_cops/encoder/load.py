@@ -17,7 +17,8 @@ from anomalib_cops.encoder.download import HUB_FILES, weight_file
 from anomalib_cops.encoder.frozen_clip import FrozenCLIP
 from anomalib_cops.encoder.normalisation import trained_with_normalisation
 from anomalib_cops.encoder.state import is_torchscript, read_state
-from anomalib_cops.encoder.supported import check_config, text_module
+from anomalib_cops.encoder.supported import check_config
+from anomalib_cops.encoder.text import text_module
 from anomalib_cops.encoder.tokenizer import load_tokenizer
 from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.tensors import check_finite, check_fits
@@ -136,8 +137,14 @@ def native_image_size(backbone: str) -> int:
     vision = model_config(backbone).get("vision_cfg", {})
     if vision.get("patch_size") == 14:
         return PAPER_IMAGE_SIZE
-    size, patch = int(vision.get("image_size", 224)), re.search(r"patch(\d+)", vision.get("timm_model_name") or "")
-    return size - size % int(patch[1]) if patch else size
+    size, of_timm = int(vision.get("image_size", 224)), vision.get("timm_model_name")
+    return size - size % patch_of_timm(of_timm) if of_timm else size
+
+
+def patch_of_timm(name: str) -> int:
+    """Return the side of a patch that a name of timm contains; 16 pixels, as in MobileCLIP, if it contains none."""
+    found = re.search(r"patch(\d+)", name)
+    return int(found[1]) if found else 16
 
 
 def trained_with_quick_gelu(backbone: str, pretrained: str | None) -> bool:
@@ -186,21 +193,25 @@ def build(
         InputError: the configuration is not supported, or keys, shapes or values do not fit.
     """
     check_config(config)
-    kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
-    known = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_bias")
-    chosen = {key: config[key] for key in known if key in config}
     if config["vision_cfg"].get("timm_model_name"):
         # timm's models compute tables when they are made, which neither the meta device nor half precision can hold.
         with _default_dtype(torch.float32):
-            model = kind(**chosen)
+            model = new_model(config)
     else:
         # On the meta device, weights that will come from a file are neither drawn first nor held twice.
         with torch.device("cpu" if state is None else "meta"):
-            model = kind(**chosen)
+            model = new_model(config)
     _assert_activation(model, bool(config.get("quick_gelu", False)))
     if state is not None:
         _fill(model, state, source)
     return model
+
+
+def new_model(config: dict[str, Any]) -> open_clip.CLIP | open_clip.CustomTextCLIP:
+    """Return open_clip's model of a configuration, with new weights on torch's default device."""
+    kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
+    known = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_bias")
+    return kind(**{key: config[key] for key in known if key in config})
 
 
 @contextmanager

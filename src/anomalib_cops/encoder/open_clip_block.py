@@ -1,22 +1,13 @@
 """The transformer block of open_clip, which its image towers and all text towers are made of."""
 
-from dataclasses import dataclass
-
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from anomalib_cops.encoder.blocks import QKV, ForeignModule, linear, mix_values
+from anomalib_cops.encoder.blocks import QKV, Block, linear
 
 
-@dataclass(frozen=True)
-class OpenClipBlock:
-    """The methods of :class:`~anomalib_cops.encoder.blocks.Block` for open_clip's ``ResidualAttentionBlock``.
-
-    Attributes:
-        module: open_clip's block.
-    """
-
-    module: ForeignModule
+class OpenClipBlock(Block):
+    """open_clip's ``ResidualAttentionBlock``."""
 
     def qkv(self, x: Float[Tensor, "batch tokens width"]) -> QKV:
         """Return queries, keys and values of the normalised tokens, from one matrix product."""
@@ -26,18 +17,10 @@ class OpenClipBlock:
         query, key, value = qkv.view(batch, tokens, 3, attn.num_heads, width // attn.num_heads).permute(2, 0, 3, 1, 4)
         return query, key, value
 
-    def attend(
-        self,
-        query: Float[Tensor, "batch heads queries head_dim"],
-        key: Float[Tensor, "batch heads tokens head_dim"],
-        value: Float[Tensor, "batch heads tokens head_dim"],
-        *,
-        causal: bool = False,
-        visible: Bool[Tensor, "*#batch queries tokens"] | None = None,
-    ) -> Float[Tensor, "batch queries width"]:
-        """Return what attention adds to the tokens."""
+    def leave_attention(self, mixed: Float[Tensor, "batch tokens channels"]) -> Float[Tensor, "batch tokens width"]:
+        """Return what attention adds to the tokens: output projection and layer scale."""
         out = self.module.attn.out_proj
-        return self.module.ls_1(linear(mix_values(query, key, value, causal, visible), out.weight, out.bias))
+        return self.module.ls_1(linear(mixed, out.weight, out.bias))
 
     def feed_forward(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
         """Return the tokens that leave the block."""

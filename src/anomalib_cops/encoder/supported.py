@@ -12,7 +12,7 @@ from timm.models.vision_transformer import VisionTransformer as TimmVisionTransf
 from torch import Tensor, nn
 
 from anomalib_cops.encoder.blocks import ForeignModule
-from anomalib_cops.encoder.text import pooling_of
+from anomalib_cops.encoder.text import pooling_of, text_module
 from anomalib_cops.errors import InputError
 
 CLIP_VOCABULARY = 49408
@@ -63,11 +63,6 @@ def check_supported(model: ForeignModule, name: str, *, own_tokenizer: bool) -> 
         problem = "its image tower is not a Vision Transformer"
     if problem := problem or _problem_of_text(text_module(model), own_tokenizer):
         _refuse(name, problem)
-
-
-def text_module(model: ForeignModule) -> ForeignModule:
-    """Return the module that holds the text tower: ``model.text``, or the model itself where it has none."""
-    return getattr(model, "text", model)
 
 
 def _problem(config: dict[str, Any]) -> str:

@@ -226,3 +226,8 @@ def _select_read_out(
 def pooling_of(module: ForeignModule) -> str:
     """Return open_clip's name for the token that a text tower reads: argmax and eos are the end of the text."""
     return str(getattr(module, "pool_type", None) or getattr(module, "text_pool_type", "argmax"))
+
+
+def text_module(model: ForeignModule) -> ForeignModule:
+    """Return the module that holds the text tower: ``model.text``, or the model itself where it has none."""
+    return getattr(model, "text", model)

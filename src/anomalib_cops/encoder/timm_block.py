@@ -3,28 +3,26 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from timm.layers import GluMlp, SwiGLU, apply_rot_embed_cat
 from torch import Tensor
 
-from anomalib_cops.encoder.blocks import QKV, ForeignModule, linear, mix_values, split_heads
+from anomalib_cops.encoder.blocks import QKV, Block, ForeignModule, linear, split_heads
 
 
 @dataclass(frozen=True)
-class TimmBlock:
-    """The methods of :class:`~anomalib_cops.encoder.blocks.Block` for timm's blocks that normalise their input.
+class TimmBlock(Block):
+    """timm's blocks that normalise their input, ``Block`` and ``EvaBlock``.
 
     Queries, keys and values come from one matrix or from three. Queries and keys may be normalised per head, and turned
     by rotary positions; values never are, so that v-v attention compares what patches show and not where they are.
 
     Attributes:
-        module: timm's ``Block`` or ``EvaBlock``.
         rotation: sines and cosines of the patches' rotary positions; None if the tower has none.
         prefix: number of tokens before the patches, which have no rotary position. Tokens after the patches, such as
             prompts, have none either.
     """
 
-    module: ForeignModule
     rotation: Float[Tensor, "patches angles"] | None = None
     prefix: int = 0
 
@@ -39,19 +37,9 @@ class TimmBlock:
         query, key = attn.q_norm(query), attn.k_norm(key)
         return self._rotate(query), self._rotate(key), value
 
-    def attend(
-        self,
-        query: Float[Tensor, "batch heads queries head_dim"],
-        key: Float[Tensor, "batch heads tokens head_dim"],
-        value: Float[Tensor, "batch heads tokens head_dim"],
-        *,
-        causal: bool = False,
-        visible: Bool[Tensor, "*#batch queries tokens"] | None = None,
-    ) -> Float[Tensor, "batch queries width"]:
-        """Return what attention adds to the tokens."""
-        attn = self.module.attn
-        mixed = attn.norm(mix_values(query, key, value, causal, visible))
-        return self._leave_attention(linear(mixed, attn.proj.weight, attn.proj.bias))
+    def leave_attention(self, mixed: Float[Tensor, "batch tokens channels"]) -> Float[Tensor, "batch tokens width"]:
+        """Return what attention adds to the tokens: inner norm, output projection and layer scale."""
+        return _scaled(self.module, 1, self._project(mixed))
 
     def feed_forward(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
         """Return the tokens that leave the block."""
@@ -60,8 +48,9 @@ class TimmBlock:
     def _enter_attention(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
         return self.module.norm1(x)
 
-    def _leave_attention(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        return _scaled(self.module, 1, x)
+    def _project(self, mixed: Float[Tensor, "batch tokens channels"]) -> Float[Tensor, "batch tokens width"]:
+        attn = self.module.attn
+        return linear(attn.norm(mixed), attn.proj.weight, attn.proj.bias)
 
     def _rotate(self, x: Float[Tensor, "batch heads tokens head_dim"]) -> Float[Tensor, "batch heads tokens head_dim"]:
         if self.rotation is None:
@@ -76,15 +65,16 @@ class TimmBlock:
 class TimmPostNormBlock(TimmBlock):
     """The same for timm's ``EvaBlockPostNorm``, which normalises what attention and MLP add to the tokens."""
 
+    def leave_attention(self, mixed: Float[Tensor, "batch tokens channels"]) -> Float[Tensor, "batch tokens width"]:
+        """Return what attention adds to the tokens, normalised."""
+        return self.module.norm1(self._project(mixed))
+
     def feed_forward(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
         """Return the tokens that leave the block."""
         return x + self.module.norm2(run_mlp(self.module.mlp, x))
 
     def _enter_attention(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
         return x
-
-    def _leave_attention(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        return self.module.norm1(x)
 
 
 def run_mlp(mlp: ForeignModule, x: Float[Tensor, "*shape width"]) -> Float[Tensor, "*shape width"]:

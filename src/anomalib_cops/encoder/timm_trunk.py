@@ -1,7 +1,7 @@
 """How timm's Vision Transformers give what the image tower needs: those of SigLIP, EVA, PE, MobileCLIP and DINOv3."""
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -10,21 +10,11 @@ from torch import Tensor
 
 from anomalib_cops.encoder.blocks import Block, ForeignModule, linear
 from anomalib_cops.encoder.timm_block import TimmBlock, TimmPostNormBlock, run_mlp
+from anomalib_cops.encoder.trunk import Trunk
 
 
-@dataclass(frozen=True)
-class TimmTrunk:
-    """The methods of :class:`~anomalib_cops.encoder.trunk.Trunk` for timm's ``VisionTransformer`` and ``Eva``.
-
-    Attributes:
-        visual: open_clip's ``TimmModel``, which holds timm's model as ``trunk`` and what follows it as ``head``.
-        positions: its position table, fitted to the image size; None if it has rotary positions alone.
-        rotation: sines and cosines of its rotary positions; None if it has none.
-    """
-
-    visual: ForeignModule
-    positions: Float[Tensor, "positions width_"] | None
-    rotation: Float[Tensor, "patches angles"] | None
+class TimmTrunk(Trunk):
+    """timm's ``VisionTransformer`` and ``Eva``, which open_clip's ``TimmModel`` holds as ``trunk``."""
 
     @staticmethod
     def patch_size_of(visual: ForeignModule) -> int:
@@ -50,7 +40,7 @@ class TimmTrunk:
         return rope.get_embed(shape=[grid, grid])
 
     @property
-    def blocks(self) -> list[Block]:
+    def blocks(self) -> Sequence[Block]:
         """Blocks in order."""
         kinds = [TimmPostNormBlock if isinstance(b, EvaBlockPostNorm) else TimmBlock for b in self.visual.trunk.blocks]
         return [

@@ -1,7 +1,8 @@
 """What the image tower needs of a Vision Transformer, and how open_clip's own gives it."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,43 +12,72 @@ from anomalib_cops.encoder.blocks import Block, ForeignModule
 from anomalib_cops.encoder.open_clip_block import OpenClipBlock
 
 
-@runtime_checkable
-class Trunk(Protocol):
+@dataclass(frozen=True)
+class Trunk(ABC):
     """A frozen Vision Transformer at one image size.
 
     Attributes:
-        blocks: its blocks in order.
-        prefix: number of tokens before the patches: class token and registers, or none.
-        width: size of a token.
-        dim: size of the joint space of images and texts.
-        reads_class_token: whether the image feature is read from the first token alone, so that after the last block
-            no other token is needed for it.
+        visual: open_clip's image tower.
+        positions: its position table, fitted to the image size; None if it has rotary positions alone.
+        rotation: sines and cosines of its rotary positions; None if it has none.
     """
 
-    @property
-    def blocks(self) -> list[Block]: ...  # noqa: D102 (see the class)
+    visual: ForeignModule
+    positions: Float[Tensor, "positions width_"] | None
+    rotation: Float[Tensor, "patches angles"] | None = None
+
+    @staticmethod
+    @abstractmethod
+    def patch_size_of(visual: ForeignModule) -> int:
+        """Return the side of a patch in pixels."""
+
+    @staticmethod
+    @abstractmethod
+    def position_table_of(visual: ForeignModule) -> tuple[Float[Tensor, "positions width_"] | None, int]:
+        """Return the position table at the native size, and how many of its rows precede those of the patches."""
+
+    @staticmethod
+    def rotation_of(visual: ForeignModule, grid: int) -> Float[Tensor, "patches angles"] | None:
+        """Return the rotary positions of a grid of patches; None if the tower has none."""
+        return None
 
     @property
-    def prefix(self) -> int: ...  # noqa: D102
+    @abstractmethod
+    def blocks(self) -> Sequence[Block]:
+        """Blocks in order."""
 
     @property
-    def width(self) -> int: ...  # noqa: D102
+    @abstractmethod
+    def prefix(self) -> int:
+        """Number of tokens before the patches: class token and registers, or none."""
 
     @property
-    def dim(self) -> int: ...  # noqa: D102
+    @abstractmethod
+    def width(self) -> int:
+        """Size of a token."""
 
     @property
-    def reads_class_token(self) -> bool: ...  # noqa: D102
+    @abstractmethod
+    def dim(self) -> int:
+        """Size of the joint space of images and texts."""
 
+    @property
+    @abstractmethod
+    def reads_class_token(self) -> bool:
+        """Whether the image feature is read from the first token alone; no other one leaves the last block for it."""
+
+    @abstractmethod
     def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch tokens width_"]:
         """Return the tokens that enter the first block: prefix and patches with their positions, normalised."""
 
+    @abstractmethod
     def pool(self, tokens: Float[Tensor, "batch tokens width_"]) -> Float[Tensor, "batch width_"]:
         """Return one vector for the whole image, from the tokens that leave the last block.
 
         It is the class token, the mean of the patches, or what an attention pool reads from all normalised tokens.
         """
 
+    @abstractmethod
     def project_pooled(
         self, pooled: Float[Tensor, "batch width_"], *, normalize: bool = True
     ) -> Float[Tensor, "batch dim"]:
@@ -58,6 +88,7 @@ class Trunk(Protocol):
             normalize: apply the layer norm between pooling and projection, if the tower has one there.
         """
 
+    @abstractmethod
     def project(self, tokens: Float[Tensor, "*shape width_"]) -> Float[Tensor, "*shape dim"]:
         """Map tokens that leave the last block into the joint space.
 
@@ -65,19 +96,8 @@ class Trunk(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class OpenClipTrunk:
-    """The methods of :class:`Trunk` for open_clip's ``VisionTransformer``.
-
-    Attributes:
-        visual: open_clip's module.
-        positions: its position table, fitted to the image size.
-        rotation: None, as it has no rotary positions.
-    """
-
-    visual: ForeignModule
-    positions: Float[Tensor, "positions width_"] | None
-    rotation: Tensor | None = None
+class OpenClipTrunk(Trunk):
+    """open_clip's ``VisionTransformer``, which has a class token and no rotary positions."""
 
     @staticmethod
     def patch_size_of(visual: ForeignModule) -> int:
@@ -89,12 +109,8 @@ class OpenClipTrunk:
         """Return the position table at the native size, and how many of its rows precede those of the patches."""
         return visual.positional_embedding, 1
 
-    @staticmethod
-    def rotation_of(visual: ForeignModule, grid: int) -> None:
-        """Return the rotary positions of the patches, which this tower does not have."""
-
     @property
-    def blocks(self) -> list[Block]:
+    def blocks(self) -> Sequence[Block]:
         """Blocks in order."""
         return [OpenClipBlock(block) for block in self.visual.transformer.resblocks]
 

@@ -37,9 +37,7 @@ class AutomaticSizesMixin(PromptLearningMixin):
         Raises:
             InputError: there are several processes, or the data does not allow a choice.
         """
-        trainer = self.trainer
-        trains = trainer.max_epochs != 0 and not trainer.fast_dev_run  # type: ignore[attr-defined]
-        if "n_prototypes" in self.request.automatic and trains and not self.has_trained_weights:
+        if "n_prototypes" in self.request.automatic and not self.keeps_nothing and not self.has_trained_weights:
             self._choose_prototypes()
         return super().configure_optimizers()
 

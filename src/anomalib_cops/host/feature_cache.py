@@ -180,6 +180,30 @@ class FeatureCache:
         self._has_room = True
 
 
+def features_of(module: Any, options: CacheOptions, precision: str, paths: Iterable[str]) -> FeatureCache:
+    """Open the cache of the features that a model computes of images.
+
+    Args:
+        module: the Lightning module. Its encoder, taps and pre-processor tell its features from others of the same
+            files.
+        options: folder and size of the cache.
+        precision: the Trainer's name of the precision in which they are computed.
+        paths: files of all images.
+
+    Raises:
+        InputError: the cache cannot be used.
+    """
+    return FeatureCache(
+        options,
+        module.model.encode,
+        module.model.frozen_features,
+        # A pre-processor of the user's own makes other images of the same files.
+        f"{encoder_digest(module.clip)} {module.model.taps} {precision} {module.pre_processor}",
+        paths,
+        module.clip.dtype,
+    )
+
+
 def encoder_digest(clip: FrozenCLIP) -> str:
     """Return a digest of the image tower: its weights, its positions at this image size, and its activation."""
     visual = clip.model.visual

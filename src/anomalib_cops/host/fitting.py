@@ -175,7 +175,7 @@ class FittingMixin(TrainedPartMixin):
             InputError: no step was made, because the checkpoint had all its epochs already.
         """
         name, trainer = type(self).__name__, self.trainer
-        if trainer.max_epochs == 0 or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if self.keeps_nothing:
             return None
         self._resumed_from = str(trainer.ckpt_path) if trainer.ckpt_path else None
         if not self._steps_made:
@@ -188,6 +188,11 @@ class FittingMixin(TrainedPartMixin):
         if not trainer.is_global_zero:
             return None
         return self.save_weights(Path(trainer.default_root_dir) / "weights" / f"{name.lower()}{WEIGHT_SUFFIX}")
+
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether this is a trial run, or a training without epochs."""
+        return self.trainer.max_epochs == 0 or bool(self.trainer.fast_dev_run)  # type: ignore[attr-defined]
 
     def count_step(self, loss: Tensor, batch_idx: int) -> None:
         """Count a step, and stop a training that has diverged before any weights are written.

@@ -19,7 +19,7 @@ from anomalib_cops.errors import InputError
 from anomalib_cops.host.components import Components, constructor, documented, model_arguments
 from anomalib_cops.host.evaluator import paper_evaluator
 from anomalib_cops.host.exporting import WholeExportMixin
-from anomalib_cops.host.feature_cache import CacheOptions, FeatureCache, encoder_digest, paths_of_files
+from anomalib_cops.host.feature_cache import CacheOptions, FeatureCache, features_of, paths_of_files
 from anomalib_cops.host.fitting import FittingMixin, needs_anomalies
 from anomalib_cops.host.monitoring import check_precision, given_terms, loss_name, provide_monitored
 from anomalib_cops.host.post_processing import TransferPostProcessor
@@ -232,15 +232,8 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         self.forget_thresholds()
         if not self.cache_options.feature_cache:
             return
-        self.feature_cache = FeatureCache(
-            self.cache_options,
-            self.model.encode,
-            self.model.frozen_features,
-            # A pre-processor of the user's own makes other images of the same files.
-            f"{encoder_digest(self.clip)} {self.model.taps} {self.trainer.precision} {self.pre_processor}",
-            paths_of_files([self.trainer.train_dataloader, self.trainer.val_dataloaders]),
-            self.clip.dtype,
-        )
+        paths = paths_of_files([self.trainer.train_dataloader, self.trainer.val_dataloaders])
+        self.feature_cache = features_of(self, self.cache_options, self.trainer.precision, paths)
 
     def on_train_end(self) -> None:
         """Leave the feature cache; validation and tests run the encoder."""

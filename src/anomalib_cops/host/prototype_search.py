@@ -19,7 +19,7 @@ from anomalib_cops.data.category_batch import check_levels, known_masks
 from anomalib_cops.data.dataset import LabelledImages, collate_uniform
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.evaluator import AUROC
-from anomalib_cops.host.feature_cache import FeatureCache, encoder_digest
+from anomalib_cops.host.feature_cache import FeatureCache, features_of
 from anomalib_cops.host.held_out import Rows, categories_of, held_out_rows
 from anomalib_cops.metrics import streaming
 from anomalib_cops.metrics.by_category import CategoryTally, mean_figures
@@ -111,15 +111,8 @@ def _features(module: Any, images: LabelledImages) -> Iterator[FeatureCache]:
     options, precision = module.cache_options, module.trainer.precision
     as_computed = precision if precision.endswith("true") else "32-true"
     with nullcontext(options.feature_cache) if options.feature_cache else tempfile.TemporaryDirectory() as folder:
-        yield FeatureCache(
-            replace(options, feature_cache=folder),
-            module.model.encode,
-            module.model.frozen_features,
-            # The same words as in the training, which so finds these features again unless its precision is mixed.
-            f"{encoder_digest(module.clip)} {module.model.taps} {as_computed} {module.pre_processor}",
-            images.samples["image_path"],
-            module.clip.positions.dtype,
-        )
+        # The training finds these features again unless its precision is mixed.
+        yield features_of(module, replace(options, feature_cache=folder), as_computed, images.samples["image_path"])
 
 
 @dataclass(frozen=True)
