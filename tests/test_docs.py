@@ -10,7 +10,7 @@ import pytest
 import anomalib_cops
 from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
 from anomalib_cops.plugin import DATAMODULES
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 from tests.models.cases import method
 from tools import tables
 
@@ -27,10 +27,10 @@ def test_public_names_are_documented(name):
     assert any(f"`{name}`" in page.read_text() for page in DOCS.glob("*.md"))
 
 
-@pytest.mark.parametrize("name", [*METHODS, *DATAMODULES])
+@pytest.mark.parametrize("name", [*MODELS, *DATAMODULES])
 def test_every_argument_is_documented(name):
     text = (DOCS / "data.md").read_text()
-    if name in METHODS:
+    if name in MODELS:
         sections = re.split(r"^## ", (DOCS / "models.md").read_text(), flags=re.MULTILINE)
         headings = (name, "Arguments of all models")
         text = "".join(each for each in sections if each.splitlines()[0].replace("-", "") in headings)
@@ -38,7 +38,7 @@ def test_every_argument_is_documented(name):
     assert not [name for name in arguments(cls) if f"`{name}`" not in text and f"`{name}=" not in text]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_argument_has_a_docstring_entry_and_every_setting_is_an_argument(name):
     cls = getattr(anomalib_cops, name)
     documented = set(re.findall(r"^\s+(\w+): ", inspect.getdoc(cls), flags=re.MULTILINE))
@@ -46,7 +46,7 @@ def test_every_argument_has_a_docstring_entry_and_every_setting_is_an_argument(n
     assert method(name).setting_names <= set(arguments(cls))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_method_has_a_page_with_a_picture(name):
     page = Path(inspect.getfile(getattr(anomalib_cops, name))).parent / "README.md"
     (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", page.read_text())

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anomalib_cops import plugin
-from anomalib_cops.registry import METHODS, Entry
+from anomalib_cops.registry import METHODS, MODELS, Entry
 from benchmark.plan.data_settings import DataSettings
 from benchmark.plan.entries import MethodConfig, Transfer
 from benchmark.plan.matrix import Matrix
@@ -138,7 +138,7 @@ def test_a_fifth_method_is_known_everywhere(fifth: str, tmp_path: Path, monkeypa
     assert len(model.load_references(write(tmp_path / "good", 2)).files) == 2
 
     assert "| `Direction` | [Direction](https://example.org): One Direction, 2026," in methods_table()
-    assert "| `sharpness` | 5.0 | Factor of the cosine" in settings_table(METHODS[fifth].method)
+    assert "| `sharpness` | 5.0 | Factor of the cosine" in settings_table(MODELS[fifth].method)
 
     data = DataSettings(
         images_per_category=6, synthetic_samples=8, synthetic_size=64, train_batch_size=4, num_workers=0, device="cpu"
@@ -177,6 +177,6 @@ def test_a_setting_without_a_meaning_is_refused() -> None:
 
 
 def test_entries_name_classes_and_methods_that_are_there() -> None:
-    for name, entry in METHODS.items():
+    for name, entry in MODELS.items():
         assert entry.lightning_class.__name__ == name == entry.method.name
     assert torch.is_grad_enabled()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from anomalib_cops.models.checks import learns_from_pixels_alone
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 
 PRECISIONS = ("bf16-mixed", "16-mixed", "bf16-true", "16-true")
 """Precisions besides the default ``32-true``, which all other rows use."""
@@ -82,7 +82,7 @@ OTHERWISE = {
             refusal="precision=16-true is good for tests and predictions, but in training the gradients' squares are "
             "too small for float16 and the prompts become NaN; train with 16-mixed, bf16-mixed or bf16-true."
         )
-        for name in METHODS
+        for name in MODELS
     },
 }
 
@@ -94,10 +94,10 @@ def cell(name: str, row: str) -> Cell:
 
 def capability_table() -> str:
     """Return the capabilities in Markdown: a column per method, a row per action, and the messages of refusals."""
-    table = [["", *METHODS, "scores move by"], ["---"] * (len(METHODS) + 2)]
+    table = [["", *MODELS, "scores move by"], ["---"] * (len(MODELS) + 2)]
     for row, usual in ROWS.items():
         moved = "" if usual.within is None else f"at most {usual.within:g}" if usual.within else "nothing"
-        table.append([f"`{row}`", *(_words(cell(name, row)) for name in METHODS), moved])
+        table.append([f"`{row}`", *(_words(cell(name, row)) for name in MODELS), moved])
     lines = [f"| {' | '.join(cells)} |" for cells in table]
     refusals = dict.fromkeys(f"- {each.refusal}" for each in OTHERWISE.values() if each.refusal)
     return "\n".join([*lines, "", "Everything else is refused with one of these messages:", "", *refusals])

@@ -8,13 +8,13 @@ from anomalib_cops.host.reference_images import ReferenceOptions
 from anomalib_cops.host.tiling import TileOptions
 from anomalib_cops.models.arguments import Argument, CommonArguments, arguments_of, default_words, method_arguments
 from anomalib_cops.models.method import Method
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 
 
 def methods_table() -> str:
-    """Return the table of all methods: class, paper and required input."""
+    """Return the table of all models: class, paper and required input."""
     lines = ["| class | paper | needs at test |", "|---|---|---|"]
-    for name, entry in METHODS.items():
+    for name, entry in MODELS.items():
         link = f"[arXiv {entry.arxiv}](https://arxiv.org/abs/{entry.arxiv})"
         lines.append(f"| `{name}` | [{entry.title}]({entry.page}): {entry.paper}, {link} | {entry.needs} |")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Draw the example pictures of every method's page: ``python tools/pictures.py`` (a few minutes on a CPU).
+"""Draw the example pictures of every method's page: ``python -m tools.pictures`` (a few minutes on a CPU).
 
 Train every method briefly on synthetic categories with the embedded tiny CLIP, and show predictions on others.
 """
@@ -15,10 +15,16 @@ from PIL import Image
 import anomalib_cops
 from anomalib_cops.demo import LABEL, examples_of
 from anomalib_cops.example_grid import draw_example_grid
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images"
-PAGES = {"AdaCLIP": "ada_clip", "AnomalyCLIP": "anomaly_clip", "CoPS": "cops", "VCPCLIP": "vcp_clip"}
+PAGES = {
+    "AdaCLIP": "ada_clip",
+    "AnomalyCLIP": "anomaly_clip",
+    "CoPS": "cops",
+    "LinearProbe": "linear_probe",
+    "VCPCLIP": "vcp_clip",
+}
 # CoPS's window is too wide for the tiny CLIP's 10 x 10 patches, and VCP-CLIP's learning rate is too low for so short a
 # training.
 OPTIONS = {"CoPS": {"neighbourhood": 1}, "VCPCLIP": {"learning_rate": 1e-3}}
@@ -37,7 +43,8 @@ def draw(name: str, epochs: int, folder: Path) -> Path:
         dataset = data.target_datasets[target]
         dataset.augmentations = model.pre_processor.transform.transforms[0]
         examples.append((target.removeprefix("synthetic/"), examples_of(model, dataset, each=2)))
-    path = draw_example_grid(examples, folder / f"{PAGES[name]}.png", title=f"{name} after {epochs} epochs ({LABEL})")
+    title = f"{name} after {epochs} epochs ({LABEL})"
+    path = draw_example_grid(examples, folder / f"{PAGES[name]}.png", title=title, clip=model.clip)
     Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)  # a third of the size
     return path
 
@@ -45,7 +52,7 @@ def draw(name: str, epochs: int, folder: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("methods", nargs="*", default=sorted(METHODS), help="all if none is named")
+    parser.add_argument("methods", nargs="*", default=sorted(MODELS), help="all if none is named")
     parser.add_argument("--epochs", type=int, default=3)
     options = parser.parse_args(arguments)
     for name in options.methods:

@@ -16,7 +16,7 @@ from pathlib import Path
 from anomalib_cops.data.describe import catalogue, layouts
 from anomalib_cops.data.sets.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICAL
 from anomalib_cops.files import write_text
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 from benchmark.plan.names import TINY
 from benchmark.records.result import AT_THRESHOLD
 from benchmark.records.store import Store
@@ -154,7 +154,7 @@ def tables() -> list[tuple[str, str, str]]:
         ("docs/large-images.md", "tiles", tile_table(json.loads((ROOT / "docs/results/tiles.json").read_text()))),
         ("docs/models.md", "capabilities", capability_table()),
         ("docs/models.md", "arguments", common_table()),
-        *(("docs/models.md", f"settings {name}", settings_table(entry.method)) for name, entry in METHODS.items()),
+        *(("docs/models.md", f"settings {name}", settings_table(entry.method)) for name, entry in MODELS.items()),
         ("docs/speed.md", "speed", speed_tables.tables(speed)),
         ("docs/benchmark.md", "benchmark", benchmark_tables(board, whole=True)),
         ("docs/benchmark.md", "published", published_tables()),

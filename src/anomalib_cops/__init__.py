@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 from anomalib_cops.version import __version__
 
 if TYPE_CHECKING:
@@ -13,13 +13,24 @@ if TYPE_CHECKING:
     from anomalib_cops.models.ada_clip.lightning_model import AdaCLIP
     from anomalib_cops.models.anomaly_clip.lightning_model import AnomalyCLIP
     from anomalib_cops.models.cops.lightning_model import CoPS
+    from anomalib_cops.models.linear_probe.lightning_model import LinearProbe
     from anomalib_cops.models.vcp_clip.lightning_model import VCPCLIP
 
 
-__all__ = ["VCPCLIP", "AdaCLIP", "AnomalyCLIP", "CoPS", "InputError", "Predictor", "ZeroShotTransfer", "__version__"]
+__all__ = [
+    "VCPCLIP",
+    "AdaCLIP",
+    "AnomalyCLIP",
+    "CoPS",
+    "InputError",
+    "LinearProbe",
+    "Predictor",
+    "ZeroShotTransfer",
+    "__version__",
+]
 
 _MODULES = {
-    **{name: entry.module for name, entry in METHODS.items()},
+    **{name: entry.module for name, entry in MODELS.items()},
     "InputError": "anomalib_cops.errors",
     "Predictor": "anomalib_cops.inference.predictor",
     "ZeroShotTransfer": "anomalib_cops.data",

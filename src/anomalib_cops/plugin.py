@@ -4,7 +4,7 @@ import sys
 import warnings
 from importlib import import_module
 
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 
 DATAMODULES = {"ZeroShotTransfer": "anomalib_cops.data.transfer"}
 PACKAGE = "anomalib_cops"
@@ -25,7 +25,7 @@ def register() -> None:
     register_datamodules()
     models = sys.modules.get("anomalib.models")
     if models is not None and hasattr(models, "get_model") and _models_can_be_imported():
-        for name, entry in METHODS.items():
+        for name, entry in MODELS.items():
             models.ALLOWED_MODULES.update({PACKAGE, entry.package.partition(".")[0]})
             _provide(models, name, entry.module)
     command_line = sys.modules.get("anomalib.cli.cli")

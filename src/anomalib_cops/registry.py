@@ -1,5 +1,6 @@
 """List the methods for the package, the plugin, the benchmark and the docs, without heavy imports."""
 
+from collections import ChainMap
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -81,3 +82,17 @@ METHODS: dict[str, Entry] = {
         ),
     )
 }
+"""The methods, which equal their authors' code."""
+BASELINES: dict[str, Entry] = {
+    "LinearProbe": Entry(
+        "LinearProbe",
+        "anomalib_cops.models.linear_probe",
+        title="linear probe",
+        paper="Understanding Intermediate Layers Using Linear Classifier Probes, ICLR 2017 workshop",
+        arxiv="1610.01644",
+        page="https://openreview.net/forum?id=HJ4-rAVtl",
+    )
+}
+"""Models of our own to compare the methods with."""
+MODELS = ChainMap(BASELINES, METHODS)
+"""All models, methods first: what is not about papers or published weights looks names up here."""

@@ -78,10 +78,10 @@ def test_sets_that_are_wished_for_are_targets_where_they_are_found(tmp_path):
     assert {cell.target_name for cell in cells} == {"mvtec", "parts"}
 
 
-def test_quick_has_four_methods_a_baseline_and_the_ablation():
+def test_quick_has_four_methods_two_baselines_and_the_ablation():
     quick = read_matrix("quick")
     assert {method.model for method in quick.methods if method.role == "method"} == set(METHODS)
-    assert [method.role for method in quick.methods].count("baseline") == 1
+    assert [method.role for method in quick.methods].count("baseline") == 2
     assert [method.role for method in quick.methods].count("ablation") == 3
     assert quick.backbone == "tiny"
 

@@ -264,7 +264,7 @@ def test_half_a_download_is_never_left_in_the_cache(
     served = write(small, no_network / "served.pt", "plain")
     if not whole:
         served.write_bytes(served.read_bytes()[:5000])
-    monkeypatch.setattr(download.open_clip, "get_pretrained_cfg", lambda *_: {"url": served.as_uri()})
+    monkeypatch.setattr(download, "entry_of", lambda *_: {"url": served.as_uri()})
     monkeypatch.setattr(download, "unreachable", lambda _: "")
     cache = no_network / "cache"
     if whole:
@@ -279,7 +279,7 @@ def test_a_cached_hub_file_is_used_without_a_network(
     small: open_clip.CLIP, no_network: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = {"hf_hub": "someone/tiny/"}
-    monkeypatch.setattr(download.open_clip, "get_pretrained_cfg", lambda *_: entry)
+    monkeypatch.setattr(download, "entry_of", lambda *_: entry)
     commit = "a" * 40
     folder = no_network / "hub" / "models--someone--tiny"
     (folder / "snapshots" / commit).mkdir(parents=True)

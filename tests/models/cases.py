@@ -10,7 +10,7 @@ import anomalib_cops
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.encoder.load import build
 from anomalib_cops.models.method import Method
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 
 SIDE = 40
 CONFIG: dict[str, Any] = {
@@ -99,12 +99,13 @@ CASES = {
         # The first adds a constant that layer norms remove, the second one that a softmax removes.
         inert=frozenset({"pre.conv.bias", "post.key.bias"}),
     ),
+    "LinearProbe": Case({"full": {}, "two layers": {"layers": (2, 3), "sigma": 0.0}}),
 }
 
 
 def method(name: str) -> Method:
     """Return the declaration of a method."""
-    found: Method = METHODS[name].method
+    found: Method = MODELS[name].method
     return found
 
 

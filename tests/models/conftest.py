@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from anomalib_cops import CoPS
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 from tests.models.cases import CASES, SIDE, encoder, lightning_class
 from tests.models.runs import Trained, engine, transfer
 
@@ -58,7 +58,7 @@ def trained_method(name: str) -> Trained:
     return train_for_a_moment(name, Path(mkdtemp(prefix="trained-")))
 
 
-@pytest.fixture(scope="session", params=sorted(METHODS))
+@pytest.fixture(scope="session", params=sorted(MODELS))
 def trained(request: pytest.FixtureRequest) -> Iterator[Trained]:
     """Return a model of each method, trained for one epoch on the embedded tiny CLIP."""
     yield trained_method(request.param)

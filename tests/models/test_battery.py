@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 from tests.models.cases import CASES, make
 
 VARIANTS = [(name, variant) for name, case in CASES.items() for variant in case.variants]
@@ -17,7 +17,7 @@ LABELS = torch.tensor([0.0, 1.0, 0.0])
 
 
 def test_every_method_is_in_the_battery() -> None:
-    assert set(CASES) == set(METHODS)
+    assert set(CASES) == set(MODELS)
 
 
 @pytest.fixture(params=VARIANTS, ids=["-".join(each) for each in VARIANTS])

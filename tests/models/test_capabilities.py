@@ -9,7 +9,7 @@ from PIL import Image
 
 from anomalib_cops.data.synthetic import draw
 from anomalib_cops.errors import InputError
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 from tests.models.runs import Trained, predict
 from tests.models.verbs import VERBS, Subject
 from tools.capabilities import OTHERWISE, ROWS, cell
@@ -37,7 +37,7 @@ def scores(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> torch.
 
 def test_every_row_is_done() -> None:
     assert set(VERBS) == set(ROWS)
-    assert {name for name, _ in OTHERWISE} <= set(METHODS) and {row for _, row in OTHERWISE} <= set(ROWS)
+    assert {name for name, _ in OTHERWISE} <= set(MODELS) and {row for _, row in OTHERWISE} <= set(ROWS)
 
 
 # Ignore warnings that anomalib, Lightning and exporters give about themselves.

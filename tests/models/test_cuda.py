@@ -16,7 +16,7 @@ from torch import Tensor
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import binary_cross_entropy
 from anomalib_cops.metrics import streaming
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 from tests.models.cases import lightning_class
 from tests.models.runs import Trained, engine, transfer
 
@@ -40,7 +40,7 @@ def train(name: str, folder: Path, precision: str, **options: Any) -> tuple[Any,
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(MODELS))
 def test_trains_tests_and_writes_weights(name: str, precision: str, tmp_path: Path) -> None:
     model, _ = train(name, tmp_path, precision)
     data = transfer(target_categories=["carpet", "screw"], synthetic_samples=4)
@@ -110,7 +110,7 @@ def test_half_precision_tests_and_predicts(
         assert torch.isfinite(batch.anomaly_map).all()
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(MODELS))
 def test_training_in_float16_alone_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="precision=16-true"):
         train(name, tmp_path, "16-true")

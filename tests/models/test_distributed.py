@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import RandomSampler
 
 from anomalib_cops.distributed import Share, draw_rows, mean_count
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -39,7 +39,7 @@ def test_two_processes_learn_what_one_does_with_the_whole_batch_and_find_its_fig
 
 
 def test_two_processes_learn_what_one_does_from_a_batch_in_which_masks_are_missing(tmp_path: Path) -> None:
-    apart = printed_by("tests.models.masks_in_processes", tmp_path, *METHODS)
+    apart = printed_by("tests.models.masks_in_processes", tmp_path, *MODELS)
     assert len(apart) == 15
     assert {name: value for name, value in apart.items() if not value <= 1e-4} == {}
 

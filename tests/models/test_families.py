@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from anomalib_cops.encoder import FrozenCLIP
-from tests.models.cases import CASES, make_on
+from tests.models.cases import CASES, make_on, method
 from tests.models.test_battery import (  # noqa: F401 (pytest runs them with the fixtures below)
     test_a_step_changes_scores_and_leaves_the_encoder_bit_equal,
     test_every_trained_parameter_gets_a_gradient_and_no_frozen_one,
@@ -34,7 +34,12 @@ FAMILIES = (
     "MobileCLIP-B",
     "MobileCLIP2-L-14",  # text tower is not causal but reads the end of the text
 )
+IMAGE_ONLY = ("vit_small_plus_patch16_dinov3", "vit_base_patch14_reg4_dinov2")
 GRID = 5
+PAIRS = [
+    *((family, name) for family in FAMILIES for name in sorted(CASES)),
+    *((family, name) for family in IMAGE_ONLY for name in sorted(CASES) if not method(name).reads_text),
+]
 
 
 @cache
@@ -44,19 +49,25 @@ def tower(family: str) -> FrozenCLIP:
     return made.frozen(GRID * made.patch, position_resize="bicubic")
 
 
-@pytest.fixture(params=FAMILIES)
-def family(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=PAIRS, ids=["-".join(pair) for pair in PAIRS])
+def pair(request: pytest.FixtureRequest) -> tuple[str, str]:
     return request.param
 
 
-@pytest.fixture(params=sorted(CASES))
-def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, Any]]:
-    plain = CASES[request.param]
+@pytest.fixture
+def family(pair: tuple[str, str]) -> str:
+    return pair[0]
+
+
+@pytest.fixture
+def case(pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, Any]]:
+    name = pair[1]
+    plain = CASES[name]
     # A stem of convolutions sums in another order for another number of images. And in float16, as published, the
     # gradient of the last prompts can become zero.
     inert = plain.inert | {"vision_prompts.static.3"}
-    monkeypatch.setitem(CASES, request.param, replace(plain, rounding=5e-5, inert=inert))
-    return request.param, {}
+    monkeypatch.setitem(CASES, name, replace(plain, rounding=5e-5, inert=inert))
+    return name, {}
 
 
 @pytest.fixture

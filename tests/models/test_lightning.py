@@ -144,6 +144,7 @@ def test_get_model_by_name_and_by_path(name: str) -> None:
         assert isinstance(get_model({"class_path": path, "init_args": {"backbone": "tiny"}}), kind)
 
 
+@pytest.mark.parametrize("trained", METHODS, indirect=True)
 def test_official_checkpoint_loads_and_gives_the_same_scores(
     trained: Trained, image_folder: Path, tmp_path: Path
 ) -> None:
@@ -157,6 +158,7 @@ def test_official_checkpoint_loads_and_gives_the_same_scores(
         assert torch.equal(one.pred_score, other.pred_score)
 
 
+@pytest.mark.parametrize("trained", METHODS, indirect=True)
 def test_official_keys_must_match_both_ways(trained: Trained, tmp_path: Path) -> None:
     kind, entry = lightning_class(trained.name), method(trained.name).keys.entry
     official = official_checkpoint(trained.name, trained.model)

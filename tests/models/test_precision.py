@@ -13,7 +13,7 @@ from torch import Tensor
 
 from anomalib_cops.errors import InputError
 from anomalib_cops.metrics import streaming
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 from tests.models.cases import lightning_class, make
 from tests.models.runs import Trained, engine, transfer
 
@@ -21,7 +21,7 @@ DTYPES = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torc
 
 
 @pytest.mark.parametrize("precision", [*DTYPES, "bf16-mixed"])
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(MODELS))
 def test_scores_are_float32_at_least_and_near_those_in_full_precision(
     clip: open_clip.CLIP, images: Tensor, name: str, precision: str
 ) -> None:
@@ -98,7 +98,7 @@ def test_adaclip_trains_in_half_precision(tmp_path: Path) -> None:
     train("AdaCLIP", tmp_path, "bf16-true", branch="V", fusion=False, depth=2)
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(MODELS))
 def test_training_in_float16_alone_is_refused(name: str, tmp_path: Path) -> None:
     model = lightning_class(name)(backbone="tiny", visualizer=False)
     with pytest.raises(InputError, match="precision=16-true .* train with 16-mixed, bf16-mixed or bf16-true"):

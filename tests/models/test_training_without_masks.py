@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader
 
 from anomalib_cops.data import ZeroShotTransfer
 from anomalib_cops.errors import InputError
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 from tests.models.cases import lightning_class
 from tests.models.runs import engine
 
-OF_LABELS = [name for name in METHODS if name != "VCPCLIP"]
+OF_LABELS = [name for name in MODELS if name != "VCPCLIP"]
 SIDE = 48
 
 
@@ -73,7 +73,7 @@ def test_labels_alone_train_the_prompts(name: str, source: Path, tmp_path: Path)
     assert model.post_processor._pixel_threshold.isnan(), "there are no pixels to take it from"
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_mixture_trains_and_logs_every_term(name: str, source: Path, tmp_path: Path) -> None:
     model, before, logged = fit(name, tmp_path / "run", transfer(source))
     after = model.trained_state()

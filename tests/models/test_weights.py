@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from anomalib_cops import AdaCLIP, AnomalyCLIP, CoPS
 from anomalib_cops.errors import InputError
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 from tests.models.cases import lightning_class, make
 from tests.models.runs import Trained, engine, transfer
 from tests.models.weight_files import mvtec_bottle
@@ -36,7 +36,7 @@ def test_a_checkpoint_brings_its_image_size(tmp_path: Path) -> None:
     assert batch.image.shape[-2:] == (96, 96), "the data are resized to the old size first, then to the new one"
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", MODELS)
 def test_training_with_weights_goes_on_from_them(name: str, tmp_path: Path) -> None:
     kind = lightning_class(name)
     first = kind(backbone="tiny", seed=0, visualizer=False)

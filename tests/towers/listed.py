@@ -1,12 +1,13 @@
-"""Let open_clip list a small tower under the name of a real one, with weights and tokenizer in a local folder."""
+"""Let a small tower have the name of a real one, with weights and tokenizer in a local folder."""
 
 from pathlib import Path
 
-import open_clip
 import pytest
 import timm
 from safetensors.torch import save_file
 
+from anomalib_cops.encoder import load
+from anomalib_cops.encoder.image_only import TRUNK
 from anomalib_cops.encoder.load import model_config
 from tests.towers.random_tower import RandomTower, known, random_tower, shrunk
 
@@ -22,14 +23,17 @@ def list_small_tower(
     tower = random_tower(known(backbone), folder, small=True, text_layers=text_layers)
     small = tower.config
     _, options = shrunk(model_config(backbone))
-    others, create = open_clip.get_model_config, timm.create_model
-    monkeypatch.setattr(open_clip, "get_model_config", lambda name: small if name == backbone else others(name))
+    others, create = load.model_config, timm.create_model
+    monkeypatch.setattr(load, "model_config", lambda name: small if name == backbone else others(name))
     wanted = small["vision_cfg"].get("timm_model_name")
     monkeypatch.setattr(
         timm,
         "create_model",
-        lambda name, **given: create(name, **given, **(options if name == wanted else {})),
+        lambda name, **given: create(name, **{**given, **(options if name == wanted else {})}),
     )
     state = {name: value.clone() for name, value in tower.model.state_dict().items()}
-    save_file(state, folder / "open_clip_model.safetensors")
+    if tower.tokenizer is None:
+        save_file({name.removeprefix(TRUNK): value for name, value in state.items()}, folder / "model.safetensors")
+    else:
+        save_file(state, folder / "open_clip_model.safetensors")
     return tower

@@ -1,9 +1,10 @@
 """Write ``docs/results/backbones.json`` and the tables of ``docs/backbones.md``: ``python -m tools.backbones``.
 
-Every model that open_clip lists is built without weights, and the operations of one image are counted. This takes about
-ten minutes on one core. With ``--check``, nothing is counted or written: it fails if the page is not what the file
-gives, or if the file is not what the code says of support, settings, parameters, native sizes, tags and licences, and
-takes about a minute. With ``--page``, the page alone is written from the file.
+Every model that open_clip lists, and every image tower of timm that is supported, is built without weights, and the
+operations of one image are counted. This takes about ten minutes on one core. With ``--check``, nothing is counted or
+written: it fails if the page is not what the file gives, or if the file is not what the code says of support, settings,
+parameters, native sizes, tags and licences, and takes about a minute. With ``--page``, the page alone is written from
+the file.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Any
 
 import open_clip
 
+from anomalib_cops.encoder import image_only_names
 from anomalib_cops.files import write_json, write_text
 from tools.backbones.facts import facts_of
 from tools.backbones.page import filled_page
@@ -25,7 +27,9 @@ from tools.backbones.weightless import gflop_of_both_paths, gflop_of_encode_imag
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, RESULT = ROOT / "docs/backbones.md", ROOT / "docs/results/backbones.json"
 PACKAGES = ("open_clip_torch", "timm", "torch")
-COUNTED = ("cops_gflop", "both_paths_gflop", "encode_image_gflop")
+COUNTED_MODELS = {"CoPS": "cops_gflop", "LinearProbe": "linear_probe_gflop"}
+"""Models that are counted, and the entry of a record that each of them has."""
+COUNTED = (*COUNTED_MODELS.values(), "both_paths_gflop", "encode_image_gflop")
 """Entries of a record that are counted, which a check does not do again."""
 
 
@@ -41,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*problems, sep="\n", end="\n" if problems else "")
         return int(bool(problems))
     if not options.page:
-        write_json(RESULT, measure(open_clip.list_models()))
+        write_json(RESULT, measure(listed()))
     write_text(PAGE, filled_page(PAGE.read_text(encoding="utf-8"), json.loads(RESULT.read_text(encoding="utf-8"))))
     return 0
 
@@ -55,17 +59,23 @@ def measure(backbones: Sequence[str]) -> dict[str, Any]:
 
 
 def counted(backbone: str) -> dict[str, Any]:
-    """Return the record of a backbone; with the GFLOP of one image of CoPS, and of ``encode_image``, if both work."""
+    """Return the record of a backbone, with the GFLOP of one image: of CoPS, both paths and ``encode_image``.
+
+    Of an image tower alone, they are those of the linear probe and of ``encode_image``.
+    """
     print(backbone, file=sys.stderr, flush=True)
     facts = facts_of(backbone)
-    if facts.clip is None or facts.record["methods"]["CoPS"] is None:
+    if facts.clip is None:
         return facts.record
-    cops = method_on(facts.clip, "CoPS", **facts.record["methods"]["CoPS"])
-    return facts.record | {
-        "cops_gflop": round(gflop_of_method(cops), 3),
-        "both_paths_gflop": round(gflop_of_both_paths(facts.clip), 3),
-        "encode_image_gflop": round(gflop_of_encode_image(facts.clip), 3),
-    }
+    model = "CoPS" if facts.clip.tokenizer else "LinearProbe"
+    settings = facts.record["methods"][model]
+    if settings is None:
+        return facts.record
+    gflop = {COUNTED_MODELS[model]: gflop_of_method(method_on(facts.clip, model, **settings))}
+    if facts.clip.tokenizer:
+        gflop["both_paths_gflop"] = gflop_of_both_paths(facts.clip)
+    gflop["encode_image_gflop"] = gflop_of_encode_image(facts.clip)
+    return facts.record | {name: round(value, 3) for name, value in gflop.items()}
 
 
 def check(page: Path, result: Path, backbones: Sequence[str] | None = None) -> list[str]:
@@ -86,16 +96,21 @@ def check(page: Path, result: Path, backbones: Sequence[str] | None = None) -> l
         found = " and ".join(f"{name} {versions()[name]}" for name in models)
         print(f"{result.name} was made with other releases than {found}: not compared with the code.")
         return problems
-    names = sorted({*records, *open_clip.list_models()}) if backbones is None else backbones
+    names = sorted({*records, *listed()}) if backbones is None else backbones
     for name in names:
         known = {key: value for key, value in records.get(name, {}).items() if key not in COUNTED}
-        found_now = facts_of(name).record if name in open_clip.list_models() else {}
+        found_now = facts_of(name).record if name in listed() else {}
         different = sorted(key for key in {*known, *found_now} if known.get(key) != found_now.get(key))
         if different:
             problems.append(
                 f"{result.name} is out of date: {name} has other {', '.join(different)}; run python -m tools.backbones."
             )
     return problems
+
+
+def listed() -> list[str]:
+    """Return the names of open_clip's models, followed by those of timm that are image towers alone."""
+    return [*open_clip.list_models(), *image_only_names()]
 
 
 def versions() -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.encoder.load import model_config
 from anomalib_cops.errors import InputError
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 from tools.backbones.licences import licences_of
 from tools.backbones.weightless import encoder_of, method_on, model_of
 
@@ -46,12 +46,12 @@ def facts_of(backbone: str) -> Facts:
         "family": family(backbone),
         "licences": licences_of(backbone),
         "image_parameters": image,
-        "text_parameters": text,
         "image_size": clip.image_size,
         "patch": clip.patch_size,
-        "context": clip.text.context_length,
-        "methods": {name: settings_for(clip, name) for name in METHODS},
+        "methods": {name: settings_for(clip, name) for name in MODELS},
     }
+    if clip.tokenizer is not None:
+        record |= {"text_parameters": text, "context": clip.tokenizer.context_length}
     return Facts(record, clip)
 
 
@@ -65,7 +65,7 @@ def reason_of(error: InputError, backbone: str) -> str:
 
 
 def settings_for(clip: FrozenCLIP, name: str) -> dict[str, int] | None:
-    """Return the settings that a method needs besides its defaults on an encoder; None if it refuses all."""
+    """Return the settings that a model needs besides its defaults on an encoder; None if it refuses all."""
     for settings in candidates(name):
         try:
             method_on(clip, name, **settings)
@@ -78,18 +78,18 @@ def settings_for(clip: FrozenCLIP, name: str) -> dict[str, int] | None:
 def candidates(name: str) -> Iterator[dict[str, int]]:
     """Yield settings of a method to try: its defaults, then one smaller setting at a time, the largest value first."""
     yield {}
-    defaults = METHODS[name].method.settings()
-    for setting in SMALLER_SETTINGS[name]:
+    defaults = MODELS[name].method.settings()
+    for setting in SMALLER_SETTINGS.get(name, ()):
         for value in range(getattr(defaults, setting) - 1, 0, -1):
             try:
-                METHODS[name].method.make_settings({setting: value})
+                MODELS[name].method.make_settings({setting: value})
             except InputError:
                 continue
             yield {setting: value}
 
 
 def family(backbone: str) -> str:
-    """Return the family of a backbone of open_clip, which its name tells."""
+    """Return the family of a backbone, which its name tells."""
     marks = {
         "SigLIP2": "SigLIP 2",
         "SigLIP": "SigLIP",
@@ -98,5 +98,7 @@ def family(backbone: str) -> str:
         "EVA0": "EVA",
         "PE-Core": "Perception Encoder",
         "MobileCLIP": "MobileCLIP",
+        "dinov2": "DINOv2",
+        "dinov3": "DINOv3",
     }
     return next((words for mark, words in marks.items() if mark in backbone), "CLIP")

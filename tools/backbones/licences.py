@@ -3,10 +3,10 @@
 from functools import cache
 from typing import Any
 
-import open_clip
 import timm
 
 from anomalib_cops.encoder.load import model_config
+from anomalib_cops.encoder.tags import entry_of, tags_of
 
 OPENAI = "mit"
 """Licence of https://github.com/openai/CLIP, which publishes the weights of the tag ``openai``."""
@@ -19,13 +19,13 @@ def licences_of(backbone: str) -> dict[str, str]:
     open_clip names none. timm names one for every file of an image tower. It is taken where open_clip loads a file of
     the same repository, or where the image tower is timm's and all its files of this training have the same licence.
     """
-    return {tag: _licence(backbone, tag) for tag in open_clip.list_pretrained_tags_by_model(backbone)}
+    return {tag: _licence(backbone, tag) for tag in tags_of(backbone)}
 
 
 def _licence(backbone: str, tag: str) -> str:
     if tag == "openai":
         return OPENAI
-    repository = "/".join((open_clip.get_pretrained_cfg(backbone, tag).get("hf_hub") or "").split("/")[:2])
+    repository = "/".join((entry_of(backbone, tag).get("hf_hub") or "").split("/")[:2])
     if repository in _by_repository():
         return _by_repository()[repository]
     timm_name = model_config(backbone)["vision_cfg"].get("timm_model_name")

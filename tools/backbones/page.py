@@ -8,11 +8,16 @@ from anomalib_cops.registry import METHODS
 from tools.tables import filled
 
 FAMILIES = ("CLIP", "MetaCLIP 2", "CLIPA", "EVA", "MobileCLIP", "Perception Encoder", "SigLIP", "SigLIP 2")
+IMAGE_ONLY = ("DINOv2", "DINOv3")
 FEW_TAGS = 2
 MILLION = 1_000_000
 COLUMNS = (
     *("backbone", "pretrained tags", "parameters, millions: image + text", "pixels", "patch", "tokens"),
     *("both paths, × encode_image", "GFLOP, CoPS", "× encode_image", *METHODS, "licence of the weights"),
+)
+IMAGE_ONLY_COLUMNS = (
+    *("backbone", "pretrained tags", "parameters, millions", "pixels", "patch", "GFLOP, LinearProbe"),
+    *("× encode_image", "LinearProbe", "licence of the weights"),
 )
 
 
@@ -21,12 +26,14 @@ def filled_page(text: str, result: Mapping[str, Any]) -> str:
     records = result["backbones"]
     text = filled(text, "count", summary(result))
     text = filled(text, "backbones", usable(records))
+    text = filled(text, "image-only", image_only(records))
     return filled(text, "refused", refused(records))
 
 
 def summary(result: Mapping[str, Any]) -> str:
     """Return how many models can be used, with which releases, and how long counting took."""
-    records, versions = result["backbones"].values(), result["versions"]
+    versions = result["versions"]
+    records = [each for each in result["backbones"].values() if each.get("family") not in IMAGE_ONLY]
     count = sum("refused" not in each for each in records)
     return (
         f"Of the {len(records)} models that open_clip {versions['open_clip_torch']} lists (timm {versions['timm']}), "
@@ -43,6 +50,19 @@ def usable(records: Mapping[str, Mapping[str, Any]]) -> str:
         lines += [_row(_cells(name, record)) for name, record in rows.items()]
         lines += [""]
     return "\n".join(lines).rstrip()
+
+
+def image_only(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a Markdown table of the image towers without a text tower."""
+    lines = [_row(IMAGE_ONLY_COLUMNS), _row(["---"] * len(IMAGE_ONLY_COLUMNS))]
+    for name, record in records.items():
+        if record.get("family") in IMAGE_ONLY:
+            probe, plain = record["linear_probe_gflop"], record["encode_image_gflop"]
+            sizes = [f"{record['image_parameters'] / MILLION:.0f}", str(record["image_size"]), str(record["patch"])]
+            costs = [f"{probe:.0f}", f"{probe / plain:.2f}"]
+            cells = [f"`{name}`", _tags(list(record["licences"])), *sizes, *costs]
+            lines.append(_row([*cells, _support(record["methods"]["LinearProbe"]), _licences(record["licences"])]))
+    return "\n".join(lines)
 
 
 def refused(records: Mapping[str, Mapping[str, Any]]) -> str:

@@ -19,7 +19,7 @@ from anomalib_cops.encoder.load import model_config, native_image_size, new_mode
 from anomalib_cops.encoder.supported import check_config
 from anomalib_cops.encoder.tokenizer import Tokenizer, load_tokenizer
 from anomalib_cops.models.cached_text import CachedText
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 from benchmark.speed.inference import images_for_open_clip
 from benchmark.speed.stopwatch import gflop
 
@@ -78,16 +78,18 @@ def _clips_words() -> open_clip.SimpleTokenizer:
     return open_clip.SimpleTokenizer()
 
 
-def tokenizer_of(backbone: str) -> Tokenizer:
-    """Return the tokenizer of a backbone: CLIP's own, or a stand-in for one of the hub's."""
-    text = model_config(backbone)["text_cfg"]
+def tokenizer_of(backbone: str) -> Tokenizer | None:
+    """Return the tokenizer of a backbone: CLIP's own, or a stand-in for one of the hub's; None without a text tower."""
+    text = model_config(backbone).get("text_cfg")
+    if text is None:
+        return None
     if text.get("hf_tokenizer_name"):
         return Tokenizer(StandInTokenizer(text), text.get("context_length", 77), backbone)
     return load_tokenizer(text, backbone)
 
 
 def model_of(backbone: str) -> Any:
-    """Return open_clip's model of a backbone on the meta device.
+    """Return the model of a backbone on the meta device.
 
     Raises:
         InputError: the backbone is not supported.
@@ -115,7 +117,7 @@ def method_on(clip: FrozenCLIP, name: str, **settings: Any) -> nn.Module:
     Raises:
         InputError: the method refuses the encoder with these settings.
     """
-    method = METHODS[name].method
+    method = MODELS[name].method
     with NoInitialValues():
         model: nn.Module = method.build(clip, method.make_settings(settings))
     return model

@@ -4,23 +4,23 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import open_clip
 from huggingface_hub import constants as hub
 from huggingface_hub import try_to_load_from_cache
 from open_clip.pretrained import download_pretrained_from_hf, download_pretrained_from_url
 
+from anomalib_cops.encoder.tags import entry_of, tags_of
 from anomalib_cops.errors import InputError
 from anomalib_cops.network import unreachable
 
-HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
-"""File names that open_clip looks for in a hub repository, in this order."""
+HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin", "model.safetensors")
+"""File names that open_clip looks for in a hub repository, in this order, and that of timm's repositories."""
 
 
 def weight_file(backbone: str, tag: str, cache_dir: str | None = None) -> Path:
     """Return the path of the weights of a pretrained tag; open_clip downloads and verifies them if they are not cached.
 
     Args:
-        backbone: open_clip's model name.
+        backbone: model name of open_clip, or of timm for an image tower alone.
         tag: one of its pretrained tags.
         cache_dir: folder to look in and to keep files in; the usual cache folders if not given.
 
@@ -60,14 +60,14 @@ def is_cached(backbone: str, tag: str, cache_dir: str | None = None) -> bool:
 
 
 def _entry(backbone: str, tag: str) -> dict:
-    """Return open_clip's entry of a tag.
+    """Return the entry of a tag.
 
     Raises:
         InputError: the tag is unknown; the message lists the known ones.
     """
-    config: dict = open_clip.get_pretrained_cfg(backbone, tag)
+    config = entry_of(backbone, tag)
     if not config:
-        known = ", ".join(open_clip.list_pretrained_tags_by_model(backbone)) or "none"
+        known = ", ".join(tags_of(backbone)) or "none"
         raise InputError(
             f"pretrained='{tag}' is neither a file nor a tag of backbone '{backbone}'; known tags: {known}."
         )

@@ -23,9 +23,12 @@ from anomalib_cops.errors import InputError
 class FrozenCLIP(nn.Module):
     """A model of open_clip whose parameters never change; :attr:`image` and :attr:`text` are its two towers.
 
+    It may also hold an image tower alone, for methods that read no words.
+
     Args:
-        model: open_clip's model with its weights loaded. It is frozen here and stays in evaluation mode. It computes in
-            float32; large matrices that it has in half precision are kept so, and converted when they are used.
+        model: open_clip's model, or an :class:`~anomalib_cops.encoder.image_only.ImageOnly`, with its weights loaded.
+            It is frozen here and stays in evaluation mode. It computes in float32; large matrices that it has in half
+            precision are kept so, and converted when they are used.
         image_size: side of the square images in pixels; a multiple of the patch size.
         position_resize: interpolation by which the position table is fitted to that size.
         position_antialias: apply a low-pass filter when the table shrinks.
@@ -44,7 +47,7 @@ class FrozenCLIP(nn.Module):
         identity: what weight files record of this encoder.
         positions: the position table at this image size; None if the tower has rotary positions alone.
         rotation: sines and cosines of rotary positions at this image size; None if the tower has none.
-        tokenizer: tokenizer of the text tower.
+        tokenizer: tokenizer of the text tower; None if there is no text tower.
 
     Raises:
         InputError: the image size does not fit, or the model's towers are of a family that is not supported.
@@ -77,7 +80,10 @@ class FrozenCLIP(nn.Module):
         widen(model)
         self.name = name
         self.image_size = image_size
-        self.tokenizer = tokenizer or Tokenizer(context_length=text_module(model).context_length, backbone=name)
+        text = text_module(model)
+        if tokenizer is None and text is not None:
+            tokenizer = Tokenizer(context_length=text.context_length, backbone=name)
+        self.tokenizer = tokenizer
         # Computed now, as precision="bf16-true" rounds the weights later. It takes a second for ViT-L.
         self.identity = EncoderIdentity(
             backbone=name,
@@ -111,7 +117,16 @@ class FrozenCLIP(nn.Module):
 
     @property
     def text(self) -> TextTower:
-        """The text tower."""
+        """The text tower.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.tokenizer is None:
+            raise InputError(
+                f"Backbone '{self.name}' has no text tower, and words are read here; use a backbone with one, such as "
+                "ViT-B-16."
+            )
         return TextTower(text_module(self.model), self.tokenizer)
 
     @property
@@ -164,8 +179,9 @@ class FrozenCLIP(nn.Module):
         return super().train(False)
 
     def widen_text(self) -> None:
-        """Convert the text tower's matrices to the precision of the computation, as training uses them often."""
-        self.text.module.transformer.to(self.dtype)
+        """Convert matrices of a text tower to the precision of the computation, as training uses them often."""
+        if self.tokenizer is not None:
+            self.text.module.transformer.to(self.dtype)
 
     def text_parameters(self) -> Iterator[Tensor]:
         """Return the weights of the text tower's blocks."""
@@ -185,8 +201,10 @@ def trunk_kind(model: ForeignModule) -> type[Trunk]:
 def widen(model: ForeignModule) -> None:
     """Convert weights to float32 in place, except half-precision matrices of blocks and the token table."""
     text = text_module(model)
-    blocks = (*(block.module for block in trunk_kind(model)(model.visual, None).blocks), *text.transformer.resblocks)
-    large = {text.token_embedding.weight, *(p for block in blocks for p in block.parameters() if p.ndim == 2)}
+    blocks = [block.module for block in trunk_kind(model)(model.visual, None).blocks]
+    tables = [] if text is None else [text.token_embedding.weight]
+    blocks += [] if text is None else text.transformer.resblocks
+    large = {*tables, *(p for block in blocks for p in block.parameters() if p.ndim == 2)}
     for value in (*model.parameters(), *model.buffers()):
         if value.is_floating_point() and (value not in large or value.dtype.itemsize != 2):
             value.data = value.data.float()

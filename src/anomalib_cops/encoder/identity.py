@@ -17,13 +17,13 @@ UNUSED = ("logit_scale", "logit_bias")
 
 @dataclass(frozen=True)
 class EncoderIdentity:
-    """The frozen CLIP that prompts were trained on.
+    """The frozen encoder that a model was trained on.
 
     Attributes:
-        backbone: open_clip model name, or "tiny".
+        backbone: model name of open_clip, or of timm for an image tower without a text tower, or "tiny".
         image_size: side of the images in pixels.
         quick_gelu: whether the activation is QuickGELU; None if unknown, as in files of the first version.
-        pretrained: open_clip tag or file of the weights; empty if unknown.
+        pretrained: tag or file of the weights; empty if unknown.
         digest: SHA-256 of the weights' values, see :func:`weights_digest`; empty if unknown.
         mean: mean of each colour channel, in [0, 1], that images are normalised with.
         std: standard deviation of each colour channel that images are normalised with.
@@ -76,8 +76,10 @@ def uses_quick_gelu(model: ForeignModule) -> bool:
 
     It is read from the text tower, as timm's image towers never have it.
     """
-    blocks = text_module(model).transformer.resblocks
-    return any(type(block.mlp.gelu).__name__ == "QuickGELU" for block in blocks)
+    text = text_module(model)
+    return text is not None and any(
+        type(block.mlp.gelu).__name__ == "QuickGELU" for block in text.transformer.resblocks
+    )
 
 
 def _three(values: Any) -> ChannelValues:

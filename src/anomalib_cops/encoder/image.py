@@ -202,6 +202,11 @@ def description_layers(depth: int) -> tuple[int, ...]:
     return tuple(sorted({max(1, depth // 3), max(1, 2 * depth // 3), max(1, depth - 1)}))
 
 
+def quarters(depth: int) -> tuple[int, ...]:
+    """Return the last block of each quarter of a tower: 6, 12, 18, 24 of 24; fewer if it has fewer than four blocks."""
+    return tuple(sorted({max(1, depth * part // 4) for part in range(1, 5)}))
+
+
 @in_full_precision
 def descriptors_of(layers: Float[Tensor, "layers batch patches width_"]) -> Float[Tensor, "batch patches width_"]:
     """Return the normalised sum of the unit tokens of some layers."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import open_clip
 import torch
@@ -15,9 +15,11 @@ from anomalib_cops.encoder import tiny
 from anomalib_cops.encoder.blocks import ForeignModule
 from anomalib_cops.encoder.download import HUB_FILES, weight_file
 from anomalib_cops.encoder.frozen_clip import FrozenCLIP
+from anomalib_cops.encoder.image_only import TRUNK, ImageOnly, image_only_config, image_only_names
 from anomalib_cops.encoder.normalisation import trained_with_normalisation
 from anomalib_cops.encoder.state import is_torchscript, read_state
 from anomalib_cops.encoder.supported import check_config
+from anomalib_cops.encoder.tags import entry_of, tags_of
 from anomalib_cops.encoder.text import text_module
 from anomalib_cops.encoder.tokenizer import load_tokenizer
 from anomalib_cops.errors import InputError, nearest
@@ -25,8 +27,15 @@ from anomalib_cops.tensors import check_finite, check_fits
 
 TINY = "tiny"
 """Name of the embedded stand-in among the backbones."""
-FIRST_RELEASES = {"SigLIP2": "2.31", "PE-Core": "3.0", "worldwide": "3.1", "MobileCLIP2": "3.2"}
-"""Release of open_clip that brought a family, by a part of its models' names."""
+FIRST_RELEASES = {
+    "SigLIP2": ("open_clip_torch", "2.31"),
+    "PE-Core": ("open_clip_torch", "3.0"),
+    "worldwide": ("open_clip_torch", "3.1"),
+    "MobileCLIP2": ("open_clip_torch", "3.2"),
+    "dinov3": ("timm", "1.0.20"),
+}
+"""Package and release that brought a family, by a part of its models' names."""
+AnyModel: TypeAlias = open_clip.CLIP | open_clip.CustomTextCLIP | ImageOnly
 PAPER_IMAGE_SIZE = 518
 """Side in pixels of the images in the papers, which use 14-pixel patches."""
 
@@ -44,8 +53,9 @@ def load_clip(
     """Load a frozen CLIP that computes in float32.
 
     Args:
-        backbone: an open_clip model name with a ViT image tower, or "tiny" for the embedded stand-in.
-        pretrained: an open_clip tag, a local file (OpenAI TorchScript archive, open_clip ``.bin``/``.pt``,
+        backbone: an open_clip model name with a ViT image tower, one of timm's DINOv2 or DINOv3 names for an image
+            tower without a text tower, or "tiny" for the embedded stand-in.
+        pretrained: a tag of the backbone, a local file (OpenAI TorchScript archive, open_clip ``.bin``/``.pt``,
             ``.safetensors``), or a folder with such a file as the hub names it; None makes random weights, in half
             precision as published ones are. A tokenizer that is saved beside a local file is used with it. Ignored for
             "tiny".
@@ -73,14 +83,17 @@ def load_clip(
     # What a tag does not say of a local file is found out from the file itself.
     named = str(path) if pretrained and Path(pretrained).expanduser().is_dir() else pretrained
     quick = trained_with_quick_gelu(backbone, named) if quick_gelu is None else quick_gelu
+    if quick and "text_cfg" not in config:
+        raise InputError(f"Backbone '{backbone}' has no QuickGELU; leave quick_gelu out.")
     config = {**config, "quick_gelu": quick}
+    if "text_cfg" in config:
+        beside = path.parent if path else None
+        options["tokenizer"] = load_tokenizer(config["text_cfg"], backbone, beside, cache_dir=cache_dir)
     if path is None:
-        options["tokenizer"] = load_tokenizer(config["text_cfg"], backbone, cache_dir=cache_dir)
         with _default_dtype(torch.float16):
             model = build(config).half()
     else:
         options["mean"], options["std"] = trained_with_normalisation(backbone, str(named))
-        options["tokenizer"] = load_tokenizer(config["text_cfg"], backbone, path.parent, cache_dir)
         model = build(config, read_state(path), source=str(path))
     return FrozenCLIP(
         model, image_size or native_image_size(backbone), name=backbone, pretrained=pretrained or "", **options
@@ -109,22 +122,26 @@ def find_weights(backbone: str, pretrained: str, cache_dir: str | None = None) -
 
 
 def model_config(backbone: str) -> dict[str, Any]:
-    """Return open_clip's configuration of a backbone.
+    """Return the configuration of a backbone, as open_clip writes them; without ``text_cfg`` for an image tower alone.
 
     Raises:
         InputError: the name is unknown; the message gives the nearest names, or the release of open_clip that has it.
     """
     if backbone == TINY:
         return tiny.load_tiny_config()
+    if backbone in image_only_names():
+        return image_only_config(backbone)
     config = open_clip.get_model_config(backbone)
     if config is None:
-        for part, release in FIRST_RELEASES.items():
-            if part in backbone and not any(part in known for known in open_clip.list_models()):
+        known = [TINY, *open_clip.list_models(), *image_only_names()]
+        for part, (package, release) in FIRST_RELEASES.items():
+            if part in backbone and not any(part in each for each in known):
+                called = package.removesuffix("_torch")
                 raise InputError(
-                    f"Backbone '{backbone}' needs open_clip {release} or newer, and {version('open_clip_torch')} is "
-                    "installed; upgrade with pip install --upgrade open_clip_torch."
+                    f"Backbone '{backbone}' needs {called} {release} or newer, and {version(package)} is installed; "
+                    f"upgrade with pip install --upgrade {package}."
                 )
-        raise InputError(f"Unknown backbone '{backbone}'{nearest(backbone, [TINY, *open_clip.list_models()])}")
+        raise InputError(f"Unknown backbone '{backbone}'{nearest(backbone, known)}")
     return dict(config)
 
 
@@ -150,11 +167,11 @@ def patch_of_timm(name: str) -> int:
 def trained_with_quick_gelu(backbone: str, pretrained: str | None) -> bool:
     """Return whether weights were trained with QuickGELU, x * sigmoid(1.702 x), rather than the exact GELU.
 
-    This is known of tags, of backbone names ending in "-quickgelu" and of OpenAI's archives, which all use it. Other
-    local files get the activation that all tags of the backbone share.
+    This is known of tags, of backbone names ending in "-quickgelu" and of OpenAI's archives, which all use it. Image
+    towers without a text tower never do. Other local files get the activation that all tags of the backbone share.
 
     Args:
-        backbone: open_clip model name.
+        backbone: model name.
         pretrained: tag or local file of the weights; None for random ones.
 
     Raises:
@@ -170,7 +187,7 @@ def trained_with_quick_gelu(backbone: str, pretrained: str | None) -> bool:
         return _tag_uses_quick_gelu(plain, pretrained)
     if is_torchscript(path):
         return True
-    answers = {_tag_uses_quick_gelu(plain, tag) for tag in open_clip.list_pretrained_tags_by_model(plain)}
+    answers = {_tag_uses_quick_gelu(plain, tag) for tag in tags_of(plain)}
     if len(answers) != 1:
         raise InputError(
             f"{path} does not say which activation its weights were trained with: set quick_gelu to true "
@@ -179,14 +196,13 @@ def trained_with_quick_gelu(backbone: str, pretrained: str | None) -> bool:
     return answers.pop()
 
 
-def build(
-    config: dict[str, Any], state: dict[str, Tensor] | None = None, *, source: str = ""
-) -> open_clip.CLIP | open_clip.CustomTextCLIP:
-    """Build open_clip's model from its configuration and load its weights, which keep their precision.
+def build(config: dict[str, Any], state: dict[str, Tensor] | None = None, *, source: str = "") -> AnyModel:
+    """Build a model from its configuration and load its weights, which keep their precision.
 
     Args:
-        config: as in open_clip's JSON files.
-        state: all weights, keys as open_clip (and OpenAI) name them; random weights if not given.
+        config: result of :func:`model_config`.
+        state: all weights, keys as open_clip (and OpenAI) name them, or as timm does for an image tower alone; random
+            weights if not given.
         source: where the weights come from, for messages.
 
     Raises:
@@ -207,8 +223,10 @@ def build(
     return model
 
 
-def new_model(config: dict[str, Any]) -> open_clip.CLIP | open_clip.CustomTextCLIP:
-    """Return open_clip's model of a configuration, with new weights on torch's default device."""
+def new_model(config: dict[str, Any]) -> AnyModel:
+    """Return the model of a configuration, with new weights on torch's default device."""
+    if "text_cfg" not in config:
+        return ImageOnly(config["vision_cfg"])
     kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
     known = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_bias")
     return kind(**{key: config[key] for key in known if key in config})
@@ -226,16 +244,15 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 def _tag_uses_quick_gelu(backbone: str, tag: str) -> bool:
     """Look a tag up: open_clip 3 has an entry for it, 2.24 lists such tags under the '-quickgelu' backbone."""
-    entry = open_clip.get_pretrained_cfg(backbone, tag) or {}
+    entry = entry_of(backbone, tag)
     listed = open_clip.list_pretrained_tags_by_model(f"{backbone}-quickgelu")
     return bool(entry.get("quick_gelu", tag == "openai" or tag in listed))
 
 
 def _assert_activation(model: ForeignModule, quick: bool) -> None:
     """Check the activation of open_clip's own blocks; timm's image towers have their own, whatever is asked for."""
-    own = [text_module(model).transformer, *([] if hasattr(model.visual, "trunk") else [model.visual.transformer])]
-    for tower in own:
-        for block in tower.resblocks:
+    for tower in (text_module(model), model.visual):
+        for block in tower.transformer.resblocks if hasattr(tower, "transformer") else ():
             found = type(block.mlp.gelu).__name__ == "QuickGELU"
             if found != quick:
                 raise InputError(f"The model was built with QuickGELU={found} although its weights need {quick}.")
@@ -245,11 +262,13 @@ def _fill(model: ForeignModule, state: dict[str, Tensor], source: str) -> None:
     if isinstance(model, open_clip.CustomTextCLIP):
         # Some files name the text tower's weights as a plain CLIP does.
         state = open_clip.model.convert_to_custom_text_state_dict(state)
+    if isinstance(model, ImageOnly):
+        state = {f"{TRUNK}{name}": value for name, value in state.items()}
     check_fits(state, model.state_dict(), source)
     check_finite(state, source)
     model.load_state_dict(state, assign=True)
     text = text_module(model)
-    if text.attn_mask is not None:
+    if text is not None and text.attn_mask is not None:
         # The causal mask is in no file, and open_clip may have made it on the meta device.
         size = text.positional_embedding.shape[0]
         text.attn_mask = torch.full((size, size), -torch.inf).triu(1)

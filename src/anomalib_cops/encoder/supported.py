@@ -12,6 +12,7 @@ from timm.models.vision_transformer import VisionTransformer as TimmVisionTransf
 from torch import Tensor, nn
 
 from anomalib_cops.encoder.blocks import ForeignModule
+from anomalib_cops.encoder.image_only import ImageOnly
 from anomalib_cops.encoder.text import pooling_of, text_module
 from anomalib_cops.errors import InputError
 
@@ -27,7 +28,7 @@ def check_config(config: dict[str, Any], name: str = "custom") -> None:
     """Refuse configurations of unsupported models, before anything is downloaded or built.
 
     Args:
-        config: configuration as in open_clip's JSON files.
+        config: configuration as in open_clip's JSON files; without ``text_cfg`` for an image tower alone.
         name: name of the backbone, for messages.
 
     Raises:
@@ -53,7 +54,7 @@ def check_supported(model: ForeignModule, name: str, *, own_tokenizer: bool) -> 
     Raises:
         InputError: naming what is not supported.
     """
-    if not isinstance(model, (open_clip.CLIP, open_clip.CustomTextCLIP)):
+    if not isinstance(model, (open_clip.CLIP, open_clip.CustomTextCLIP, ImageOnly)):
         _refuse(name, "it is not a CLIP of open_clip")
     if isinstance(model.visual, VisionTransformer):
         problem = _problem_of_open_clip(model.visual)
@@ -61,13 +62,14 @@ def check_supported(model: ForeignModule, name: str, *, own_tokenizer: bool) -> 
         problem = _problem_of_timm(model.visual.trunk)
     else:
         problem = "its image tower is not a Vision Transformer"
-    if problem := problem or _problem_of_text(text_module(model), own_tokenizer):
+    text = text_module(model)
+    if problem := problem or ("" if text is None else _problem_of_text(text, own_tokenizer)):
         _refuse(name, problem)
 
 
 def _problem(config: dict[str, Any]) -> str:
     """Return what of a configuration is not supported, as a part of a sentence; empty if all is."""
-    vision, text = config["vision_cfg"], config["text_cfg"]
+    vision, text = config["vision_cfg"], config.get("text_cfg", {})
     timm_name = vision.get("timm_model_name")
     if config.get("multimodal_cfg") or text.get("embed_cls"):
         return "it is a CoCa, whose text tower also writes captions"

@@ -229,5 +229,8 @@ def pooling_of(module: ForeignModule) -> str:
 
 
 def text_module(model: ForeignModule) -> ForeignModule:
-    """Return the module that holds the text tower: ``model.text``, or the model itself where it has none."""
+    """Return the module that holds the text tower: ``model.text``, or the model itself where it has no such attribute.
+
+    It is None for an image tower without a text tower.
+    """
     return getattr(model, "text", model)

@@ -15,7 +15,7 @@ from anomalib_cops.host.label_threshold import thresholds_of
 from anomalib_cops.host.reference_checks import warn_of_references
 from anomalib_cops.inference.pictures import Picture
 from anomalib_cops.inference.prediction import Backend, Prediction
-from anomalib_cops.registry import METHODS
+from anomalib_cops.registry import MODELS
 from anomalib_cops.thresholds import Thresholds
 from anomalib_cops.version import __version__
 from anomalib_cops.weights.format import CHECKPOINT_KEY, CHECKPOINT_SUFFIX, WEIGHT_SUFFIX
@@ -102,10 +102,10 @@ def load_module(model: str, weights: Any, **arguments: Any) -> Any:
         InputError: there is no such method or file, or it cannot be read.
     """
     path = Path(model).expanduser()
-    if model in METHODS:
-        return METHODS[model].lightning_class(weights=None if weights is None else str(weights), **arguments)
+    if model in MODELS:
+        return MODELS[model].lightning_class(weights=None if weights is None else str(weights), **arguments)
     if path.suffix not in (WEIGHT_SUFFIX, CHECKPOINT_SUFFIX, TORCH_SUFFIX) and os.sep not in model:
-        raise InputError(f"'{model}' is neither a method nor a file of a model{nearest(model, METHODS)}")
+        raise InputError(f"'{model}' is neither a method nor a file of a model{nearest(model, MODELS)}")
     if not path.is_file():
         raise InputError(f"The model {path} does not exist; check its path.")
     if weights is not None:
@@ -115,9 +115,9 @@ def load_module(model: str, weights: Any, **arguments: Any) -> Any:
     if path.suffix == TORCH_SUFFIX:
         return _unpickled(path, arguments)
     method = _method_of(path)
-    if method not in METHODS:
-        raise InputError(f"{path} was not saved by anomalib-cops; give a file of {', '.join(METHODS)}.")
-    return METHODS[method].lightning_class(weights=str(path), **arguments)
+    if method not in MODELS:
+        raise InputError(f"{path} was not saved by anomalib-cops; give a file of {', '.join(MODELS)}.")
+    return MODELS[method].lightning_class(weights=str(path), **arguments)
 
 
 def _method_of(path: Path) -> str:

@@ -17,8 +17,9 @@ class CommonArguments:
 
     Attributes:
         backbone: name of an open_clip model whose image tower is a ViT, or "tiny" for the embedded stand-in that works
-            offline. By default the one that the weights were trained on, else ViT-L-14-336.
-        pretrained: open_clip tag of the backbone, a local weight file, or a folder with one. By default that of the
+            offline. LinearProbe also takes timm's names of DINOv2 and DINOv3. By default the one that the weights were
+            trained on, else ViT-L-14-336.
+        pretrained: tag of the backbone, a local weight file, or a folder with one. By default that of the
             weights, else "openai".
         image_size: side of the model's input in pixels, a multiple of the patch. By default that of the weights, else
             518 for 14-pixel patches and the backbone's own size for others.

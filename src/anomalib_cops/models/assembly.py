@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anomalib_cops.encoder import EncoderIdentity, FrozenCLIP, load_clip
+from anomalib_cops.encoder import EncoderIdentity, FrozenCLIP, image_only_names, load_clip
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.arguments import CommonArguments
 from anomalib_cops.models.consistency import check_consistent, check_published_encoder
@@ -23,7 +23,7 @@ from anomalib_cops.weights.official import SUFFIXES, from_official, read_officia
 DEFAULT_BACKBONE = "ViT-L-14-336"
 DEFAULT_PRETRAINED = "openai"
 ADAM_BETAS = (0.5, 0.999)
-"""Adam's β in all four methods."""
+"""Adam's β in all methods."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def assemble(request: Request) -> AssembledModel:
             torch.manual_seed(common.seed)
         model: Any = method.build(clip, settings)
     official = requested.official
-    if official:
+    if official and method.keys is not None:
         trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
         official = from_official(official, trained, method.keys, requested.source)
     return AssembledModel(
@@ -114,6 +114,8 @@ def read_requested_weights(method: Method, common: CommonArguments) -> Requested
     path = download.fetch(method.name, common.weights) if named else Path(common.weights).expanduser()
     if path.suffix not in SUFFIXES:
         return RequestedWeights(file=read_weights(path, method.name))
+    if method.keys is None:
+        raise InputError(f"{path} cannot be read: {method.name} has no official code; give a file of save_weights.")
     official = read_official(path, method.keys, method.name)
     published_entry = named or download.recognise(method.name, path)
     return RequestedWeights(
@@ -159,8 +161,14 @@ def load_encoder(request: Request, settings: Any, file: WeightFile | None) -> Fr
             "there any more; give their path by pretrained=."
         )
     quick_gelu = theirs.quick_gelu if common.quick_gelu is None else common.quick_gelu
+    backbone = common.backbone or theirs.backbone
+    if method.reads_text and backbone in image_only_names():
+        raise InputError(
+            f"{method.name} compares images with words, and backbone '{backbone}' has no text tower; use LinearProbe "
+            "with it, or a backbone with a text tower such as ViT-B-16."
+        )
     clip = load_clip(
-        common.backbone or theirs.backbone,
+        backbone,
         pretrained,
         common.image_size or theirs.image_size or None,
         quick_gelu=getattr(settings, "quick_gelu", quick_gelu),

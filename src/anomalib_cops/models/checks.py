@@ -1,6 +1,6 @@
 """Check settings that several methods share, with the same error messages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.errors import InputError
@@ -31,6 +31,16 @@ def check_deep_depth(method: str, clip: FrozenCLIP, deep_depth: int) -> None:
             f"{method}: deep_depth={deep_depth} does not fit the {clip.text_depth} text blocks of '{clip.name}'; "
             f"use at most {clip.text_depth - 1}."
         )
+
+
+def check_layers(method: str, clip: FrozenCLIP, layers: Sequence[int]) -> None:
+    """Refuse numbers of vision blocks that the encoder does not have.
+
+    Raises:
+        InputError: a number is too small or too large.
+    """
+    if layers and not 1 <= min(layers) <= max(layers) <= clip.depth:
+        raise InputError(f"{method}: layers={list(layers)} do not fit the {clip.depth} vision blocks of '{clip.name}'.")
 
 
 def learns_from_pixels_alone(method: str) -> str:

@@ -31,7 +31,8 @@ class Method:
             field with the metadata ``AUTOMATIC`` has an argument that may be "auto".
         build: makes the torch model from a frozen encoder and settings.
         presets: for each auxiliary set, values of settings and of ``epochs`` and ``learning_rate``.
-        keys: map from the names in official checkpoints to ours.
+        keys: map from the names in official checkpoints to ours; None if there are none.
+        reads_text: whether it needs an encoder with a text tower.
         position_resize: interpolation that fits the encoder's position table to the image size.
         position_antialias: apply a low-pass filter in this interpolation.
         check_official: raises InputError if the tensors of an official checkpoint do not suit the settings.
@@ -41,7 +42,8 @@ class Method:
     settings: Any
     build: Callable[[FrozenCLIP, Any], TorchModel]
     presets: Mapping[str, Mapping[str, Any]]
-    keys: KeyMap
+    keys: KeyMap | None = None
+    reads_text: bool = True
     position_resize: Literal["bilinear", "bicubic"] = "bilinear"
     position_antialias: bool = False
     check_official: Callable[[Any, Mapping[str, Tensor], str], None] | None = None

@@ -88,7 +88,7 @@ def _parse_method(words: Sequence[str]) -> Arguments:
     from jsonargparse import ArgumentParser as TypedParser
 
     from anomalib_cops.host.command_line import hand_checkpoint_to_model
-    from anomalib_cops.registry import METHODS
+    from anomalib_cops.registry import MODELS
 
     parser = TypedParser(prog=PROGRAM, description=DESCRIPTION)
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with these arguments")
@@ -98,9 +98,9 @@ def _parse_method(words: Sequence[str]) -> Arguments:
     given = parser.parse_args(words)
     hand_checkpoint_to_model(given)
     name = given.model.class_path.rpartition(".")[2]
-    if name not in METHODS or not given.model.class_path.startswith("anomalib_cops."):
-        raise InputError(f"{name} is none of the models of anomalib-cops; score with {', '.join(METHODS)}.")
-    return _arguments(given, name, _changed(METHODS[name].lightning_class, given.model.init_args.as_dict()))
+    if name not in MODELS or not given.model.class_path.startswith("anomalib_cops."):
+        raise InputError(f"{name} is none of the models of anomalib-cops; score with {', '.join(MODELS)}.")
+    return _arguments(given, name, _changed(MODELS[name].lightning_class, given.model.init_args.as_dict()))
 
 
 def _changed(model: Any, values: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.errors import InputError
-from anomalib_cops.models.checks import check_values
+from anomalib_cops.models.checks import check_layers, check_values
 
 PRESETS: dict[str, dict[str, Any]] = {
     name: {"epochs": 5, "learning_rate": 0.01}
@@ -102,8 +102,7 @@ def check_ada_clip_fits_encoder(clip: FrozenCLIP, settings: AdaCLIPSettings, lay
                 f"AdaCLIP: depth={settings.depth} does not fit the {blocks} {tower} blocks of '{clip.name}'; use at "
                 f"most {blocks}."
             )
-    if not 1 <= min(layers) <= max(layers) <= clip.depth:
-        raise InputError(f"AdaCLIP: layers={list(layers)} do not fit the {clip.depth} vision blocks of '{clip.name}'.")
+    check_layers("AdaCLIP", clip, layers)
     if settings.fusion and settings.clusters > patches:
         raise InputError(
             f"AdaCLIP: clusters={settings.clusters} are more than the {patches} patches of a {clip.image_size}-pixel "

@@ -9,19 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_cops.alignment import enlarge_smoothly, gaussian_smooth, stretch, to_grid
-from anomalib_cops.encoder import FrozenCLIP, ImageTokens
+from anomalib_cops.encoder import FrozenCLIP, ImageTokens, quarters
 from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.masked_rows import masked_rows
-from anomalib_cops.models.checks import learns_from_pixels_alone
+from anomalib_cops.models.checks import check_layers, learns_from_pixels_alone
 from anomalib_cops.models.patch_memory import FewShotModel
 from anomalib_cops.models.vcp_clip.post_vcp import PostVCP
 from anomalib_cops.models.vcp_clip.pre_vcp import PreVCP
 from anomalib_cops.models.vcp_clip.prompts import DeepPrompts, StateSentences, check_length
 from anomalib_cops.models.vcp_clip.settings import VCPCLIPSettings
 from anomalib_cops.prompts.words import words_of_features
-
-QUARTERS = 4
 
 
 class VCPCLIPModel(FewShotModel):
@@ -179,11 +177,6 @@ class VCPCLIPModel(FewShotModel):
         return [{"params": others, "lr": rate}, {"params": temperatures, "lr": temperature_rate}]
 
 
-def quarters(depth: int) -> tuple[int, ...]:
-    """Return the last block of each quarter of a tower: 6, 12, 18, 24 of 24; fewer if it has fewer than four blocks."""
-    return tuple(sorted({max(1, depth * part // QUARTERS) for part in range(1, QUARTERS + 1)}))
-
-
 def check_vcp_clip_fits_encoder(clip: FrozenCLIP, settings: VCPCLIPSettings) -> None:
     """Refuse an encoder that does not fit the settings.
 
@@ -195,7 +188,4 @@ def check_vcp_clip_fits_encoder(clip: FrozenCLIP, settings: VCPCLIPSettings) -> 
             f"VCPCLIP: heads={settings.heads} must divide the {clip.image_width} channels of the image tower of "
             f"'{clip.name}'."
         )
-    if settings.layers and not 1 <= min(settings.layers) <= max(settings.layers) <= clip.depth:
-        raise InputError(
-            f"VCPCLIP: layers={list(settings.layers)} do not fit the {clip.depth} vision blocks of '{clip.name}'."
-        )
+    check_layers("VCPCLIP", clip, settings.layers)
