@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from anomalib_cops.encoder import native_image_size, tiny
-from anomalib_cops.encoder.load import TINY, model_config, trained_with_quick_gelu
+from anomalib_cops.encoder.load import TINY, model_config, patch_of, trained_with_quick_gelu
+from anomalib_cops.encoder.positions import check_image_size
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import sha256
 from anomalib_cops.host.reference_images import ReferenceOptions
 from anomalib_cops.host.tiling import TileOptions
 from anomalib_cops.models.arguments import CommonArguments
 from anomalib_cops.models.assembly import DEFAULT_BACKBONE, DEFAULT_PRETRAINED, resolve_settings, training_values
-from anomalib_cops.models.method import DEFAULT_PRESET, plain
+from anomalib_cops.models.method import AUTO, DEFAULT_PRESET, plain
 from anomalib_cops.models.request import Request
 from anomalib_cops.version import __version__
 
@@ -79,7 +80,10 @@ def check_test_options(training: Training, test_options: dict[str, Any]) -> None
     if not is_own_model(training.model) or not test_options:
         return
     free = {*own_model_parts(training.model).settings.free_at_test, *asdict(TileOptions())}
-    for name in test_options:
+    automatic = own_model_parts(training.model).automatic_names
+    for name, value in test_options.items():
+        if value == AUTO and name in automatic:
+            raise InputError(f"test_options has {name}: {AUTO}, which a training chooses; give it among options.")
         if name not in free:
             raise InputError(
                 f"test_options has {name}, which a trained {training.model} cannot change; give it among options, or "
@@ -100,8 +104,20 @@ def _encoder(common: CommonArguments, settings: Any) -> dict[str, Any]:
         "backbone": backbone,
         "pretrained": f"sha256:{_digest(path, path.stat().st_mtime_ns)}" if path.is_file() else pretrained,
         "quick_gelu": quick_gelu,
-        "image_size": common.image_size or native_image_size(backbone),
+        "image_size": _image_size(backbone, common.image_size),
     }
+
+
+def _image_size(backbone: str, given: int | None) -> int:
+    """Return the side of the model's input.
+
+    Raises:
+        InputError: The given one is not a multiple of the backbone's patch.
+    """
+    if not given:
+        return native_image_size(backbone)
+    check_image_size(given, patch_of(model_config(backbone)["vision_cfg"]), backbone)
+    return given
 
 
 def _not_default(options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,12 @@ from ..provenance import provenance
 from ..quiet import quiet
 
 DEFAULT_OUTPUT = Path("results/speed")
+TOWERS = (
+    *("ViT-L-14-336", "ViT-L-14-worldwide", "EVA01-g-14", "EVA02-L-14-336", "ViT-L-14-CLIPA-336", "MobileCLIP2-L-14"),
+    *("ViT-B-16-SigLIP-512", "ViT-SO400M-16-SigLIP2-512", "ViT-gopt-16-SigLIP2-384"),
+    *("PE-Core-T-16-384", "PE-Core-S-16-384", "PE-Core-L-14-336", "vit_base_patch16_dinov3"),
+)
+"""Image towers of every family, among them those to which the local path adds most."""
 # "small" is the backbone for growth and training, where the size does not matter.
 FULL = {
     "backbone": "ViT-L-14-336",
@@ -23,6 +29,7 @@ FULL = {
     "epochs": 10,
     "plain_epochs": 1,
     "drift_images": 40,
+    "towers": TOWERS,
     "maps": 48,
 }
 QUICK = {
@@ -36,6 +43,7 @@ QUICK = {
     "epochs": 3,
     "plain_epochs": 1,
     "drift_images": 8,
+    "towers": ("ViT-S-32", "PE-Core-T-16-384"),
     "maps": 4,
 }
 
@@ -73,6 +81,7 @@ def _measure(sizes: dict[str, Any], options: Namespace) -> dict[str, Any]:
         from .inference import measure_inference
         from .memory import measure_memory
         from .metrics import measure_metrics
+        from .towers import measure_towers
         from .training import measure_training
 
     device = options.device
@@ -94,4 +103,5 @@ def _measure(sizes: dict[str, Any], options: Namespace) -> dict[str, Any]:
             "memory": measure_memory(sizes["backbone"], sizes["precisions"]),
             "growth": measure_growth(sizes["small"], sizes["growth_repetitions"]),
             "inference": measure_inference(sizes["backbone"], device, sizes["repetitions"]),
+            "towers": measure_towers(sizes["towers"]),
         }

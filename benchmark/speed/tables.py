@@ -20,6 +20,8 @@ def tables(result: SpeedResult) -> str:
         _growth(result["growth"]),
         _drift(result["drift"]),
     ]
+    if "towers" in result:
+        parts.append(_towers(result["towers"]))
     if result["inference"]["variants"]:
         parts.append(_variants(result["inference"]["variants"]))
     return "\n\n".join(parts)
@@ -165,6 +167,22 @@ def _drift(drift: SpeedResult) -> str:
         f"bfloat16 autocast, CoPS on the tiny stand-in, {drift['images']} synthetic images: scores move by at most "
         f"{drift['score']:.4f}, maps by {drift['map']:.4f}, image AUROC by {100 * drift['image_auroc_change']:+.2f} "
         f"from {100 * drift['image_auroc']:.2f}."
+    )
+
+
+def _towers(towers: SpeedResult) -> str:
+    rows = [
+        (
+            f"`{name}`",
+            *(f"{each[kind]:.0f}" for kind in ("encode_image_gflop", "both_paths_gflop")),
+            f"{each['both_paths_gflop'] / each['encode_image_gflop']:.2f}",
+        )
+        for name, each in towers.items()
+    ]
+    head = ("image tower", "encode_image, GFLOP", "both paths of CoPS, GFLOP", "× encode_image")
+    return _table(head, rows) + (
+        "\n\nThe local path adds an attention and an output projection to every block. Attention is most of a block "
+        "where the tower is narrow and reads many patches, so the share is largest there."
     )
 
 

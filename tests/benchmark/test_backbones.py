@@ -9,7 +9,7 @@ import pytest
 
 from anomalib_cops.errors import InputError
 from benchmark.cli import main
-from benchmark.plan.backbones import BackboneConfig, is_tiny
+from benchmark.plan.backbones import BackboneConfig
 from benchmark.plan.configuration import read_matrix
 from benchmark.plan.entries import MethodConfig, Transfer
 from benchmark.records.result import METRICS
@@ -23,8 +23,6 @@ from benchmark.report.table_command import table
 from benchmark.run.dry_run import print_plan
 from benchmark.run.runner import ModelRunner
 from tests.benchmark.fake import FakeRunner, matrix, schedule
-from tests.benchmark.test_shots import made as with_references
-from tests.benchmark.test_tables import made, markdown, result
 
 GOOD = "methods: [{name: a, model: CoPS}]\ntransfers: [{source: synthetic, targets: [synthetic]}]\n"
 TWO = [BackboneConfig("tiny"), BackboneConfig("tiny", image_size=60)]
@@ -136,6 +134,7 @@ def test_lists_that_cannot_be_run_are_refused_in_one_sentence(tmp_path, capsys, 
     ("backbones", "words"),
     [
         ("[tiny, tinny]", "Unknown backbone 'tinny'; did you mean 'tiny'"),
+        ("[tiny, {backbone: tiny, image_size: 50}]", "image_size=50 is not a multiple of the 12-pixel patches"),
         ("[tiny, {backbone: tiny, image_size: 120}]", "'tiny' and 'tiny, 120 px' are the same"),
         ("[ViT-B-16, {backbone: ViT-B-16, pretrained: openai}]", "'ViT-B-16' and 'ViT-B-16, openai' are the same"),
     ],
@@ -225,54 +224,6 @@ def test_the_page_with_one_backbone_has_no_such_table(folder, tmp_path):
     assert HEADING not in page(tmp_path / "results") and HEADING not in table(tmp_path / "results", "markdown")
     data = json.loads(re.findall(r'<script id="data".*?>(.*?)</script>', page(folder), flags=re.DOTALL)[0])
     assert [board["backbone"] for board in data] == ["tiny", "tiny, 60 px"] and all(board["label"] for board in data)
-
-
-def test_means_are_over_the_same_data_sets_for_all_backbones():
-    (compared,) = same_method_tables(
-        made(
-            result(I_AUROC=0.5), result(target="btad", I_AUROC=0.7), result(backbone="ViT-B-16", I_AUROC=0.9),
-            result("AdaCLIP", I_AUROC=0.4), result("AdaCLIP", backbone="ViT-B-16", I_AUROC=0.6),
-            result("AnomalyCLIP", I_AUROC=0.8),
-        ),
-        METRICS,
-    )  # fmt: skip
-    # CoPS was not tested on btad with ViT-B-16, and AnomalyCLIP ran with one backbone only.
-    assert compared.header == ["backbone", "AdaCLIP", "CoPS"]
-    assert [[entry.text for entry in row] for row in compared.rows] == [
-        ["ViT-B-16", "60.0", "–"],
-        ["ViT-L-14-336", "40.0", "60.0"],
-    ]
-
-
-def test_what_else_differs_between_backbones_is_said():
-    other = result(backbone="ViT-B-16", source="btad")
-    other.categories["bottle"].images = "fewer"
-    said = markdown(result(), other)
-    assert "CoPS saw different images of mvtec with different backbones." in said
-    assert "CoPS was trained on different sets with different backbones." in said
-    assert "with different backbones" not in markdown(result(), result(backbone="ViT-B-16"))
-
-
-def test_every_number_of_references_has_its_table():
-    results = [with_references("CoPS", shots, 0, "alpha", 0.5 + shots / 10) for shots in (0, 2)]
-    others = [with_references("CoPS", shots, 0, "alpha", 0.9) for shots in (0, 2)]
-    for each in others:
-        each.backbone = "tiny, 60 px"
-    compared = same_method_tables(made(*results, *others), METRICS)
-    assert [each.title.rsplit(", ", 1)[1] for each in compared] == ["0 references", "2 references"]
-    assert [row[1].text for row in compared[1].rows] == ["70.0", "90.0"]
-    assert render.markdown(made(*results, *others), load_reported(), METRICS).count(f"## {HEADING}\n") == 1
-
-
-def test_the_papers_figures_stand_beside_their_backbone_alone():
-    page = markdown(result(I_AUROC=0.96), result(backbone="ViT-L-14-336, 336 px", I_AUROC=0.97))
-    large, small = page.split("## Backbone ViT-L-14-336, 336 px")
-    assert "beside its paper" in large and "beside its paper" not in small
-
-
-def test_the_tiny_backbone_is_labelled_at_every_size():
-    assert is_tiny("tiny") and is_tiny("tiny, 60 px")
-    assert not is_tiny("tiny-like") and not is_tiny("ViT-B-16, tiny.pt")
 
 
 CONFIGURATION = """

@@ -102,6 +102,7 @@ def test_values_that_are_not_allowed_are_refused_before_anything_runs(options):
         ({"n_prototypes": 4}, "test_options has n_prototypes, which a trained CoPS cannot change"),
         ({"epochs": 1}, "test_options has epochs"),
         ({"weights": "visa"}, "test_options has weights"),
+        ({"n_samples": "auto"}, "test_options has n_samples: auto, which a training chooses"),
         ({"n_samples": 0}, "n_samples"),
     ],
 )

@@ -14,8 +14,11 @@ from benchmark.speed.picture import draw
 from benchmark.speed.stages import stages
 from benchmark.speed.stopwatch import gflop, interleaved, peak_gb
 from benchmark.speed.tables import REFERENCE, method_stages, summary, tables
+from benchmark.speed.towers import measure_towers
+from tests.towers.random_tower import known
 
 RESULT = Path(__file__).parents[2] / "docs/results/speed.json"
+BACKBONES = RESULT.parent / "backbones.json"
 
 
 def test_works_take_turns() -> None:
@@ -54,6 +57,21 @@ def test_a_method_without_stages_is_timed_as_a_whole(tmp_path: Path) -> None:
     assert method_stages(works)["Fifth"] == ["Fifth/whole"]
     assert re.search(r"^\| Fifth \|  \|  \|  \| \d", tables(result), flags=re.MULTILINE)
     draw(result, tmp_path / "speed.png")
+
+
+def test_the_local_path_is_counted_without_weights() -> None:
+    name = "PE-Core-T-16-384"
+    counted = measure_towers([known(name)])[name]
+    written = json.loads(BACKBONES.read_text())["backbones"][name]
+    assert {kind: round(value, 3) for kind, value in counted.items()} == {kind: written[kind] for kind in counted}
+    assert 1 < counted["both_paths_gflop"] / counted["encode_image_gflop"] < 1.5
+
+
+def test_results_of_earlier_versions_have_no_towers() -> None:
+    result = json.loads(RESULT.read_text())
+    assert "image tower" in tables(result)
+    del result["towers"]
+    assert "image tower" not in tables(result)
 
 
 def test_tables_and_picture_of_the_committed_result(tmp_path: Path) -> None:

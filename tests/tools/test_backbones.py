@@ -12,12 +12,12 @@ import pytest
 from anomalib_cops.encoder.load import model_config
 from anomalib_cops.encoder.supported import is_supported
 from anomalib_cops.registry import METHODS
+from benchmark.speed import weightless
+from benchmark.speed.weightless import StandInTokenizer, encoder_of, model_of
 from tests.towers.tokenizers import frame_of
-from tools.backbones import weightless
 from tools.backbones.__main__ import PAGE, RESULT, check, measure, versions
 from tools.backbones.facts import settings_for
 from tools.backbones.licences import UNNAMED, licences_of
-from tools.backbones.weightless import StandInTokenizer, encoder_of, model_of
 
 WRITTEN = json.loads(RESULT.read_text())
 SAME_RELEASES = pytest.mark.skipif(

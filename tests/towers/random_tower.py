@@ -15,7 +15,7 @@ import timm
 import torch
 
 from anomalib_cops.encoder import FrozenCLIP, image_only_names
-from anomalib_cops.encoder.load import build, model_config, patch_of_timm
+from anomalib_cops.encoder.load import build, model_config, patch_of
 from anomalib_cops.encoder.supported import check_config
 from anomalib_cops.encoder.tokenizer import Tokenizer, load_tokenizer
 from tests.towers.tokenizers import save_tokenizer
@@ -65,8 +65,7 @@ class RandomTower:
     @property
     def patch(self) -> int:
         """Side of a patch in pixels."""
-        vision = self.config["vision_cfg"]
-        return int(vision.get("patch_size") or patch_of_timm(vision.get("timm_model_name", "")))
+        return patch_of(self.config["vision_cfg"])
 
 
 def random_tower(backbone: str, folder: Path, *, small: bool, seed: int = 0, text_layers: int = 10) -> RandomTower:
@@ -99,7 +98,7 @@ def shrunk(config: dict[str, Any], text_layers: int = 10) -> tuple[dict[str, Any
     config = copy.deepcopy(config)
     vision, text = config["vision_cfg"], config.get("text_cfg", {})
     timm_name = vision.get("timm_model_name")
-    patch = vision.get("patch_size") or patch_of_timm(timm_name or "")
+    patch = patch_of(vision)
     # Keep whether words are as wide as the joint space, and whether images are a multiple of the patches.
     config["embed_dim"] = 64 if text.get("width", 512) == config.get("embed_dim") else 80
     vision["image_size"] = GRID * patch + vision.get("image_size", 224) % patch

@@ -20,9 +20,10 @@ import open_clip
 
 from anomalib_cops.encoder import image_only_names
 from anomalib_cops.files import write_json, write_text
+from benchmark.speed.weightless import gflop_of_both_paths, gflop_of_encode_image
 from tools.backbones.facts import facts_of
+from tools.backbones.methods import gflop_of_method, method_on
 from tools.backbones.page import filled_page
-from tools.backbones.weightless import gflop_of_both_paths, gflop_of_encode_image, gflop_of_method, method_on
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, RESULT = ROOT / "docs/backbones.md", ROOT / "docs/results/backbones.json"

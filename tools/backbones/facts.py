@@ -8,8 +8,9 @@ from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.encoder.load import model_config
 from anomalib_cops.errors import InputError
 from anomalib_cops.registry import MODELS
+from benchmark.speed.weightless import encoder_of, model_of
 from tools.backbones.licences import licences_of
-from tools.backbones.weightless import encoder_of, method_on, model_of
+from tools.backbones.methods import method_on
 
 SMALLER_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "AdaCLIP": ("depth", "length", "clusters"),

@@ -11,7 +11,7 @@ from anomalib_cops.encoder.blocks import ForeignModule
 from anomalib_cops.encoder.identity import EncoderIdentity, uses_quick_gelu, weights_digest
 from anomalib_cops.encoder.image import ImageTower
 from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD, ChannelValues
-from anomalib_cops.encoder.positions import resize_positions
+from anomalib_cops.encoder.positions import check_image_size, resize_positions
 from anomalib_cops.encoder.supported import check_supported
 from anomalib_cops.encoder.text import TextTower, text_module
 from anomalib_cops.encoder.timm_trunk import TimmTrunk
@@ -70,12 +70,7 @@ class FrozenCLIP(nn.Module):
         check_supported(model, name, own_tokenizer=tokenizer is not None and not tokenizer.is_clips)
         kind = trunk_kind(model)
         patch = kind.patch_size_of(model.visual)
-        if image_size < patch or image_size % patch:
-            below = max(image_size // patch, 1) * patch
-            raise InputError(
-                f"image_size={image_size} is not a multiple of the {patch}-pixel patches of backbone '{name}'; "
-                f"use {below} or {below + patch}."
-            )
+        check_image_size(image_size, patch, name)
         self.model: ForeignModule = model.requires_grad_(False).eval()
         widen(model)
         self.name = name

@@ -61,8 +61,11 @@ class EncoderIdentity:
 def weights_digest(model: ForeignModule) -> str:
     """Return the SHA-256 of the values of all weights in use, rounded to half precision.
 
-    The same weights are published in half and in full precision; both copies have the same digest.
+    The same weights are published in half and in full precision; both copies have the same digest. It is empty for a
+    model without values, on torch's meta device.
     """
+    if any(value.is_meta for value in model.state_dict().values()):
+        return ""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         if name not in UNUSED:

@@ -154,14 +154,17 @@ def native_image_size(backbone: str) -> int:
     vision = model_config(backbone).get("vision_cfg", {})
     if vision.get("patch_size") == 14:
         return PAPER_IMAGE_SIZE
-    size, of_timm = int(vision.get("image_size", 224)), vision.get("timm_model_name")
-    return size - size % patch_of_timm(of_timm) if of_timm else size
+    size = int(vision.get("image_size", 224))
+    return size - size % patch_of(vision)
 
 
-def patch_of_timm(name: str) -> int:
-    """Return the side of a patch that a name of timm contains; 16 pixels, as in MobileCLIP, if it contains none."""
-    found = re.search(r"patch(\d+)", name)
-    return int(found[1]) if found else 16
+def patch_of(vision: dict[str, Any]) -> int:
+    """Return the side of a patch in pixels by a ``vision_cfg``: in the name of a tower of timm, else a number.
+
+    It is 16 where neither says it, as in MobileCLIP.
+    """
+    found = re.search(r"patch(\d+)", vision.get("timm_model_name") or "")
+    return int(found[1] if found else vision.get("patch_size", 16))
 
 
 def trained_with_quick_gelu(backbone: str, pretrained: str | None) -> bool:

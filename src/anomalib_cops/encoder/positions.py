@@ -1,4 +1,4 @@
-"""The position table of a Vision Transformer, fitted to another image size."""
+"""The image size of a Vision Transformer, and its position table fitted to it."""
 
 from math import isqrt
 from typing import Literal
@@ -7,6 +7,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+
+from anomalib_cops.errors import InputError
+
+
+def check_image_size(image_size: int, patch: int, name: str) -> None:
+    """Refuse a side of the images, in pixels, that patches do not fill.
+
+    Raises:
+        InputError: it is not a multiple of the patch; the message names the nearest that are.
+    """
+    if image_size < patch or image_size % patch:
+        below = max(image_size // patch, 1) * patch
+        raise InputError(
+            f"image_size={image_size} is not a multiple of the {patch}-pixel patches of backbone '{name}'; "
+            f"use {below} or {below + patch}."
+        )
 
 
 def resize_positions(

@@ -1,4 +1,4 @@
-"""Build towers of any size without weights, on torch's meta device, and run methods on them to count operations.
+"""Build towers of any size without weights, on torch's meta device, and count operations on them.
 
 Tensors on that device have shapes and no values, so the largest tower takes no memory and no download.
 """
@@ -6,22 +6,20 @@ Tensors on that device have shapes and no values, so the largest tower takes no 
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
-from unittest import mock
 
 import open_clip
 import torch
 from open_clip.tokenizer import get_clean_fn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from anomalib_cops.encoder import FrozenCLIP, frozen_clip
+from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.encoder.load import model_config, native_image_size, new_model
 from anomalib_cops.encoder.supported import check_config
 from anomalib_cops.encoder.tokenizer import Tokenizer, load_tokenizer
-from anomalib_cops.models.cached_text import CachedText
-from anomalib_cops.registry import MODELS
-from benchmark.speed.inference import images_for_open_clip
-from benchmark.speed.stopwatch import gflop
+
+from .inference import images_for_open_clip
+from .stopwatch import gflop
 
 START, END, PADDING, FIRST_WORD = 1, 2, 0, 3
 """Token ids of the stand-in tokenizers; those of words begin at the last one."""
@@ -106,38 +104,7 @@ def encoder_of(backbone: str, model: Any) -> FrozenCLIP:
     Raises:
         InputError: the model is not supported.
     """
-    # There are no values to make a digest of.
-    with mock.patch.object(frozen_clip, "weights_digest", return_value=""):
-        return FrozenCLIP(model, native_image_size(backbone), name=backbone, tokenizer=tokenizer_of(backbone))
-
-
-def method_on(clip: FrozenCLIP, name: str, **settings: Any) -> nn.Module:
-    """Return the torch model of a method on an encoder of :func:`encoder_of`.
-
-    Raises:
-        InputError: the method refuses the encoder with these settings.
-    """
-    method = MODELS[name].method
-    with NoInitialValues():
-        model: nn.Module = method.build(clip, method.make_settings(settings))
-    return model
-
-
-@torch.no_grad()
-def gflop_of_method(model: Any) -> float:
-    """Move a model of :func:`method_on` to the meta device, and return the GFLOP to predict one image.
-
-    Text that is the same for all images is not counted.
-    """
-    model = model.to("meta").requires_grad_(False)
-    for module in model.modules():
-        if isinstance(module, CachedText):
-            module.value = module._compute()
-    size = model.clip.image_size
-    images = torch.empty(1, 3, size, size, device="meta")
-    # Whether weights have changed cannot be seen without values.
-    with mock.patch.object(CachedText, "_has_changed", return_value=False):
-        return gflop(lambda: model.eval()(images))
+    return FrozenCLIP(model, native_image_size(backbone), name=backbone, tokenizer=tokenizer_of(backbone))
 
 
 @torch.no_grad()
