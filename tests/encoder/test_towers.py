@@ -7,7 +7,7 @@ import open_clip
 import pytest
 import torch
 
-from anomalib_cops.encoder import FrozenCLIP, load_clip
+from anomalib_cops.encoder import FrozenCLIP, image_only_names, load_clip
 from anomalib_cops.encoder.frozen_clip import trunk_kind
 from anomalib_cops.encoder.load import build, native_image_size, new_model
 from anomalib_cops.encoder.supported import CLIP_VOCABULARY, is_supported
@@ -17,35 +17,16 @@ from tests.encoder.conftest import SMALL
 from tests.towers.comparisons import Comparison, comparisons
 from tests.towers.random_tower import known, random_tower
 
-ONE_OF_A_KIND = (
-    "ViT-B-16",
-    "ViT-M-16-alt",
-    "ViT-bigG-14",
-    "ViT-L-14-worldwide-quickgelu",
-    "ViT-H-14-worldwide-378",
-    "EVA01-g-14-plus",
-    "EVA02-L-14-336",
-    "EVA02-E-14-plus",
-    "ViT-B-16-SigLIP-i18n-256",
-    "ViT-SO400M-14-SigLIP-384",  # six pixels at the border fill no patch
-    "ViT-SO400M-16-SigLIP2-512",
-    "ViT-gopt-16-SigLIP2-384",
-    "PE-Core-T-16-384",
-    "PE-Core-B-16",
-    "PE-Core-bigG-14-448",
-    "ViT-bigG-14-CLIPA-336",
-    "MobileCLIP2-B",
-    "MobileCLIP2-L-14",
-    "vit_medium_patch16_gap_256",
-)
-"""Backbones that together have everything that the families differ in."""
+OF_OPEN_CLIP = [name for name in open_clip.list_models() if is_supported(open_clip.get_model_config(name))]
 
 
-@pytest.mark.parametrize("name", ONE_OF_A_KIND)
-def test_a_small_tower_computes_what_open_clip_computes(name: str, tmp_path: Path) -> None:
-    found = list(comparisons(random_tower(known(name), tmp_path, small=True)))
+@pytest.mark.parametrize("name", [*OF_OPEN_CLIP, *image_only_names()])
+def test_a_small_tower_computes_what_open_clip_and_timm_compute(name: str, tmp_path: Path) -> None:
+    tower = random_tower(known(name), tmp_path, small=True)
+    found = list(comparisons(tower))
     assert not [str(each) for each in found if not each.holds]
-    assert {"encode_image", "encode_text", "taps", "tokenize"} <= {each.name for each in found}
+    texts = {"encode_text", "tokenize"} if tower.tokenizer else set()
+    assert {"encode_image", "taps", "v-v path", *texts} <= {each.name for each in found}
 
 
 def test_a_comparison_finds_a_difference_a_missing_value_and_another_shape() -> None:
