@@ -55,8 +55,8 @@ class OpenVINOTower:
             raise InputError("runtime='openvino' needs openvino; run pip install '.[runtime]', or leave runtime out.")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Leave the graphs, which belong to this process, out of copies and pickles."""
-        return OpenVINOTower, (self.folder,)
+        """Leave the graphs and this user's folder out of copies and pickles, which may go elsewhere."""
+        return OpenVINOTower, () if self.folder == graph_folder() else (self.folder,)
 
     def run(
         self,
