@@ -10,6 +10,7 @@ PRECISIONS = ("bf16-mixed", "16-mixed", "bf16-true", "16-true")
 """Precisions besides the default ``32-true``, which all other rows use."""
 TRAIN, RESUME, VALIDATE, TEST, PREDICT = "train", "train --ckpt_path", "validate", "test", "predict"
 FEW_SHOT, CALIBRATE = "predict --model.few_shot_source", "anomalib-cops calibrate"
+OPENVINO = "predict --model.runtime openvino"
 TILES, PREDICTOR, SCORE = "predict --model.tiles auto", "Predictor", "anomalib-cops score"
 WITHOUT_MASKS = "train --data.masks none"
 EXPORTS = {kind: f"export --export_type {kind}" for kind in ("torch", "onnx", "openvino")}
@@ -47,6 +48,7 @@ ROWS = {
     FEW_SHOT: Cell(),
     CALIBRATE: Cell(),
     TILES: Cell(),
+    OPENVINO: Cell(within=1e-5),
     PREDICTOR: Cell(within=0),
     SCORE: Cell(within=1e-6),
     EXPORTS["torch"]: Cell(within=1e-5),
@@ -75,6 +77,10 @@ OTHERWISE = {
     ("AdaCLIP", CACHE): Cell(
         refusal="AdaCLIP puts prompts into the image tower, so its features change in every step and cannot be cached; "
         "leave feature_cache out."
+    ),
+    ("AdaCLIP", OPENVINO): Cell(
+        refusal="AdaCLIP puts prompts into the image tower, so runtime='openvino' cannot run it by itself; leave "
+        "runtime out, or export the whole model to OpenVINO."
     ),
     ("VCPCLIP", WITHOUT_MASKS): Cell(refusal=learns_from_pixels_alone("VCPCLIP")),
     **{

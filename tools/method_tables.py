@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from anomalib_cops.host.components import Components
 from anomalib_cops.host.feature_cache import CacheOptions
 from anomalib_cops.host.reference_images import ReferenceOptions
+from anomalib_cops.host.runtime import RuntimeOptions
 from anomalib_cops.host.tiling import TileOptions
 from anomalib_cops.models.arguments import Argument, CommonArguments, arguments_of, default_words, method_arguments
 from anomalib_cops.models.method import Method
@@ -22,7 +23,7 @@ def methods_table() -> str:
 
 def common_table() -> str:
     """Return the table of arguments that all methods share."""
-    declared = (CommonArguments, ReferenceOptions, TileOptions, CacheOptions, Components)
+    declared = (CommonArguments, ReferenceOptions, TileOptions, CacheOptions, RuntimeOptions, Components)
     return _table((each, _shown(each.default)) for one in declared for each in arguments_of(one).values())
 
 

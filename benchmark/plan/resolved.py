@@ -18,6 +18,7 @@ from anomalib_cops.encoder.positions import check_image_size
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import sha256
 from anomalib_cops.host.reference_images import ReferenceOptions
+from anomalib_cops.host.runtime import RuntimeOptions
 from anomalib_cops.host.tiling import TileOptions
 from anomalib_cops.models.arguments import CommonArguments
 from anomalib_cops.models.assembly import DEFAULT_BACKBONE, DEFAULT_PRETRAINED, resolve_settings, training_values
@@ -62,8 +63,9 @@ def resolve(training: Training, weights: ReadyWeights | None) -> dict[str, Any]:
     }
     if request.automatic:
         resolved["automatic"] = sorted(request.automatic)
-    # Of options that concern references and tiles only those that are not the default, as earlier versions had none.
-    for name, declaration in (("references", ReferenceOptions), ("tiles", TileOptions)):
+    # Of options that earlier versions did not have, only those that are not the default.
+    kinds = (("references", ReferenceOptions), ("tiles", TileOptions), ("runtime", RuntimeOptions))
+    for name, declaration in kinds:
         if chosen := _not_default(options, asdict(declaration())):
             resolved[name] = chosen
     if weights is not None:
@@ -79,7 +81,7 @@ def check_test_options(training: Training, test_options: dict[str, Any]) -> None
     """
     if not is_own_model(training.model) or not test_options:
         return
-    free = {*own_model_parts(training.model).settings.free_at_test, *asdict(TileOptions())}
+    free = {*own_model_parts(training.model).settings.free_at_test, *asdict(TileOptions()), *asdict(RuntimeOptions())}
     automatic = own_model_parts(training.model).automatic_names
     for name, value in test_options.items():
         if value == AUTO and name in automatic:

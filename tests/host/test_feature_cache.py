@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import RandomHorizontalFlip
 from anomalib_cops import VCPCLIP, AdaCLIP, AnomalyCLIP, CoPS
 from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, ImageTokens
 from anomalib_cops.errors import InputError
-from anomalib_cops.host.feature_cache import CacheOptions, FeatureCache, encoder_digest
+from anomalib_cops.host.feature_cache import CacheOptions, FeatureCache
 from tests.models.cases import SIDE, encoder
 from tests.models.runs import engine, transfer
 
@@ -130,9 +130,9 @@ def test_the_digest_tells_weights_sizes_and_activations_apart() -> None:
     plain, other = encoder(), encoder()
     with torch.no_grad():
         other.visual.transformer.resblocks[3].ln_2.bias[5] += 1e-6
-    digests = [encoder_digest(FrozenCLIP(clip, side)) for clip, side in ((plain, SIDE), (other, SIDE), (plain, 48))]
+    digests = [FrozenCLIP(clip, side).image.digest() for clip, side in ((plain, SIDE), (other, SIDE), (plain, 48))]
     assert len(set(digests)) == 3
-    assert encoder_digest(FrozenCLIP(encoder(), SIDE)) == digests[0]
+    assert FrozenCLIP(encoder(), SIDE).image.digest() == digests[0]
 
 
 def test_killed_writers_leave_whole_entries_and_two_write_at_once(

@@ -242,6 +242,7 @@ VERBS: dict[str, Verb] = {
     can.FEW_SHOT: few_shot,
     can.CALIBRATE: calibrate,
     can.TILES: in_tiles,
+    can.OPENVINO: lambda subject, folder, settings: subject.scores(folder, **settings, runtime="openvino"),
     can.PREDICTOR: predictor,
     can.SCORE: score,
     can.WITHOUT_MASKS: without_masks,

@@ -11,6 +11,7 @@ from anomalib_cops.encoder.blocks import ForeignModule
 from anomalib_cops.encoder.identity import EncoderIdentity, uses_quick_gelu, weights_digest
 from anomalib_cops.encoder.image import ImageTower
 from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD, ChannelValues
+from anomalib_cops.encoder.openvino_tower import OpenVINOTower
 from anomalib_cops.encoder.positions import check_image_size, resize_positions
 from anomalib_cops.encoder.supported import check_supported
 from anomalib_cops.encoder.text import TextTower, text_module
@@ -47,6 +48,7 @@ class FrozenCLIP(nn.Module):
         identity: what weight files record of this encoder.
         positions: the position table at this image size; None if the tower has rotary positions alone.
         rotation: sines and cosines of rotary positions at this image size; None if the tower has none.
+        graphs: runs the image tower by OpenVINO; None to run it by torch.
         tokenizer: tokenizer of the text tower; None if there is no text tower.
 
     Raises:
@@ -89,6 +91,7 @@ class FrozenCLIP(nn.Module):
             mean=mean,
             std=std,
         )
+        self.graphs: OpenVINOTower | None = None
         self.patch_size = patch
         self.grid = image_size // patch
         self._trunk = kind
@@ -108,7 +111,7 @@ class FrozenCLIP(nn.Module):
         was moved or copied; do not keep one while the module moves.
         """
         trunk = self._trunk(self.model.visual, self.positions, self.rotation)
-        return ImageTower(trunk, self.image_size, self.dtype)
+        return ImageTower(trunk, self.image_size, self.dtype, self.graphs)
 
     @property
     def text(self) -> TextTower:

@@ -3,6 +3,7 @@
 It is the same for all families of towers; :mod:`~anomalib_cops.encoder.trunk` says what they differ in.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -13,9 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anomalib_cops.encoder.blocks import Block
+from anomalib_cops.encoder.openvino_tower import OpenVINOTower
 from anomalib_cops.encoder.trunk import Trunk
 from anomalib_cops.errors import InputError
 from anomalib_cops.precision import in_full_precision
+from anomalib_cops.tracing import tracing
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,10 @@ def walk(
         yield ordinary, local
 
 
+PLAIN_WALK = walk
+"""Runs the frozen blocks and nothing else."""
+
+
 @dataclass(frozen=True)
 class ImageTower:
     """The methods of a frozen image tower at one image size.
@@ -96,11 +103,23 @@ class ImageTower:
         trunk: the Vision Transformer at that size.
         image_size: side of the square images in pixels.
         dtype: precision of its layer norms and biases, in which images enter it.
+        graphs: run by OpenVINO what is asked of the frozen blocks alone; None to run everything by torch.
     """
 
     trunk: Trunk
     image_size: int
     dtype: torch.dtype = torch.float32
+    graphs: OpenVINOTower | None = None
+
+    def digest(self) -> str:
+        """Return a digest of everything that features depend on: weights, positions at this size, and activation."""
+        found = hashlib.sha256(repr(self.trunk.blocks[0].module.mlp).encode())
+        tables = {"positions": self.trunk.positions, "rotation": self.trunk.rotation}
+        for name, value in (*self.trunk.visual.state_dict().items(), *tables.items()):
+            if value is not None:
+                found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+                found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return found.hexdigest()
 
     def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch tokens width_"]:
         """Return the tokens that enter the first block.
@@ -136,7 +155,15 @@ class ImageTower:
             describe: also return descriptors of the patches.
             walk: runs the blocks, for methods that add something to them. Tokens that it adds follow those of the
                 image.
+
+        Raises:
+            InputError: OpenVINO is to run the blocks, and ``walk`` adds something to them.
         """
+        # What is traced becomes a graph itself.
+        if self.graphs is not None and not tracing():
+            if walk is not PLAIN_WALK:
+                raise InputError("This model adds to the image tower, which OpenVINO cannot; leave runtime out.")
+            return ImageTokens(*self.graphs.run(self, images, layers, local_start, describe))
         blocks, prefix = self.trunk.blocks, self.trunk.prefix
         depth = len(blocks)
         local_blocks = range(0) if local_start is None else range(local_start - 1, max(layers))

@@ -12,6 +12,7 @@ from torch import nn
 
 from anomalib_cops.host.feature_cache import CacheOptions
 from anomalib_cops.host.reference_images import ReferenceOptions
+from anomalib_cops.host.runtime import RuntimeOptions
 from anomalib_cops.host.tiling import TileOptions
 from anomalib_cops.models.arguments import Argument, arguments_of, method_arguments
 from anomalib_cops.models.method import Method
@@ -36,7 +37,8 @@ class Components:
 
 def model_arguments(method: Method) -> dict[str, Argument]:
     """Return all arguments of a method's Lightning class by name, in the order of its constructor."""
-    options = {**arguments_of(ReferenceOptions), **arguments_of(TileOptions), **arguments_of(CacheOptions)}
+    declared = (ReferenceOptions, TileOptions, CacheOptions, RuntimeOptions)
+    options = {name: each for one in declared for name, each in arguments_of(one).items()}
     return {**method_arguments(method), **options, **arguments_of(Components)}
 
 

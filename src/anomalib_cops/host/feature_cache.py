@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import Resize
 
 from anomalib_cops.data.synthetic.addresses import is_address
-from anomalib_cops.encoder import FrozenCLIP, ImageFeatures, ImageTokens
+from anomalib_cops.encoder import ImageFeatures, ImageTokens
 from anomalib_cops.errors import InputError
 from anomalib_cops.weights.format import write_tensors
 
@@ -198,21 +198,12 @@ def features_of(module: Any, options: CacheOptions, precision: str, paths: Itera
         module.model.encode,
         module.model.frozen_features,
         # A pre-processor of the user's own makes other images of the same files.
-        f"{encoder_digest(module.clip)} {module.model.taps} {precision} {module.pre_processor}",
+        # OpenVINO's features differ from torch's in the last digits.
+        f"{module.clip.image.digest()} {module.model.taps} {precision} {module.pre_processor}"
+        f"{'' if module.clip.graphs is None else ' openvino'}",
         paths,
         module.clip.dtype,
     )
-
-
-def encoder_digest(clip: FrozenCLIP) -> str:
-    """Return a digest of the image tower: its weights, its positions at this image size, and its activation."""
-    visual = clip.model.visual
-    digest = hashlib.sha256(repr(clip.image.trunk.blocks[0].module.mlp).encode())
-    tables = [(name, getattr(clip, name)) for name in ("positions", "rotation") if getattr(clip, name) is not None]
-    for name, value in (*visual.state_dict().items(), *tables):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def paths_of_files(loaders: Any) -> list[str]:

@@ -27,6 +27,7 @@ from anomalib_cops.host.pre_processing import ClipPreProcessor
 from anomalib_cops.host.prediction_report import PredictionReport
 from anomalib_cops.host.reference_images import ReferenceOptions
 from anomalib_cops.host.rereading import Rereader
+from anomalib_cops.host.runtime import RuntimeOptions
 from anomalib_cops.host.tiling import TileOptions, joined
 from anomalib_cops.host.untrue_warning import hide_untrue_warning
 from anomalib_cops.host.visualizer import TransferVisualizer
@@ -100,6 +101,7 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         self.feature_cache: FeatureCache | None = None
         self.reference_options = _fill(ReferenceOptions, arguments)
         self.tile_options = _fill(TileOptions, arguments)
+        _fill(RuntimeOptions, arguments).apply(assembled.model, type(self).__name__)
         self.request = assembled.request
         self.model = assembled.model
         self.epochs = assembled.epochs

@@ -1,0 +1,140 @@
+"""Run the frozen image tower by OpenVINO inside a torch model, as it multiplies faster on most processors."""
+
+import importlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from anomalib_cops.errors import InputError
+from anomalib_cops.version import __version__
+
+if TYPE_CHECKING:
+    from anomalib_cops.encoder.image import ImageTower
+
+GRAPH = "tower.xml"
+Taps = tuple[tuple[int, ...], int | None, bool]
+"""What is read of the tower: ``layers``, ``local_start`` and ``describe`` of :meth:`ImageTower.tokens`."""
+
+
+def graph_folder() -> Path:
+    """Return the folder that graphs are kept in, beside torch.hub's files."""
+    return Path(torch.hub.get_dir()) / "anomalib_cops" / "openvino"
+
+
+@dataclass
+class OpenVINOTower:
+    """The graphs of an image tower, one for each set of taps, in float32.
+
+    A graph is converted when it is first needed, and kept on disk under a digest of everything that it was made of.
+    Copies and pickles of a model leave the graphs out and make their own.
+
+    Attributes:
+        folder: where graphs are kept.
+
+    Raises:
+        InputError: the package is missing.
+    """
+
+    folder: Path = field(default_factory=graph_folder)
+    _graphs: dict[Taps, Any] = field(default_factory=dict, repr=False)
+    _weights: list[tuple[int, int]] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check that the package is there."""
+        if find_spec("openvino") is None:
+            raise InputError("runtime='openvino' needs openvino; run pip install '.[runtime]', or leave runtime out.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave the graphs and this user's folder out of copies and pickles, which may go elsewhere."""
+        return OpenVINOTower, () if self.folder == graph_folder() else (self.folder,)
+
+    def run(
+        self,
+        tower: "ImageTower",
+        images: Float[Tensor, "batch 3 height width"],
+        layers: Sequence[int],
+        local_start: int | None,
+        describe: bool,
+    ) -> list[Tensor]:
+        """Return class token, patches and, if asked for, descriptors of images, as :meth:`ImageTower.tokens` does.
+
+        Raises:
+            InputError: the tower does not compute in float32.
+        """
+        if tower.dtype != torch.float32:
+            raise InputError(
+                f"runtime='openvino' computes in float32, and the weights are in {tower.dtype}; use precision=32-true."
+            )
+        self._forget_if_changed(tower)
+        taps = tuple(layers), local_start, describe
+        if taps not in self._graphs:
+            self._graphs[taps] = self._compiled(tower, taps)
+        found = self._graphs[taps](images.detach().float().cpu().contiguous().numpy())
+        return [torch.from_numpy(each.copy()).to(images.device) for each in found.values()]
+
+    def _compiled(self, tower: "ImageTower", taps: Taps) -> Any:
+        openvino = importlib.import_module("openvino")
+        folder = self.folder / self._digest(tower, taps, openvino.__version__)
+        if not (folder / GRAPH).exists():
+            self._convert(tower, taps, folder)
+        threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
+        return openvino.Core().compile_model(folder / GRAPH, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **threads})
+
+    def _convert(self, tower: "ImageTower", taps: Taps, folder: Path) -> None:
+        """Write the graph; it appears complete or not at all."""
+        openvino = importlib.import_module("openvino")
+        side = tower.image_size
+        # Two images, so that nothing in the graph depends on there being one.
+        example = torch.zeros(2, 3, side, side)
+        batch = torch.export.Dim("batch", min=1)
+        with torch.inference_mode(False), torch.no_grad():
+            program = torch.export.export(_Tapped(tower, taps), (example,), dynamic_shapes=({0: batch},), strict=False)
+            graph = openvino.convert_model(program)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(mkdtemp(prefix=".unfinished-", dir=folder.parent))
+        try:
+            # Weights keep their precision: rounding is a choice of its own.
+            openvino.save_model(graph, unfinished / GRAPH, compress_to_fp16=False)
+            os.replace(unfinished, folder)
+        except OSError:
+            if not (folder / GRAPH).exists():  # else another process was faster
+                raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _forget_if_changed(self, tower: "ImageTower") -> None:
+        """Forget all graphs when the weights are others than before, such as rounded ones."""
+        weights = [(each.data_ptr(), each._version) for each in tower.trunk.visual.parameters()]
+        if weights != self._weights:
+            self._graphs.clear()
+            self._weights = weights
+
+    @staticmethod
+    def _digest(tower: "ImageTower", taps: Taps, version: str) -> str:
+        made_of = f"{tower.digest()} {tower.image_size} {taps} openvino {version} anomalib-cops {__version__}"
+        return sha256(made_of.encode()).hexdigest()
+
+
+class _Tapped(nn.Module):
+    """The tower with the taps of one graph."""
+
+    def __init__(self, tower: "ImageTower", taps: Taps) -> None:
+        super().__init__()
+        self.visual = tower.trunk.visual  # so that the conversion finds the parameters
+        self.tower = tower
+        self.taps = taps
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        layers, local_start, describe = self.taps
+        tokens = self.tower.tokens(images, layers=layers, local_start=local_start, describe=describe)
+        return (tokens.cls, tokens.patches, *([] if tokens.descriptors is None else [tokens.descriptors]))
