@@ -23,6 +23,7 @@ EXACT = {
     "AdaCLIP": {"half_prompts": False},
     "AnomalyCLIP": {"half_deep_prompts": False},
     "CoPS": {"half_deep_prompts": False},
+    "LinearProbe": {},
     "VCPCLIP": {},
 }
 

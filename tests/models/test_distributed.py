@@ -40,7 +40,7 @@ def test_two_processes_learn_what_one_does_with_the_whole_batch_and_find_its_fig
 
 def test_two_processes_learn_what_one_does_from_a_batch_in_which_masks_are_missing(tmp_path: Path) -> None:
     apart = printed_by("tests.models.masks_in_processes", tmp_path, *MODELS)
-    assert len(apart) == 15
+    assert len(apart) == 4 * len(MODELS) - 1, "four kinds of batches; VCP-CLIP refuses one"
     assert {name: value for name, value in apart.items() if not value <= 1e-4} == {}
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from anomalib_cops.errors import InputError
-from anomalib_cops.registry import MODELS
+from anomalib_cops.registry import METHODS, MODELS
 from tests.models.cases import CASES, SIDE, make
 
 LABELS = torch.tensor([0.0, 1.0, 1.0, 0.0])
@@ -121,7 +121,7 @@ def test_the_image_loss_teaches_cops_s_prototypes_only_where_no_mask_does(
 
 
 def test_vcp_clip_refuses_a_batch_without_masks(clip: open_clip.CLIP, images: Tensor, masks: Tensor) -> None:
-    able = [name for name in MODELS if MODELS[name].lightning_class.learns_from_labels]
+    able = [name for name in METHODS if METHODS[name].lightning_class.learns_from_labels]
     said = f"VCPCLIP learns from pixels alone, .* train {', '.join(able[:-1])} or {able[-1]}, which"
     with pytest.raises(InputError, match=said):
         loss(make("VCPCLIP", clip), images, masks, masked=torch.zeros(4, dtype=torch.bool))

@@ -9,7 +9,7 @@ from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from anomalib_cops.errors import InputError
 from anomalib_cops.version import __version__
 
-if TYPE_CHECKING:
-    from anomalib_cops.encoder.image import ImageTower
-
 GRAPH = "tower.xml"
+Tower: TypeAlias = Any
+"""An :class:`~anomalib_cops.encoder.image.ImageTower`, whose module imports this one."""
 Taps = tuple[tuple[int, ...], int | None, bool]
 """What is read of the tower: ``layers``, ``local_start`` and ``describe`` of :meth:`ImageTower.tokens`."""
 
@@ -60,7 +59,7 @@ class OpenVINOTower:
 
     def run(
         self,
-        tower: "ImageTower",
+        tower: Tower,
         images: Float[Tensor, "batch 3 height width"],
         layers: Sequence[int],
         local_start: int | None,
@@ -82,7 +81,7 @@ class OpenVINOTower:
         found = self._graphs[taps](images.detach().float().cpu().contiguous().numpy())
         return [torch.from_numpy(each.copy()).to(images.device) for each in found.values()]
 
-    def _compiled(self, tower: "ImageTower", taps: Taps) -> Any:
+    def _compiled(self, tower: Tower, taps: Taps) -> Any:
         openvino = importlib.import_module("openvino")
         folder = self.folder / self._digest(tower, taps, openvino.__version__)
         if not (folder / GRAPH).exists():
@@ -90,7 +89,7 @@ class OpenVINOTower:
         threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
         return openvino.Core().compile_model(folder / GRAPH, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **threads})
 
-    def _convert(self, tower: "ImageTower", taps: Taps, folder: Path) -> None:
+    def _convert(self, tower: Tower, taps: Taps, folder: Path) -> None:
         """Write the graph; it appears complete or not at all."""
         openvino = importlib.import_module("openvino")
         side = tower.image_size
@@ -112,7 +111,7 @@ class OpenVINOTower:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 
-    def _forget_if_changed(self, tower: "ImageTower") -> None:
+    def _forget_if_changed(self, tower: Tower) -> None:
         """Forget all graphs when the weights are others than before, such as rounded ones."""
         weights = [(each.data_ptr(), each._version) for each in tower.trunk.visual.parameters()]
         if weights != self._weights:
@@ -120,7 +119,7 @@ class OpenVINOTower:
             self._weights = weights
 
     @staticmethod
-    def _digest(tower: "ImageTower", taps: Taps, version: str) -> str:
+    def _digest(tower: Tower, taps: Taps, version: str) -> str:
         made_of = f"{tower.digest()} {tower.image_size} {taps} openvino {version} anomalib-cops {__version__}"
         return sha256(made_of.encode()).hexdigest()
 
@@ -128,7 +127,7 @@ class OpenVINOTower:
 class _Tapped(nn.Module):
     """The tower with the taps of one graph."""
 
-    def __init__(self, tower: "ImageTower", taps: Taps) -> None:
+    def __init__(self, tower: Tower, taps: Taps) -> None:
         super().__init__()
         self.visual = tower.trunk.visual  # so that the conversion finds the parameters
         self.tower = tower
