@@ -1,4 +1,4 @@
-"""Run the frozen image tower by OpenVINO inside a torch model, as it multiplies faster on most processors."""
+"""Run the frozen image tower by OpenVINO inside a torch model, as it multiplies faster on some processors."""
 
 import importlib
 import os

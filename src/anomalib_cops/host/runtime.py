@@ -15,7 +15,7 @@ class RuntimeOptions:
 
     Attributes:
         runtime: what runs the frozen image tower: "torch", or "openvino" on the processor, in float32, which is faster
-            on most. The graph is made at first use and kept. Everything else runs by torch.
+            on some. The graph is made at first use and kept. Everything else runs by torch.
 
     Raises:
         InputError: the value is none of the two.
