@@ -81,10 +81,10 @@ def check_test_options(training: Training, test_options: dict[str, Any]) -> None
     """
     if not is_own_model(training.model) or not test_options:
         return
-    free = {*own_model_parts(training.model).settings.free_at_test, *asdict(TileOptions()), *asdict(RuntimeOptions())}
-    automatic = own_model_parts(training.model).automatic_names
+    parts = own_model_parts(training.model)
+    free = {*parts.settings.free_at_test, *asdict(TileOptions()), *asdict(RuntimeOptions())}
     for name, value in test_options.items():
-        if value == AUTO and name in automatic:
+        if value == AUTO and name in parts.automatic_names:
             raise InputError(f"test_options has {name}: {AUTO}, which a training chooses; give it among options.")
         if name not in free:
             raise InputError(

@@ -1,6 +1,6 @@
-"""Check named tensors that were read from a file or are about to be written to one."""
+"""Check named tensors of files, and notice that tensors have changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -40,3 +40,9 @@ def check_fits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], so
     if wrong:
         shown = ", ".join(wrong[:4]) + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else "")
         raise InputError(f"{source} does not fit this model: {shown} missing, unknown or of another shape.")
+
+
+def marks_of(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
+    """Return address and version of each tensor, by which a change is noticed without comparing values."""
+    # Tensors made in inference mode have no version.
+    return [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in tensors]

@@ -97,10 +97,11 @@ def check(page: Path, result: Path, backbones: Sequence[str] | None = None) -> l
         found = " and ".join(f"{name} {versions()[name]}" for name in models)
         print(f"{result.name} was made with other releases than {found}: not compared with the code.")
         return problems
-    names = sorted({*records, *listed()}) if backbones is None else backbones
+    now = listed()
+    names = sorted({*records, *now}) if backbones is None else backbones
     for name in names:
         known = {key: value for key, value in records.get(name, {}).items() if key not in COUNTED}
-        found_now = facts_of(name).record if name in listed() else {}
+        found_now = facts_of(name).record if name in now else {}
         different = sorted(key for key in {*known, *found_now} if known.get(key) != found_now.get(key))
         if different:
             problems.append(

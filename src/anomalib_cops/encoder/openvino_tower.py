@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.tensors import marks_of
 from anomalib_cops.version import __version__
 
 GRAPH = "tower.xml"
@@ -47,6 +48,7 @@ class OpenVINOTower:
     folder: Path = field(default_factory=graph_folder)
     _graphs: dict[Taps, Any] = field(default_factory=dict, repr=False)
     _weights: list[tuple[int, int]] = field(default_factory=list, repr=False)
+    _digest: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         """Check that the package is there."""
@@ -83,7 +85,10 @@ class OpenVINOTower:
 
     def _compiled(self, tower: Tower, taps: Taps) -> Any:
         openvino = importlib.import_module("openvino")
-        folder = self.folder / self._digest(tower, taps, openvino.__version__)
+        made_of = (
+            f"{self._digest} {tower.image_size} {taps} openvino {openvino.__version__} anomalib-cops {__version__}"
+        )
+        folder = self.folder / sha256(made_of.encode()).hexdigest()
         if not (folder / GRAPH).exists():
             self._convert(tower, taps, folder)
         threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
@@ -113,15 +118,10 @@ class OpenVINOTower:
 
     def _forget_if_changed(self, tower: Tower) -> None:
         """Forget all graphs when the weights are others than before, such as rounded ones."""
-        weights = [(each.data_ptr(), each._version) for each in tower.trunk.visual.parameters()]
+        weights = marks_of(tower.trunk.visual.parameters())
         if weights != self._weights:
             self._graphs.clear()
-            self._weights = weights
-
-    @staticmethod
-    def _digest(tower: Tower, taps: Taps, version: str) -> str:
-        made_of = f"{tower.digest()} {tower.image_size} {taps} openvino {version} anomalib-cops {__version__}"
-        return sha256(made_of.encode()).hexdigest()
+            self._weights, self._digest = weights, tower.digest()
 
 
 class _Tapped(nn.Module):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from anomalib_cops.tensors import marks_of
 from anomalib_cops.tracing import tracing
 
 
@@ -53,7 +54,7 @@ class CachedText(nn.Module):
     def _has_changed(self) -> bool:
         """Return whether the tensor's dependencies have changed since the last call; remember their state."""
         prompts = list(self._prompts())
-        frozen = [(each.data_ptr(), 0 if each.is_inference() else each._version) for each in self._frozen()]
+        frozen = marks_of(self._frozen())
         seen = self._seen_prompts
         same = seen is not None and frozen == self._seen_frozen and len(prompts) == len(seen)
         if same and all(_equal(now, before) for now, before in zip(prompts, seen or [], strict=True)):

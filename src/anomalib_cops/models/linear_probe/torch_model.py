@@ -1,7 +1,5 @@
 """The linear probe in plain torch: one linear classifier per tapped layer, and one for the whole image."""
 
-from typing import Any
-
 import torch
 from anomalib.data import InferenceBatch
 from jaxtyping import Bool, Float
@@ -14,10 +12,10 @@ from anomalib_cops.losses import binary_cross_entropy, dice_loss, focal_loss
 from anomalib_cops.masked_rows import masked_rows
 from anomalib_cops.models.checks import check_layers
 from anomalib_cops.models.linear_probe.settings import LinearProbeSettings
-from anomalib_cops.models.patch_memory import FewShotModel
+from anomalib_cops.models.tapped_tokens import TappedTokensModel
 
 
-class LinearProbeModel(FewShotModel):
+class LinearProbeModel(TappedTokensModel):
     """Linear classifiers on the raw tokens of a frozen image tower (after arXiv 1610.01644).
 
     It reads no words, so it works with an image tower that has no text tower.
@@ -30,7 +28,6 @@ class LinearProbeModel(FewShotModel):
         InputError: the encoder does not have the layers.
     """
 
-    frozen_features = ImageTokens
     loss_terms = ("image", "focal", "dice")
     pixel_terms = ("focal", "dice")
 
@@ -59,16 +56,6 @@ class LinearProbeModel(FewShotModel):
         anomaly_map = gaussian_smooth(self.maps(tokens), self.settings.sigma)
         score = (self.image_probability(tokens) + anomaly_map.flatten(1).amax(dim=1)) / 2
         return self.predict(score, anomaly_map, tokens.descriptors)
-
-    @property
-    def taps(self) -> tuple[Any, ...]:
-        """Values besides image and encoder that the tokens depend on."""
-        return (self.layers,)
-
-    @torch.no_grad()
-    def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageTokens:
-        """Return raw tokens of the ordinary path."""
-        return self.clip.image.tokens(images, layers=self.layers, describe=self.memory is not None)
 
     def maps(self, tokens: ImageTokens) -> Float[Tensor, "batch height width"]:
         """Return the probability of an anomaly at every pixel, from the mean of the layers' logits, in float32."""

@@ -14,7 +14,7 @@ from anomalib_cops.errors import InputError
 from anomalib_cops.losses import dice_loss, focal_loss
 from anomalib_cops.masked_rows import masked_rows
 from anomalib_cops.models.checks import check_layers, learns_from_pixels_alone
-from anomalib_cops.models.patch_memory import FewShotModel
+from anomalib_cops.models.tapped_tokens import TappedTokensModel
 from anomalib_cops.models.vcp_clip.post_vcp import PostVCP
 from anomalib_cops.models.vcp_clip.pre_vcp import PreVCP
 from anomalib_cops.models.vcp_clip.prompts import DeepPrompts, StateSentences, check_length
@@ -22,7 +22,7 @@ from anomalib_cops.models.vcp_clip.settings import VCPCLIPSettings
 from anomalib_cops.prompts.words import words_of_features
 
 
-class VCPCLIPModel(FewShotModel):
+class VCPCLIPModel(TappedTokensModel):
     """Visual context prompting on a frozen CLIP (arXiv 2407.12276).
 
     Args:
@@ -33,7 +33,6 @@ class VCPCLIPModel(FewShotModel):
         InputError: the encoder does not fit the settings.
     """
 
-    frozen_features = ImageTokens
     loss_terms = ("pre_focal", "pre_dice", "post_focal", "post_dice")
     pixel_terms = loss_terms
 
@@ -75,16 +74,6 @@ class VCPCLIPModel(FewShotModel):
         if self.settings.min_max_over == "batch":
             anomaly_map, score = (stretch(x, x.amin(), x.amax()) for x in (anomaly_map, score))
         return self.predict(score, anomaly_map, tokens.descriptors)
-
-    @property
-    def taps(self) -> tuple[Any, ...]:
-        """Values besides image and encoder that the tokens depend on."""
-        return (self.layers,)
-
-    @torch.no_grad()
-    def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ImageTokens:
-        """Return raw tokens of the ordinary path, without norm, projection or gradient."""
-        return self.clip.image.tokens(images, layers=self.layers, describe=self.memory is not None)
 
     def context(self, tokens: ImageTokens) -> Float[Tensor, "batch slots words"]:
         """Make visual context tokens from the global feature, which is not normalised."""
