@@ -7,7 +7,7 @@ from anomalib_cops.registry import MODELS
 from anomalib_cops.version import __version__
 
 if TYPE_CHECKING:
-    from anomalib_cops.data import ZeroShotTransfer
+    from anomalib_cops.data import UnlabelledImages, ZeroShotTransfer
     from anomalib_cops.errors import InputError
     from anomalib_cops.inference.predictor import Predictor
     from anomalib_cops.models.ada_clip.lightning_model import AdaCLIP
@@ -25,6 +25,7 @@ __all__ = [
     "InputError",
     "LinearProbe",
     "Predictor",
+    "UnlabelledImages",
     "ZeroShotTransfer",
     "__version__",
 ]
@@ -33,6 +34,7 @@ _MODULES = {
     **{name: entry.module for name, entry in MODELS.items()},
     "InputError": "anomalib_cops.errors",
     "Predictor": "anomalib_cops.inference.predictor",
+    "UnlabelledImages": "anomalib_cops.data",
     "ZeroShotTransfer": "anomalib_cops.data",
 }
 

@@ -5,6 +5,8 @@ from typing import Any
 
 ENTRY = "anomalib_cops"
 """Name of the entry in the metadata."""
+FULL = "float32/"
+"""The names of nodes that must compute in float32 begin like this."""
 
 
 def to_text(record: dict[str, Any]) -> str:

@@ -6,7 +6,10 @@ from importlib import import_module
 
 from anomalib_cops.registry import MODELS
 
-DATAMODULES = {"ZeroShotTransfer": "anomalib_cops.data.transfer"}
+DATAMODULES = {
+    "UnlabelledImages": "anomalib_cops.data.unlabelled",
+    "ZeroShotTransfer": "anomalib_cops.data.transfer",
+}
 PACKAGE = "anomalib_cops"
 SHARED_BY_MODELS = "anomalib_cops.host.prompt_learning"
 

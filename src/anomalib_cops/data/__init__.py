@@ -6,6 +6,7 @@ import anomalib.data  # noqa: F401
 from anomalib_cops.data.dataset import LabelledImages
 from anomalib_cops.data.sets.find import discover
 from anomalib_cops.data.transfer import ZeroShotTransfer
+from anomalib_cops.data.unlabelled import UnlabelledImages
 from anomalib_cops.images.reading import check_images, read_image
 
-__all__ = ["LabelledImages", "ZeroShotTransfer", "check_images", "discover", "read_image"]
+__all__ = ["LabelledImages", "UnlabelledImages", "ZeroShotTransfer", "check_images", "discover", "read_image"]

@@ -8,8 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from anomalib.deploy import CompressionType
+
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.export_record import record_of, write_record
+from anomalib_cops.host.onnx_graph import tidy
+from anomalib_cops.host.quantizing import calibration_files, quantize, quantize_with_control
 
 # anomalib's export follows in the order of classes; its signatures are not Lightning's.
 _Base: Any = object
@@ -66,7 +70,8 @@ class WholeExportMixin(_Base):
             export_root: where ``weights/onnx`` is made.
             model_file_name: without suffix.
             input_size: height and width of the images that the graph takes; any size if not given.
-            kwargs: of ``torch.onnx.export``; ``opset_version`` is 18 if not given.
+            kwargs: of ``torch.onnx.export``; ``opset_version`` is 18 and ``optimize`` False if not given. Besides,
+                ``float16=True`` lets the frozen towers compute in float16, which makes half the file.
 
         Raises:
             InputError: no graph can be made with the model's settings, or a package is missing.
@@ -74,23 +79,73 @@ class WholeExportMixin(_Base):
         self.check_graph()
         _need("onnx", "onnxscript")
         return _whole(
-            super().to_onnx,
+            self._to_tidy_onnx,
             export_root,
             model_file_name,
             input_size,
             record=record_of(self),
-            **{"opset_version": OPSET, **kwargs},
+            **{"opset_version": OPSET, "optimize": False, **kwargs},
         )
 
-    def to_openvino(self, export_root: Path | str, model_file_name: str = "model", *args: Any, **kwargs: Any) -> Path:
-        """Export to OpenVINO's format; arguments as of anomalib's.
+    def _to_tidy_onnx(self, *args: Any, float16: bool = False, **kwargs: Any) -> Path:
+        path: Path = super().to_onnx(*args, **kwargs)
+        tidy(path, float16=float16)
+        return path
+
+    def to_openvino(
+        self,
+        export_root: Path | str,
+        model_file_name: str = "model",
+        input_size: tuple[int, int] | None = None,
+        compression_type: str | None = None,
+        datamodule: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Path:
+        """Export to OpenVINO's format.
+
+        Only the frozen towers are quantised; what leads from their features to scores and maps stays in float32.
+
+        Args:
+            export_root: where ``weights/openvino`` is made.
+            model_file_name: without suffix.
+            input_size: height and width of the images that the graph takes; any size if not given.
+            compression_type: "fp16" and "int8" round weights when they are stored, and compute in float32; "int8_ptq"
+                quantises the towers; "int8_acq" does so as far as a metric allows.
+            datamodule: whose validation images calibrate "int8_ptq" and "int8_acq": those of the auxiliary set with
+                :class:`ZeroShotTransfer`, or unlabelled ones.
+            args: further ones of anomalib's, such as ``metric`` and ``max_drop`` of "int8_acq".
+            kwargs: the same by name.
 
         Raises:
-            InputError: no graph can be made with the model's settings, or a package is missing.
+            InputError: no graph can be made with the model's settings, a package is missing, or there are no images to
+                calibrate with.
         """
         self.check_graph()
-        _need("onnx", "onnxscript", "openvino")
-        return _whole(super().to_openvino, export_root, model_file_name, *args, record=record_of(self), **kwargs)
+        is_quantised = compression_type is not None and str(CompressionType(compression_type).value).startswith("int8")
+        _need("onnx", "onnxscript", "openvino", *(["nncf"] if is_quantised else []))
+        if is_quantised and compression_type != CompressionType.INT8:
+            calibration_files(datamodule)  # before minutes are spent on the graph
+        arguments = (input_size, compression_type, datamodule, *args)
+        return _whole(
+            super().to_openvino, export_root, model_file_name, *arguments, record=record_of(self), **kwargs
+        )
+
+    def _compress_ov_model(
+        self,
+        model: Any,
+        compression_type: Any = None,
+        datamodule: Any = None,
+        metric: Any = None,
+        task: Any = None,
+        max_drop: float = 0.01,
+    ) -> Any:
+        """Quantise for anomalib's export, which would quantise what follows the towers as well."""
+        if compression_type == CompressionType.INT8_PTQ:
+            return quantize(model, datamodule)
+        if compression_type == CompressionType.INT8_ACQ:
+            return quantize_with_control(model, datamodule, metric, max_drop)
+        return super()._compress_ov_model(model, compression_type, datamodule, metric, task, max_drop)
 
 
 def _need(*packages: str) -> None:
