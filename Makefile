@@ -12,8 +12,10 @@ demo: $(INSTALLED)
 	$(RUN) -W ignore -m anomalib_cops.demo
 
 # A process per core and one thread in each, which is faster than the other way round for models this small.
+# Tests that start clusters or groups of processes of their own come afterwards, by themselves.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --max-worker-restart 0 -m 'not alone'
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m alone
 
 check: lint test
 

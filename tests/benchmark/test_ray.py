@@ -12,6 +12,7 @@ from benchmark.run.executors import make_executor
 from tests.benchmark.fake import FakeRunner, matrix, schedule
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
+pytestmark = pytest.mark.alone
 
 
 @pytest.mark.filterwarnings("ignore")

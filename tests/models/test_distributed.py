@@ -15,6 +15,7 @@ from anomalib_cops.distributed import Share, draw_rows, mean_count
 from anomalib_cops.registry import MODELS
 
 REPOSITORY = Path(__file__).parents[2]
+pytestmark = pytest.mark.alone
 
 
 def printed_by(module: str, *arguments: str | Path) -> Any:

@@ -18,7 +18,7 @@ pytest.importorskip("ray.data")
 from anomalib_cops.scoring.on_ray import Cluster, score_on_ray  # noqa: E402
 from anomalib_cops.scoring.ray_connection import check_address  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.alone, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,6 +19,7 @@ from tests.scoring.fake import save_image
 pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 pytest.importorskip("ray.data")
 
+pytestmark = pytest.mark.alone
 SECONDS = 90
 SCORE = """
 import sys
