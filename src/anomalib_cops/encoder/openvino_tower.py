@@ -33,7 +33,7 @@ def graph_folder() -> Path:
 
 @dataclass
 class OpenVINOTower:
-    """The graphs of an image tower, one for each set of taps, in float32.
+    """The graphs of an image tower, one for each set of taps and precision: bfloat16 under autocast, else float32.
 
     A graph is converted when it is first needed, and kept on disk under a digest of everything that it was made of.
     Copies and pickles of a model leave the graphs out and make their own.
@@ -46,7 +46,7 @@ class OpenVINOTower:
     """
 
     folder: Path = field(default_factory=graph_folder)
-    _graphs: dict[Taps, Any] = field(default_factory=dict, repr=False)
+    _graphs: dict[tuple[Taps, str], Any] = field(default_factory=dict, repr=False)
     _weights: list[tuple[int, int]] = field(default_factory=list, repr=False)
     _digest: str = field(default="", repr=False)
 
@@ -70,20 +70,26 @@ class OpenVINOTower:
         """Return class token, patches and, if asked for, descriptors of images, as :meth:`ImageTower.tokens` does.
 
         Raises:
-            InputError: the tower does not compute in float32.
+            InputError: the tower's weights are not in float32, or not on the processor.
         """
+        if images.device.type != "cpu":
+            raise InputError(
+                f"runtime='openvino' runs on the processor, and the model is on {images.device}; leave runtime out, or "
+                "run on the processor (--trainer.accelerator cpu)."
+            )
         if tower.dtype != torch.float32:
             raise InputError(
-                f"runtime='openvino' computes in float32, and the weights are in {tower.dtype}; use precision=32-true."
+                f"runtime='openvino' needs weights in float32, and they are in {tower.dtype}; use precision=32-true, or "
+                "bf16-mixed to compute in bfloat16."
             )
         self._forget_if_changed(tower)
-        taps = tuple(layers), local_start, describe
-        if taps not in self._graphs:
-            self._graphs[taps] = self._compiled(tower, taps)
-        found = self._graphs[taps](images.detach().float().cpu().contiguous().numpy())
+        wanted = (tuple(layers), local_start, describe), _precision()
+        if wanted not in self._graphs:
+            self._graphs[wanted] = self._compiled(tower, *wanted)
+        found = self._graphs[wanted](images.detach().float().cpu().contiguous().numpy())
         return [torch.from_numpy(each.copy()).to(images.device) for each in found.values()]
 
-    def _compiled(self, tower: Tower, taps: Taps) -> Any:
+    def _compiled(self, tower: Tower, taps: Taps, precision: str) -> Any:
         openvino = importlib.import_module("openvino")
         made_of = (
             f"{self._digest} {tower.image_size} {taps} openvino {openvino.__version__} anomalib-cops {__version__}"
@@ -92,7 +98,7 @@ class OpenVINOTower:
         if not (folder / GRAPH).exists():
             self._convert(tower, taps, folder)
         threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
-        return openvino.Core().compile_model(folder / GRAPH, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **threads})
+        return openvino.Core().compile_model(folder / GRAPH, "CPU", {"INFERENCE_PRECISION_HINT": precision, **threads})
 
     def _convert(self, tower: Tower, taps: Taps, folder: Path) -> None:
         """Write the graph; it appears complete or not at all."""
@@ -101,7 +107,7 @@ class OpenVINOTower:
         # Two images, so that nothing in the graph depends on there being one.
         example = torch.zeros(2, 3, side, side)
         batch = torch.export.Dim("batch", min=1)
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
             program = torch.export.export(_Tapped(tower, taps), (example,), dynamic_shapes=({0: batch},), strict=False)
             graph = openvino.convert_model(program)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -122,6 +128,12 @@ class OpenVINOTower:
         if weights != self._weights:
             self._graphs.clear()
             self._weights, self._digest = weights, tower.digest()
+
+
+def _precision() -> str:
+    """Return OpenVINO's name of the precision that torch would compute in."""
+    rounds = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return "bf16" if rounds else "f32"
 
 
 class _Tapped(nn.Module):

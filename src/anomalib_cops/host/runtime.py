@@ -14,8 +14,8 @@ class RuntimeOptions:
     """Hold the argument of all models that says what runs the frozen image tower.
 
     Attributes:
-        runtime: what runs the frozen image tower: "torch", or "openvino" on the processor, in float32, which is faster
-            on some. The graph is made at first use and kept. Everything else runs by torch.
+        runtime: what runs the frozen image tower: "torch", or "openvino" on the processor, which is faster on some. The
+            graph is made at first use and kept. Everything else runs by torch. The trainer's precision holds for both.
 
     Raises:
         InputError: the value is none of the two.

@@ -17,7 +17,7 @@ from anomalib_cops.files import sha256
 from anomalib_cops.graph_record import ENTRY, from_text
 from anomalib_cops.images.resizing import resize_planes
 from anomalib_cops.inference.pictures import Picture
-from anomalib_cops.inference.prediction import Backend, Prediction
+from anomalib_cops.inference.prediction import EXACT, Backend, Prediction, named_precision
 from anomalib_cops.thresholds import Thresholds
 from anomalib_cops.tiles import parse_tiles, score_in_tiles
 
@@ -33,17 +33,19 @@ class ExportedModel(Backend):
         path: the graph.
         tiles: how to cut images, as the argument of models; by default as the export's record says.
         batch_size: number of tiles to score at a time.
+        precision: one of :data:`PRECISIONS`.
 
     Raises:
         InputError: the file is missing or no graph of an anomaly detector, its package is missing, or tiles do not go
             with the references that the graph holds.
     """
 
-    def __init__(self, path: Path, tiles: str | int | None, batch_size: int) -> None:
+    def __init__(self, path: Path, tiles: str | int | None, batch_size: int, precision: str) -> None:
         if not path.is_file():
             raise InputError(f"The model {path} does not exist; check its path.")
         self.path = path
         self._batch_size = batch_size
+        self._precision = precision
         self.record = self._load()
         self._tiling = parse_tiles(self.record.get("tiles") if tiles is None else tiles)
         if self._tiling is not None and self.record.get("references"):
@@ -85,7 +87,7 @@ class ExportedModel(Backend):
             each for each in (self.path, self.path.with_suffix(".bin"), Path(f"{self.path}.data")) if each.is_file()
         ]
         digest = hashlib.sha256("".join(map(sha256, parts)).encode()).hexdigest()
-        return {"model": digest, "tiles": self.tiles}
+        return {"model": digest, "tiles": self.tiles, **named_precision(self._precision)}
 
     def predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """Score pictures of any sizes."""
@@ -124,9 +126,16 @@ class ExportedModel(Backend):
 class OnnxModel(ExportedModel):
     """A graph in ONNX, run by ONNX Runtime."""
 
-    def __init__(self, path: Path, tiles: str | int | None, batch_size: int, device: str | None) -> None:
+    def __init__(
+        self, path: Path, tiles: str | int | None, batch_size: int, device: str | None, precision: str
+    ) -> None:
+        if precision != EXACT:
+            raise InputError(
+                f"precision='{precision}' is not for {path}: ONNX Runtime computes in the precision of the export; export "
+                "it with float16=True, or to OpenVINO."
+            )
         self._device = device
-        super().__init__(path, tiles, batch_size)
+        super().__init__(path, tiles, batch_size, precision)
 
     def _load(self) -> dict[str, Any]:
         runtime = _import("onnxruntime", self.path)
@@ -157,11 +166,13 @@ class OnnxModel(ExportedModel):
 
 
 class OpenVinoModel(ExportedModel):
-    """A graph in OpenVINO's format, run in float32 wherever it holds float32."""
+    """A graph in OpenVINO's format, run in float32 wherever it holds float32, unless bfloat16 is asked for."""
 
-    def __init__(self, path: Path, tiles: str | int | None, batch_size: int, device: str | None) -> None:
+    def __init__(
+        self, path: Path, tiles: str | int | None, batch_size: int, device: str | None, precision: str
+    ) -> None:
         self._device = (device or "cpu").upper().replace("CUDA", "GPU")
-        super().__init__(path, tiles, batch_size)
+        super().__init__(path, tiles, batch_size, precision)
 
     def _load(self) -> dict[str, Any]:
         core = _import("openvino", self.path).Core()
@@ -174,7 +185,8 @@ class OpenVinoModel(ExportedModel):
             ) from None
         try:
             # Processors with bfloat16 would round scores without being asked.
-            self._compiled = core.compile_model(model, self._device, {"INFERENCE_PRECISION_HINT": "f32"})
+            hint = "f32" if self._precision == EXACT else "bf16"
+            self._compiled = core.compile_model(model, self._device, {"INFERENCE_PRECISION_HINT": hint})
         except Exception as error:  # RuntimeError with the runtime's own text
             raise InputError(
                 f"{self.path} cannot be run on {self._device} by OpenVINO ({_last_line(error)}); give another device, "
@@ -193,14 +205,16 @@ class OpenVinoModel(ExportedModel):
         return {name: value for output, value in found.items() for name in output.get_names()}
 
 
-def load_exported(path: Path, tiles: str | int | None, batch_size: int, device: str | None) -> ExportedModel:
+def load_exported(
+    path: Path, tiles: str | int | None, batch_size: int, device: str | None, precision: str
+) -> ExportedModel:
     """Load an exported model by its suffix, ``.onnx`` or ``.xml``.
 
     Raises:
         InputError: it cannot be run here.
     """
     kind = OnnxModel if path.suffix.lower() == ".onnx" else OpenVinoModel
-    return kind(path, tiles, batch_size, device)
+    return kind(path, tiles, batch_size, device, precision)
 
 
 def _providers(device: str | None) -> list[str]:

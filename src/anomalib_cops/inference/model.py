@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.host.label_threshold import thresholds_of
 from anomalib_cops.host.reference_checks import warn_of_references
 from anomalib_cops.inference.pictures import Picture
-from anomalib_cops.inference.prediction import Backend, Prediction
+from anomalib_cops.inference.prediction import EXACT, Backend, Prediction, named_precision
 from anomalib_cops.registry import MODELS
 from anomalib_cops.thresholds import Thresholds
 from anomalib_cops.version import __version__
@@ -31,12 +32,13 @@ class LightningBackend(Backend):
     Args:
         module: the module.
         device: torch's name of a device; by default the first graphics card if there is one, else the processor.
+        precision: one of :data:`PRECISIONS`.
 
     Raises:
         InputError: it is of another package, has no trained weights, or the device is not there.
     """
 
-    def __init__(self, module: Any, device: str | None = None) -> None:
+    def __init__(self, module: Any, device: str | None = None, precision: str = EXACT) -> None:
         if isinstance(module, type) and hasattr(module, "predict_images"):
             raise InputError(
                 f"{module.__name__} is a class; give its name '{module.__name__}', or a module made of it."
@@ -52,7 +54,9 @@ class LightningBackend(Backend):
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"The device '{device}' cannot be used ({reason}); give another, such as cpu.") from None
-        module.load_due_references()
+        self._precision = precision
+        with self._rounding():
+            module.load_due_references()
 
     @property
     def thresholds(self) -> Thresholds:
@@ -77,6 +81,7 @@ class LightningBackend(Backend):
                 None if each.isnan() else float(each) for each in getattr(module.post_processor, "thresholds", ())
             ],
             "tiles": module.tiles,
+            **named_precision(self._precision),
         }
 
     def predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
@@ -84,10 +89,17 @@ class LightningBackend(Backend):
         references = self.module.references
         if references is not None:
             warn_of_references(with_content_of([each.name for each in pictures], references.contents))
-        found = self.module.predict_images([torch.from_numpy(each.planes) for each in pictures])
+        with self._rounding():
+            found = self.module.predict_images([torch.from_numpy(each.planes) for each in pictures])
         return [
             Prediction(float(each.pred_score), each.anomaly_map[0].float().cpu().numpy().squeeze()) for each in found
         ]
+
+    def _rounding(self) -> AbstractContextManager[Any]:
+        """Compute products as Lightning does in this precision."""
+        if self._precision == EXACT:
+            return nullcontext()
+        return torch.autocast(self.module.device.type, torch.bfloat16)
 
 
 def load_module(model: str, weights: Any, **arguments: Any) -> Any:

@@ -11,6 +11,10 @@ import numpy.typing as npt
 from anomalib_cops.inference.pictures import Picture
 from anomalib_cops.thresholds import Thresholds
 
+EXACT = "32-true"
+PRECISIONS = (EXACT, "bf16-mixed")
+"""Lightning's names of the precisions that a predictor computes in."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -36,3 +40,8 @@ class Backend(ABC):
     @abstractmethod
     def predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """Score pictures of any sizes together."""
+
+
+def named_precision(precision: str) -> dict[str, str]:
+    """Return the entry of the settings for a precision; none for float32, which earlier versions did not name."""
+    return {} if precision == EXACT else {"precision": precision}

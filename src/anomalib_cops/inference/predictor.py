@@ -12,7 +12,7 @@ from typing import Any, overload
 from anomalib_cops.errors import InputError
 from anomalib_cops.inference.exported import SUFFIXES, load_exported
 from anomalib_cops.inference.pictures import to_picture
-from anomalib_cops.inference.prediction import Backend
+from anomalib_cops.inference.prediction import PRECISIONS, Backend
 from anomalib_cops.inference.result import Result
 from anomalib_cops.thresholds import LabelThreshold, Thresholds
 
@@ -37,6 +37,8 @@ class Predictor:
         batch_size: number of pictures, or tiles, that go through the model at a time. 1 gives the scores of
             ``anomalib predict`` to the last bit; other sizes are rounded in another way.
         max_pixels: largest number of pixels of a file; by default Pillow's limit, about 179 million.
+        precision: Lightning's name of the precision of the frozen towers' products: "32-true", or "bf16-mixed" for
+            bfloat16, which is faster on processors and cards that have it. Scores and maps are computed in float32.
         arguments: further arguments of the method's constructor, such as ``class_name``.
 
     Raises:
@@ -59,8 +61,11 @@ class Predictor:
         device: Any = None,
         batch_size: int = 1,
         max_pixels: int | None = None,
+        precision: str = "32-true",
         **arguments: Any,
     ) -> None:
+        if precision not in PRECISIONS:
+            raise InputError(f"precision='{precision}' must be {' or '.join(PRECISIONS)}.")
         for name, value in {"batch_size": batch_size, "max_pixels": 1 if max_pixels is None else max_pixels}.items():
             if not isinstance(value, Integral) or value < 1:
                 raise InputError(f"{name}={value} must be a whole number of at least 1.")
@@ -73,9 +78,9 @@ class Predictor:
         self._has_warned = False
         given = {"weights": weights, "references": references, **arguments}
         self._backend: Backend | None = (
-            _exported(Path(model).expanduser(), tiles, batch_size, device, given)
+            _exported(Path(model).expanduser(), tiles, batch_size, device, precision, given)
             if isinstance(model, (str, Path)) and Path(model).suffix.lower() in SUFFIXES
-            else _lightning(model, tiles, batch_size, device, **given)
+            else _lightning(model, tiles, batch_size, device, precision, **given)
         )
 
     @property
@@ -167,13 +172,13 @@ def _check_references(references: Any) -> None:
 
 
 def _exported(
-    path: Path, tiles: str | int | None, batch_size: int, device: str | None, given: dict[str, Any]
+    path: Path, tiles: str | int | None, batch_size: int, device: str | None, precision: str, given: dict[str, Any]
 ) -> Backend:
     """Load an exported model, which takes no further arguments."""
     surplus = [name for name, value in given.items() if value is not None]
     if surplus:
         raise InputError(f"{path} is an exported model, which takes no {surplus[0]}; give it before the export.")
-    return load_exported(path, tiles, batch_size, device)
+    return load_exported(path, tiles, batch_size, device, precision)
 
 
 def _lightning(
@@ -181,6 +186,7 @@ def _lightning(
     tiles: str | int | None,
     batch_size: int,
     device: str | None,
+    precision: str,
     weights: Any = None,
     references: Any = None,
     **arguments: Any,
@@ -208,4 +214,4 @@ def _lightning(
     if references is not None and "few_shot_source" not in arguments:
         is_folder = isinstance(references, (str, Path))
         module.load_references(references if is_folder else list(references), arguments.get("k_shot", 0))
-    return LightningBackend(module, device)
+    return LightningBackend(module, device, precision)

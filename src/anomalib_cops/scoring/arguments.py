@@ -39,6 +39,7 @@ OPTIONS = (
     Option("--device", "device of the model, such as cuda or cpu; by default the best one there is"),
     Option("--batch_size", "images that are scored at once", int, 1),
     Option("--workers", "processes that read images ahead; 0 reads between the scores", int, max(1, processors() - 1)),
+    Option("--precision", "32-true, or bf16-mixed to let the frozen towers compute in bfloat16", str, "32-true"),
     Option("--max_pixels", "largest image in pixels; by default about 179 million, Pillow's limit", int),
     Option("--ray_actors", "copies of the model under --ray", int, 1),
     Option("--ray_gpus", "GPUs of each copy of the model under --ray", float, 0.0),

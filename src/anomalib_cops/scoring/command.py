@@ -65,7 +65,7 @@ def job_of(given: Arguments) -> Job:
 
 def predictor_maker(given: Arguments) -> Callable[[], Any]:
     """Return a function that makes the predictor; other processes can call it too."""
-    shared = {name: given.options[name] for name in ("references", "tiles", "device", "batch_size")}
+    shared = {name: given.options[name] for name in ("references", "tiles", "device", "batch_size", "precision")}
     if shared["tiles"] is None:
         del shared["tiles"]  # --model.tiles may give them too
     model = given.model
