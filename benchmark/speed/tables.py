@@ -5,6 +5,12 @@ from typing import Any
 
 REFERENCE = "open_clip encode_image"
 """What every method is compared with."""
+THROUGHPUT_STAGES = {
+    "score": ("model", "reading in processes"),
+    "predict": ("model", "reading in threads"),
+    "predict with pictures": ("model", "reading in threads", "drawing"),
+}
+"""What runs from files to results, and the stages of it that are measured alone."""
 SpeedResult = dict[str, Any]
 """Content of ``speed.json``, or a part of it."""
 
@@ -22,6 +28,8 @@ def tables(result: SpeedResult) -> str:
     ]
     if "towers" in result:
         parts.append(_towers(result["towers"]))
+    if "throughput" in result:
+        parts.append(_throughput(result["throughput"]))
     if result["inference"]["variants"]:
         parts.append(_variants(result["inference"]["variants"]))
     return "\n\n".join(parts)
@@ -184,6 +192,17 @@ def _towers(towers: SpeedResult) -> str:
         "\n\nThe local path adds an attention and an output projection to every block. Attention is most of a block "
         "where the tower is narrow and reads many patches, so the share is largest there."
     )
+
+
+def _throughput(throughput: SpeedResult) -> str:
+    rates = throughput["images_per_second"]
+    rows = [(name, f"{rates[name]:.1f}", "", "") for name in rates if name not in THROUGHPUT_STAGES]
+    for name, stages in THROUGHPUT_STAGES.items():
+        slowest = min(stages, key=rates.__getitem__)
+        rows.append((name, f"{rates[name]:.1f}", slowest, f"{rates[name] / rates[slowest]:.2f}"))
+    workers = f"{throughput['workers']} worker" + "s" * (throughput["workers"] > 1)
+    head = (f"{throughput['images']} images of {throughput['side']}², tiny model, {workers}", "images/s")
+    return _table((*head, "slowest stage", "× its images/s"), rows)
 
 
 def _variants(variants: SpeedResult) -> str:
