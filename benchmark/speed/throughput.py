@@ -118,16 +118,17 @@ def _draw(module: Any, paths: list[Path], output: Path) -> None:
         shown = opened.convert("RGB").resize(visualizer.field_size)
     visualizer.take_shown = lambda path: shown
     side = module.clip.image_size
-    maps = torch.rand(1, side, side)
+    # Of the model, as noise would take longer to compress.
+    found = module.predict_images([torch.from_numpy(np.array(shown.resize((side, side)))).permute(2, 0, 1) / 255])[0]
     run = SimpleNamespace(default_root_dir=output)
     for number, path in enumerate(paths):
         batch = ImageBatch(
             image=torch.rand(1, 3, side, side),
             image_path=[str(path)],
-            anomaly_map=maps,
-            pred_mask=maps > 0.5,
-            pred_score=torch.tensor([0.5]),
-            pred_label=torch.tensor([False]),
+            anomaly_map=found.anomaly_map.cpu().reshape(1, side, side),
+            pred_mask=found.pred_mask.cpu().reshape(1, side, side),
+            pred_score=found.pred_score.cpu().reshape(1),
+            pred_label=found.pred_label.cpu().reshape(1),
         )
         visualizer.on_test_batch_end(run, module, None, batch, number)
     visualizer.on_test_end(run, module)
