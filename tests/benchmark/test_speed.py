@@ -13,8 +13,9 @@ from benchmark.speed.metrics import measure_metrics
 from benchmark.speed.picture import draw
 from benchmark.speed.stages import stages
 from benchmark.speed.stopwatch import gflop, interleaved, peak_gb
-from benchmark.speed.tables import REFERENCE, THROUGHPUT_STAGES, method_stages, summary, tables
+from benchmark.speed.tables import REFERENCE, method_stages, summary, tables
 from benchmark.speed.throughput import measure_throughput
+from benchmark.speed.throughput_table import THROUGHPUT_STAGES
 from benchmark.speed.towers import measure_towers
 from tests.towers.random_tower import known
 

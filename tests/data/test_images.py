@@ -8,8 +8,8 @@ from PIL import Image
 
 from anomalib_cops.data.masks import read_mask
 from anomalib_cops.errors import InputError
-from anomalib_cops.images.decoding import looks_whole
 from anomalib_cops.images.reading import check_images, read_image
+from anomalib_cops.images.whole_files import looks_whole
 from tests.data.conftest import picture, save, spot
 
 

@@ -18,9 +18,9 @@ from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD, ChannelValu
 from anomalib_cops.host.graph_resize import GraphResize
 from anomalib_cops.host.reading_ahead import is_read_ahead
 from anomalib_cops.host.rereading import datasets
-from anomalib_cops.images.decoding import looks_whole
 from anomalib_cops.images.reading import check_images
 from anomalib_cops.images.resizing import resize_planes
+from anomalib_cops.images.whole_files import looks_whole
 from anomalib_cops.tracing import tracing
 
 

@@ -33,7 +33,8 @@ class _Loaded:
 
     @property
     def nbytes(self) -> int:
-        return int(self.item.image.nbytes)
+        image: Any = self.item.image
+        return int(image.nbytes)
 
 
 class ReadingThreads:

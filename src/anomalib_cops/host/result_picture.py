@@ -45,7 +45,7 @@ def result_picture(
     levels = np.array(image)
     # Give the image in memory, because anomalib's own reader clips 16 bits and cannot draw synthetic pictures. Resize
     # the maps here, because anomalib would do so after it has turned them into three channels.
-    shown = replace(
+    adapted = replace(
         item,
         image_path=None,
         image=to_image(levels) if isinstance(item, ImageItem) else levels,
@@ -53,7 +53,7 @@ def result_picture(
         **{name: _resized(getattr(item, name), size, cv2.INTER_NEAREST) for name in ("pred_mask", "gt_mask")},
     )
     picture = visualize_image_item(
-        shown,
+        adapted,
         fields=settings.fields,
         overlay_fields=settings.overlay_fields,
         field_size=size,

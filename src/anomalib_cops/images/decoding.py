@@ -34,11 +34,6 @@ _TURNS = {
 }
 
 
-# Last bytes of whole files.
-_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"\0\0\0\0IEND\xaeB`\x82"}
-_USUAL_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
-
-
 @dataclass(frozen=True)
 class DecodedImage:
     """A decoded image file.
@@ -128,23 +123,6 @@ def read_header(path: str | Path) -> tuple[str, int]:
                 return image.mode, _UPRIGHT if is_settled else _orientation(image)
     except Exception as error:
         raise InputError(f"{path} cannot be used: {_reason(path, error)}; remove or replace it.") from None
-
-
-def looks_whole(path: str | Path) -> bool:
-    """Tell from the first and last bytes of a JPEG or PNG file of 8 bits that it is likely to be whole.
-
-    False for other formats, and if anything is unusual: only decoding tells then.
-    """
-    try:
-        with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                is_usual = image.format in _ENDS and image.mode in _USUAL_MODES
-                end = _ENDS.get(str(image.format), b"")
-            file.seek(-len(end), os.SEEK_END)
-            return is_usual and file.read() == end
-    except Exception:  # decoding says what is wrong
-        return False
 
 
 def turn_upright(stored: npt.NDArray[np.generic], orientation: int) -> npt.NDArray[np.generic]:
