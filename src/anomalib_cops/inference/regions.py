@@ -45,13 +45,13 @@ def find_regions(values: npt.NDArray[np.float32], threshold: float) -> list[Regi
     groups = np.split(order, np.flatnonzero(np.diff(owners[order])) + 1)
     regions = []
     for runs in groups:
-        left, top, right, bottom = starts[runs].min(), rows[runs].min(), ends[runs].max(), rows[runs].max() + 1
+        left, top = int(starts[runs].min()), int(rows[runs].min())
+        right, bottom = int(ends[runs].max()), int(rows[runs].max()) + 1
         own = np.zeros((bottom - top, right - left), bool)
         for row, start, end in zip(rows[runs] - top, starts[runs] - left, ends[runs] - left, strict=True):
             own[row, start:end] = True
-        contour = [(int(x + left), int(y + top)) for x, y in outline(own)]
-        box = int(left), int(top), int(right), int(bottom)
-        regions.append(Region(box, int(lengths[runs].sum()), float(peaks[runs].max()), contour))
+        contour = [(x + left, y + top) for x, y in outline(own)]
+        regions.append(Region((left, top, right, bottom), int(lengths[runs].sum()), float(peaks[runs].max()), contour))
     return sorted(regions, key=lambda region: -region.peak)
 
 
