@@ -31,6 +31,7 @@ FULL = {
     "drift_images": 40,
     "towers": TOWERS,
     "maps": 48,
+    "throughput_images": 2000,
 }
 QUICK = {
     "backbone": "ViT-B-16",
@@ -45,6 +46,7 @@ QUICK = {
     "drift_images": 8,
     "towers": ("ViT-S-32", "PE-Core-T-16-384"),
     "maps": 4,
+    "throughput_images": 40,
 }
 
 
@@ -81,6 +83,7 @@ def _measure(sizes: dict[str, Any], options: Namespace) -> dict[str, Any]:
         from .inference import measure_inference
         from .memory import measure_memory
         from .metrics import measure_metrics
+        from .throughput import measure_throughput
         from .towers import measure_towers
         from .training import measure_training
 
@@ -104,4 +107,5 @@ def _measure(sizes: dict[str, Any], options: Namespace) -> dict[str, Any]:
             "growth": measure_growth(sizes["small"], sizes["growth_repetitions"]),
             "inference": measure_inference(sizes["backbone"], device, sizes["repetitions"]),
             "towers": measure_towers(sizes["towers"]),
+            "throughput": measure_throughput(sizes["throughput_images"], device),
         }

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from .throughput_table import table, throughput_table
+
 REFERENCE = "open_clip encode_image"
 """What every method is compared with."""
 SpeedResult = dict[str, Any]
@@ -22,6 +24,8 @@ def tables(result: SpeedResult) -> str:
     ]
     if "towers" in result:
         parts.append(_towers(result["towers"]))
+    if "throughput" in result:
+        parts.append(throughput_table(result["throughput"]))
     if result["inference"]["variants"]:
         parts.append(_variants(result["inference"]["variants"]))
     return "\n\n".join(parts)
@@ -75,7 +79,7 @@ def _inference(inference: SpeedResult) -> str:
     share = works["CoPS/text"]["seconds"]["median"] / works["CoPS/vision"]["seconds"]["median"]
     both = works["CoPS/vision"]["gflop"] / works[REFERENCE]["gflop"]
     return (
-        _table((*head, "× encode_image", "GFLOP", "× encode_image"), rows)
+        table((*head, "× encode_image", "GFLOP", "× encode_image"), rows)
         + f"\n\nBoth vision paths of CoPS take {both:.3f} times the operations of encode_image, "
         f"{ratio(works, ['CoPS/vision']):.2f} times its time; prompts and text take {100 * share:.1f} % of that."
     )
@@ -110,7 +114,7 @@ def _memory(memory: SpeedResult, backbone: str) -> str:
         for precision, peaks in memory.items()
     ]
     head = (f"predicting with {backbone}, weights in", "imports, GB", "and loading, GB", "and predicting, GB")
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _training(training: SpeedResult) -> str:
@@ -145,7 +149,7 @@ def _metrics(metrics: SpeedResult) -> str:
             )
         )
     head = (f"{metrics['maps']} maps of {metrics['side']}²", "anomalib, s", "streaming, s", "faster", "anomalib, GB")
-    return _table((*head, "streaming, GB", "difference"), rows)
+    return table((*head, "streaming, GB", "difference"), rows)
 
 
 def _growth(growth: SpeedResult) -> str:
@@ -159,7 +163,7 @@ def _growth(growth: SpeedResult) -> str:
         )
         for name, line in growth.items()
     ]
-    return _table(("CoPS grows with", "values", "seconds", "ms for each more", "R² of a line"), rows)
+    return table(("CoPS grows with", "values", "seconds", "ms for each more", "R² of a line"), rows)
 
 
 def _drift(drift: SpeedResult) -> str:
@@ -180,7 +184,7 @@ def _towers(towers: SpeedResult) -> str:
         for name, each in towers.items()
     ]
     head = ("image tower", "encode_image, GFLOP", "both paths of CoPS, GFLOP", "× encode_image")
-    return _table(head, rows) + (
+    return table(head, rows) + (
         "\n\nThe local path adds an attention and an output projection to every block. Attention is most of a block "
         "where the tower is narrow and reads many patches, so the share is largest there."
     )
@@ -191,9 +195,4 @@ def _variants(variants: SpeedResult) -> str:
         (name, f"{each['images_per_second']:.1f}", f"{100 * each['share_of_bf16_rate']:.0f} %")
         for name, each in variants.items()
     ]
-    return _table(("CoPS, batches of 8", "images/s", "of the card's bfloat16 rate"), rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return table(("CoPS, batches of 8", "images/s", "of the card's bfloat16 rate"), rows)

@@ -14,6 +14,8 @@ from benchmark.speed.picture import draw
 from benchmark.speed.stages import stages
 from benchmark.speed.stopwatch import gflop, interleaved, peak_gb
 from benchmark.speed.tables import REFERENCE, method_stages, summary, tables
+from benchmark.speed.throughput import measure_throughput
+from benchmark.speed.throughput_table import THROUGHPUT_STAGES
 from benchmark.speed.towers import measure_towers
 from tests.towers.random_tower import known
 
@@ -72,6 +74,27 @@ def test_results_of_earlier_versions_have_no_towers() -> None:
     assert "image tower" in tables(result)
     del result["towers"]
     assert "image tower" not in tables(result)
+
+
+def test_throughput_is_compared_with_the_slowest_stage() -> None:
+    result = json.loads(RESULT.read_text())
+    result.pop("throughput", None)
+    assert "slowest stage" not in tables(result)
+    rates = {"model": 20.0, "reading in threads": 40.0, "reading in processes": 10.0, "drawing": 5.0}
+    rates |= {"score": 9.0, "predict": 18.0, "predict with pictures": 4.0}
+    result["throughput"] = {"images": 40, "side": 1024, "workers": 3, "images_per_second": rates}
+    found = tables(result)
+    assert "| 40 images of 1024², tiny model, 3 workers | images/s |" in found
+    for row in ("score | 9.0 | reading in processes | 0.90", "predict | 18.0 | model | 0.90"):
+        assert f"| {row} |" in found
+    assert "| predict with pictures | 4.0 | drawing | 0.80 |" in found
+
+
+def test_throughput_is_measured_from_files_to_results() -> None:
+    found = measure_throughput(4, "cpu")
+    stages = {stage for each in THROUGHPUT_STAGES.values() for stage in each}
+    assert found["images_per_second"].keys() == {*THROUGHPUT_STAGES, *stages}
+    assert all(rate > 0 for rate in found["images_per_second"].values())
 
 
 def test_tables_and_picture_of_the_committed_result(tmp_path: Path) -> None:

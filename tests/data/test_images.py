@@ -9,6 +9,7 @@ from PIL import Image
 from anomalib_cops.data.masks import read_mask
 from anomalib_cops.errors import InputError
 from anomalib_cops.images.reading import check_images, read_image
+from anomalib_cops.images.whole_files import looks_whole
 from tests.data.conftest import picture, save, spot
 
 
@@ -106,3 +107,16 @@ def test_empty_mask_is_accepted_but_not_one_of_zeros_and_ones(tmp_path: Path) ->
     assert not read_mask(save(tmp_path / "empty.png", 0 * spot())).any()
     with pytest.raises(InputError, match=r"ones\.png is a mask of 0 and 1"):
         read_mask(save(tmp_path / "ones.png", spot() // 255))
+
+
+def test_files_that_are_cut_or_unusual_do_not_look_whole(tmp_path: Path) -> None:
+    whole = [save(tmp_path / name, spot()) for name in ("a.png", "a.jpg")]
+    assert all(map(looks_whole, whole))
+    for path in whole:
+        path.write_bytes(path.read_bytes()[:-1])
+    tiff = save(tmp_path / "a.tiff", spot())
+    deep = tmp_path / "deep.png"
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(deep)
+    (tmp_path / "empty.png").touch()
+    doubtful = [*whole, tiff, deep, tmp_path / "empty.png", tmp_path / "missing.png", tmp_path]
+    assert not any(map(looks_whole, doubtful))

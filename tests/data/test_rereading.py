@@ -241,4 +241,6 @@ def test_a_turned_picture_among_others_of_its_size_is_refused(
     with pytest.raises(
         InputError, match=r"1\.png is stored turned .* among images of \(56, 40\) pixels has \(40, 56\)"
     ):
-        engine(tmp_path).predict(model, dataloaders=loader(PredictDataset(folders["turned"] / "defect")))
+        engine(tmp_path).predict(
+            model, dataloaders=loader(Subset(PredictDataset(folders["turned"] / "defect"), range(3)))
+        )

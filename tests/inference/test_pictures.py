@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import to_dtype, to_image
 from anomalib_cops.errors import InputError
 from anomalib_cops.images.reading import read_image
 from anomalib_cops.images.resizing import resize_planes
-from anomalib_cops.inference.pictures import read_picture, to_picture
+from anomalib_cops.inference.pictures import UNIT, Picture, read_picture, to_picture
 
 RGB = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
 GREY_16 = np.random.default_rng(1).integers(300, 65536, (9, 7), dtype=np.uint16)
@@ -118,3 +118,17 @@ def test_the_limit_of_pixels_can_be_lowered_and_raised(tmp_path: Path, monkeypat
         read_picture(tmp_path / "x.png")
     assert read_picture(tmp_path / "x.png", max_pixels=63).size == (7, 9)
     assert Image.MAX_IMAGE_PIXELS == 20
+
+
+@pytest.mark.parametrize("shape", [(97, 131), (31, 200), (42, 42), (20, 24)])
+def test_a_picture_resized_before_gives_the_same_planes(shape: tuple[int, int]) -> None:
+    size = (42, 42)
+    picture = Picture(np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8), "x")
+    expected = picture.planes if shape == size else resize_planes(picture.planes, size)
+    for keeps_levels in (True, False):
+        found = picture.resized_to(size, keeps_levels)
+        assert np.array_equal(found.planes, expected)
+        assert (found.size, found.name) == (picture.size, "x")
+        assert found.levels.shape == ((*shape, 3) if keeps_levels else (*size, 3))
+    fractions = Picture(picture.levels * UNIT)
+    assert fractions.resized_to(size) is fractions

@@ -38,6 +38,7 @@ class FakePredictor:
     model: str = "fake"
     pause: float = 0.0
     died: str = ""
+    input_size: tuple[int, int] | None = None
     calls: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -16,9 +16,11 @@ from anomalib_cops.data.unit_range import to_unit_range
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD, ChannelValues
 from anomalib_cops.host.graph_resize import GraphResize
+from anomalib_cops.host.reading_ahead import is_read_ahead
 from anomalib_cops.host.rereading import datasets
 from anomalib_cops.images.reading import check_images
 from anomalib_cops.images.resizing import resize_planes
+from anomalib_cops.images.whole_files import looks_whole
 from anomalib_cops.tracing import tracing
 
 
@@ -94,6 +96,12 @@ class ClipPreProcessor(PreProcessor):
         self.mean, self.std = mean, std
         self.export_transform = self._in_graphs()
 
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """Height and width that every image is resized to before anything else; None if images keep their size."""
+        first = self.transform.transforms[0] if isinstance(self.transform, v2.Compose) else None
+        return (first.size[0], first.size[-1]) if isinstance(first, PillowResize) else None
+
     def keep_size(self, keeps: bool) -> None:
         """Leave images as they are, or prepare them for the encoder again."""
         self.transform = None if keeps else self.model_transform
@@ -114,11 +122,15 @@ class ClipPreProcessor(PreProcessor):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at all images before hours are spent on the first of them.
 
+        Images that are read ahead are not decoded for it, unless a look at their first and last bytes tells that
+        something is wrong with them.
+
         Raises:
             InputError: naming the images that cannot be read.
         """
         for dataset in datasets(trainer.predict_dataloaders):
-            check_images(getattr(dataset, "image_filenames", []))
+            paths = getattr(dataset, "image_filenames", [])
+            check_images((path for path in paths if not looks_whole(path)) if is_read_ahead(dataset) else paths)
 
     def forward(self, batch: Tensor) -> Tensor:
         """Images in memory, as an exported model takes them.

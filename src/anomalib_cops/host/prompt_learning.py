@@ -25,6 +25,7 @@ from anomalib_cops.host.monitoring import check_precision, given_terms, loss_nam
 from anomalib_cops.host.post_processing import TransferPostProcessor
 from anomalib_cops.host.pre_processing import ClipPreProcessor
 from anomalib_cops.host.prediction_report import PredictionReport
+from anomalib_cops.host.reading_ahead import ReadAhead
 from anomalib_cops.host.reference_images import ReferenceOptions
 from anomalib_cops.host.rereading import Rereader
 from anomalib_cops.host.runtime import RuntimeOptions
@@ -166,8 +167,8 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         return TransferVisualizer()
 
     def configure_callbacks(self) -> Sequence[Callback]:
-        """Return anomalib's components, between a reader of 16-bit images and a report on predictions."""
-        return [Rereader(), *super().configure_callbacks(), PredictionReport(self.visualizer)]
+        """Return anomalib's components, between readers of images and a report on predictions."""
+        return [ReadAhead(), Rereader(), *super().configure_callbacks(), PredictionReport(self.visualizer)]
 
     def setup(self, stage: str) -> None:
         """Check checkpoint, data, precision and callbacks before anything runs."""

@@ -18,6 +18,7 @@ from anomalib_cops.data.image_and_mask import read_image_and_mask
 from anomalib_cops.data.synthetic.addresses import is_address
 from anomalib_cops.data.unit_range import to_unit_range
 from anomalib_cops.errors import InputError
+from anomalib_cops.host.reading_ahead import is_read_ahead
 from anomalib_cops.images.decoding import exceeds_8_bits, read_header
 from anomalib_cops.images.reading import read_image
 
@@ -94,7 +95,7 @@ class Rereader(Callback):
         if list(map(id, self._data_sets)) == list(map(id, found)):
             return
         self._data_sets = found
-        self._is_ours = bool(found) and all(isinstance(each, LabelledImages) for each in found)
+        self._is_ours = bool(found) and all(isinstance(each, LabelledImages) or is_read_ahead(each) for each in found)
         self._owners = {
             str(path): each for each in found if type(each).__getitem__ in _BY_ANOMALIB for path in _paths(each)
         }

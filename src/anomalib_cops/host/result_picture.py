@@ -21,7 +21,10 @@ from anomalib_cops.thresholds import LabelThreshold, decision
 
 
 def result_picture(
-    item: ImageItem | NumpyImageItem, settings: ImageVisualizer, heading: str | None = None
+    item: ImageItem | NumpyImageItem,
+    settings: ImageVisualizer,
+    heading: str | None = None,
+    shown: Image.Image | None = None,
 ) -> Image.Image | None:
     """Draw what ``ImageVisualizer`` draws of an image, with the image's own aspect ratio.
 
@@ -29,6 +32,7 @@ def result_picture(
         item: Image and predictions, on the CPU.
         settings: Visualizer that says what to draw. Every field is made to fit its ``field_size`` (width, height).
         heading: Line of text above the picture.
+        shown: What :func:`shown_image` made of the image; by default it is read again.
 
     Returns:
         The picture; None if the item has none of the fields.
@@ -36,12 +40,12 @@ def result_picture(
     Raises:
         InputError: The image is a synthetic picture that cannot be drawn.
     """
-    image = _image_of(item)
-    size = fit(image.size, settings.field_size)
-    levels = np.array(image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3))
+    image = shown_image(_image_of(item), settings.field_size) if shown is None else shown
+    size = image.size
+    levels = np.array(image)
     # Give the image in memory, because anomalib's own reader clips 16 bits and cannot draw synthetic pictures. Resize
     # the maps here, because anomalib would do so after it has turned them into three channels.
-    shown = replace(
+    adapted = replace(
         item,
         image_path=None,
         image=to_image(levels) if isinstance(item, ImageItem) else levels,
@@ -49,7 +53,7 @@ def result_picture(
         **{name: _resized(getattr(item, name), size, cv2.INTER_NEAREST) for name in ("pred_mask", "gt_mask")},
     )
     picture = visualize_image_item(
-        shown,
+        adapted,
         fields=settings.fields,
         overlay_fields=settings.overlay_fields,
         field_size=size,
@@ -62,6 +66,16 @@ def result_picture(
     size_of_text, font = settings.text_config["size"] or 20, settings.text_config["font"]
     loaded = ImageFont.truetype(font, size_of_text) if font else ImageFont.load_default(size=size_of_text)
     return add_heading(picture, heading, loaded, settings.text_config["color"])
+
+
+def shown_image(image: Image.Image, field_size: tuple[int, int]) -> Image.Image:
+    """Return an image at the size at which pictures show it.
+
+    Args:
+        image: The image at its own size.
+        field_size: Width and height that it is made to fit.
+    """
+    return image.resize(fit(image.size, field_size), Image.Resampling.BICUBIC, reducing_gap=3)
 
 
 def describe(item: ImageItem, threshold: LabelThreshold | None) -> str | None:

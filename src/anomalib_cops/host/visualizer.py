@@ -1,5 +1,6 @@
 """Result pictures of anomalib with the aspect ratio of the image, the score, and a file name of their own."""
 
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ class TransferVisualizer(ImageVisualizer):
         text = {"size": 20, **(text_config or {})}
         super().__init__(fields, overlay_fields, field_size, fields_config, overlay_fields_config, text, output_dir)
         self._run: _Run | None = None
+        # Gives images of a prediction that are decoded already, by path.
+        self.take_shown: Callable[[str], Image | None] | None = None
 
     def visualize(
         self, predictions: ImageItem | NumpyImageItem | ImageBatch | NumpyImageBatch
@@ -119,7 +122,9 @@ class _Run:
 
     def begin(self, item: ImageItem, threshold: LabelThreshold | None) -> None:
         """Draw and write a picture in a thread."""
-        self.pool.submit(_write, item, self._settings, threshold, self._folder / self._name(item.image_path))
+        take, path = self._settings.take_shown, item.image_path
+        shown = None if take is None or path is None else take(path)
+        self.pool.submit(_write, item, self._settings, threshold, self._folder / self._name(path), shown)
 
     def _name(self, image_path: str | None) -> Path:
         if image_path is None:
@@ -128,8 +133,10 @@ class _Run:
         return name or picture_path(self._common, address_of(image_path))
 
 
-def _write(item: ImageItem, settings: TransferVisualizer, threshold: LabelThreshold | None, path: Path) -> None:
-    picture = result_picture(item, settings, describe(item, threshold))
+def _write(
+    item: ImageItem, settings: TransferVisualizer, threshold: LabelThreshold | None, path: Path, shown: Image | None
+) -> None:
+    picture = result_picture(item, settings, describe(item, threshold), shown)
     if picture is None:
         return
     try:

@@ -89,6 +89,16 @@ class ExportedModel(Backend):
         digest = hashlib.sha256("".join(map(sha256, parts)).encode()).hexdigest()
         return {"model": digest, "tiles": self.tiles, **named_precision(self._precision)}
 
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """Size of the graph's input; None with tiles, or if it is not known."""
+        return None if self._tiling is not None else self._side
+
+    @property
+    def _side(self) -> tuple[int, int] | None:
+        side = self.record.get("image_size")
+        return self.fixed_size or ((side, side) if side else None)
+
     def predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """Score pictures of any sizes."""
         if self._tiling is None:
@@ -105,8 +115,7 @@ class ExportedModel(Backend):
 
     def _score(self, images: list[Planes]) -> tuple[list[float], list[Planes]]:
         """Score images of any sizes: together if they can be resized to one size, else one by one."""
-        side = self.record.get("image_size")
-        size = self.fixed_size or ((side, side) if side else None)
+        size = self._side
         if size is None:
             batches = [image[None] for image in images]
         else:

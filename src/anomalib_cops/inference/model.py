@@ -84,6 +84,11 @@ class LightningBackend(Backend):
             **named_precision(self._precision),
         }
 
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """What the module's own pre-processor resizes to; None with tiles or another pre-processor."""
+        return getattr(self.module.pre_processor, "input_size", None)
+
     def predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """Score pictures as ``anomalib predict`` does; warn of files that are references as well."""
         references = self.module.references

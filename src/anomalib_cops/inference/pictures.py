@@ -12,6 +12,7 @@ from PIL import Image
 from anomalib_cops.errors import InputError
 from anomalib_cops.images.decoding import ImageSource, open_image, upright
 from anomalib_cops.images.reading import LEAST_WHITE, OVERSHOOT, rgb_of_16_bits, to_rgb, wrong_range
+from anomalib_cops.images.resizing import resize_levels, resized_planes
 
 CHANNELS = (1, 2, 3, 4)
 UNIT = np.float32(1 / 255)
@@ -25,21 +26,39 @@ class Picture:
     Attributes:
         levels: RGB levels, shape (height, width, 3): 8 bits, or float32 in [0, 1].
         name: what messages and results call it; empty for an image in memory.
+        resized: levels of 8 bits at the size of the model's input, if they were resized before.
+        own_size: width and height of the image, if ``levels`` are the resized ones as well.
     """
 
     levels: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
     name: str = ""
+    resized: npt.NDArray[np.uint8] | None = None
+    own_size: tuple[int, int] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        return self.levels.shape[1], self.levels.shape[0]
+        return self.own_size or (self.levels.shape[1], self.levels.shape[0])
 
     @property
     def planes(self) -> npt.NDArray[np.float32]:
         """Levels in [0, 1], shape (3, height, width), as models take them."""
+        if self.resized is not None:
+            return resized_planes(self.resized)
         planes = np.ascontiguousarray(self.levels.transpose(2, 0, 1), np.float32)
         return planes * UNIT if self.levels.dtype == np.uint8 else planes
+
+    def resized_to(self, size: tuple[int, int], keeps_levels: bool = True) -> "Picture":
+        """Return the picture with levels at the size of a model's input, which gives the same scores.
+
+        Args:
+            size: height and width in pixels.
+            keeps_levels: keep the levels at the picture's own size as well, which a drawing needs.
+        """
+        if self.levels.dtype != np.uint8 or self.levels.shape[:2] == size:
+            return self
+        small = resize_levels(self.levels, size)  # type: ignore[arg-type] # bytes, as was just asked
+        return Picture(self.levels, self.name, small) if keeps_levels else Picture(small, self.name, small, self.size)
 
 
 def read_picture(source: ImageSource, name: str | None = None, max_pixels: int | None = None) -> Picture:

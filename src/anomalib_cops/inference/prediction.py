@@ -37,6 +37,11 @@ class Backend(ABC):
     def settings(self) -> dict[str, Any]:
         """Plain data that decides on its scores."""
 
+    @property
+    @abstractmethod
+    def input_size(self) -> tuple[int, int] | None:
+        """Height and width that every picture is resized to first; None if the model takes them as they are."""
+
     @abstractmethod
     def predict(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """Score pictures of any sizes together."""

@@ -93,6 +93,11 @@ class Predictor:
         """Plain data that decides on the scores: two predictors with equal settings give equal scores."""
         return self._open().settings
 
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """Height and width that every picture is resized to first; None if the model takes them as they are."""
+        return self._open().input_size
+
     @overload
     def __call__(self, images: list[Any]) -> list[Result]: ...
 

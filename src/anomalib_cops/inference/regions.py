@@ -45,13 +45,13 @@ def find_regions(values: npt.NDArray[np.float32], threshold: float) -> list[Regi
     groups = np.split(order, np.flatnonzero(np.diff(owners[order])) + 1)
     regions = []
     for runs in groups:
-        left, top, right, bottom = starts[runs].min(), rows[runs].min(), ends[runs].max(), rows[runs].max() + 1
+        left, top = int(starts[runs].min()), int(rows[runs].min())
+        right, bottom = int(ends[runs].max()), int(rows[runs].max()) + 1
         own = np.zeros((bottom - top, right - left), bool)
         for row, start, end in zip(rows[runs] - top, starts[runs] - left, ends[runs] - left, strict=True):
             own[row, start:end] = True
-        contour = [(int(x + left), int(y + top)) for x, y in outline(own)]
-        box = int(left), int(top), int(right), int(bottom)
-        regions.append(Region(box, int(lengths[runs].sum()), float(peaks[runs].max()), contour))
+        contour = [(x + left, y + top) for x, y in outline(own)]
+        regions.append(Region((left, top, right, bottom), int(lengths[runs].sum()), float(peaks[runs].max()), contour))
     return sorted(regions, key=lambda region: -region.peak)
 
 
@@ -61,31 +61,37 @@ def outline(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     Args:
         mask: True for its pixels, shape (height, width), cut to its box.
     """
-    cells = np.pad(mask, 1).tolist()
-    start = x, y = int(mask[0].argmax()), 0
+    # Cells in one row of bytes, by whose number a step in any direction is an addition.
+    width = mask.shape[1] + 2
+    cells = np.pad(mask, 1).tobytes()
+    steps = [y * width + x for x, y in _CLOCKWISE]
+    ahead = [tuple(y * width + x for x, y in pair) for pair in _AHEAD]
+    start = place = width + 1 + int(mask[0].argmax())
     direction = 0
     corners = [start]
     while True:
-        x, y = x + _CLOCKWISE[direction][0], y + _CLOCKWISE[direction][1]
-        (left_x, left_y), (right_x, right_y) = _AHEAD[direction]
-        if cells[y + left_y + 1][x + left_x + 1]:
+        place += steps[direction]
+        left, right = ahead[direction]
+        if cells[place + left]:
             turned = (direction - 1) % 4
-        elif cells[y + right_y + 1][x + right_x + 1]:
+        elif cells[place + right]:
             turned = direction
         else:
             turned = (direction + 1) % 4
-        if (x, y) == start and turned == 0:
-            return corners
+        if place == start and turned == 0:
+            return [(corner % width - 1, corner // width - 1) for corner in corners]
         if turned != direction:
-            corners.append((x, y))
+            corners.append(place)
         direction = turned
 
 
 def _runs(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return row, first column and end of every horizontal run of pixels, in order."""
-    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    rows, starts = np.nonzero(edges == 1)
-    return rows, starts, np.nonzero(edges == -1)[1]
+    padded = np.pad(mask, ((0, 0), (1, 1)))
+    # A row begins and ends outside, so that its edges are starts and ends in turn.
+    places = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
+    rows, columns = np.divmod(places, mask.shape[1] + 1)
+    return rows[::2], columns[::2], columns[1::2]
 
 
 def _touching(

@@ -11,7 +11,7 @@ from anomalib_cops.inference.pictures import Picture
 from anomalib_cops.scoring.batches import PictureFolder, score_batch
 from anomalib_cops.scoring.listing import Found
 from anomalib_cops.scoring.parquet import to_arrow
-from anomalib_cops.scoring.reading import Pool, Read, read_with
+from anomalib_cops.scoring.reading import Pool, Read, Wanted, read_with
 
 _AHEAD = 4
 
@@ -56,7 +56,7 @@ def _pool(max_pixels: int | None) -> Pool:
 
     Ray would repeat a task whose worker died again and again.
     """
-    return Pool(1, max_pixels)
+    return Pool(1, Wanted(max_pixels))
 
 
 def _encoded(location: str) -> bytes:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.images.decoding import ImageSource
 from anomalib_cops.inference.pictures import Picture, read_picture
 from anomalib_cops.scoring.file_systems import describe, read_bytes
 from anomalib_cops.scoring.listing import Found
@@ -37,20 +38,43 @@ class Read:
     error: str | None = None
 
 
-def read(found: Found, max_pixels: int | None = None) -> Read:
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of every image.
+
+    Attributes:
+        max_pixels: size in pixels above which an image is refused; Pillow's limit if None.
+        input_size: height and width of the model's input; None if the model takes images at their own size.
+        keeps_levels: keep images at their own size as well, for result pictures.
+    """
+
+    max_pixels: int | None = None
+    input_size: tuple[int, int] | None = None
+    keeps_levels: bool = True
+
+    def read(self, source: ImageSource, name: str) -> Picture:
+        """Decode and resize an image."""
+        picture = read_picture(source, name, self.max_pixels)
+        return picture if self.input_size is None else picture.resized_to(self.input_size, self.keeps_levels)
+
+
+DEFAULT = Wanted()
+
+
+def read(found: Found, wanted: Wanted = DEFAULT) -> Read:
     """Read one image; an image that cannot be read gives the reason.
 
     Args:
         found: the image.
-        max_pixels: size in pixels above which an image is refused; Pillow's limit if None.
+        wanted: what is wanted of it.
     """
     if found.error is not None:
         return Read(found, error=found.error)
     try:
         if found.address is None:
-            return Read(found, read_picture(found.location, found.path, max_pixels))
+            return Read(found, wanted.read(found.location, found.path))
         content = io.BytesIO(read_bytes(found.address, found.location))
-        return Read(found, read_picture(content, found.path, max_pixels))
+        return Read(found, wanted.read(content, found.path))
     except InputError as error:
         return Read(found, error=str(error))
     except MemoryError:
@@ -59,23 +83,23 @@ def read(found: Found, max_pixels: int | None = None) -> Read:
         return Read(found, error=f"{found.path} cannot be used: {describe(error)}")
 
 
-def read_ahead(images: Iterable[Found], workers: int, ahead: int, max_pixels: int | None = None) -> Iterator[Read]:
+def read_ahead(images: Iterable[Found], workers: int, ahead: int, wanted: Wanted = DEFAULT) -> Iterator[Read]:
     """Read images in their order.
 
     Args:
         images: what to read; taken one by one as there is room.
         workers: processes that read; 0 reads in this process.
         ahead: images that are being read or wait for the model, at most.
-        max_pixels: size in pixels above which an image is refused; Pillow's limit if None.
+        wanted: what is wanted of every image.
 
     Yields:
         What reading each image gave. An image whose worker dies is read a second time; if that one dies too, the image
         gives that as its reason.
     """
     if workers < 1:
-        yield from (read(found, max_pixels) for found in images)
+        yield from (read(found, wanted) for found in images)
         return
-    pool = Pool(workers, max_pixels)
+    pool = Pool(workers, wanted)
     try:
         yield from read_with(pool, iter(images), max(ahead, workers))
     finally:
@@ -124,18 +148,18 @@ class Pool:
 
     Args:
         workers: number of processes.
-        max_pixels: size in pixels above which an image is refused; Pillow's limit if None.
+        wanted: what is wanted of every image.
     """
 
-    def __init__(self, workers: int, max_pixels: int | None) -> None:
+    def __init__(self, workers: int, wanted: Wanted = DEFAULT) -> None:
         self._workers = workers
-        self._max_pixels = max_pixels
+        self._wanted = wanted
         self._executor = self._start()
 
     def submit(self, found: Found) -> "Future[Read]":
         """Begin to read an image."""
         try:
-            return self._executor.submit(read, found, self._max_pixels)
+            return self._executor.submit(read, found, self._wanted)
         except BrokenProcessPool as error:
             broken: Future[Read] = Future()
             broken.set_exception(error)

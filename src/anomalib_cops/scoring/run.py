@@ -11,7 +11,7 @@ from anomalib_cops.scoring.done import Done
 from anomalib_cops.scoring.listing import Found, Listing
 from anomalib_cops.scoring.parquet import ParquetTable, require_pyarrow
 from anomalib_cops.scoring.progress import Progress
-from anomalib_cops.scoring.reading import read_ahead
+from anomalib_cops.scoring.reading import Wanted, read_ahead
 from anomalib_cops.scoring.rows import Row
 from anomalib_cops.scoring.settings_file import SettingsFile, is_begun
 from anomalib_cops.scoring.table import Table, TextTable
@@ -152,7 +152,8 @@ def score(job: Job, make_predictor: Callable[[], Any], progress: Progress | None
             progress.expect(lambda: sum(1 for _ in missing(job.listing(), done)))
             images = missing(listing, done)
             ahead = job.workers + predictor.batch_size
-            reading = read_ahead(images, job.workers, ahead, job.max_pixels)
+            wanted = Wanted(job.max_pixels, predictor.input_size, keeps_levels=pictures is not None)
+            reading = read_ahead(images, job.workers, ahead, wanted)
             for batch in in_batches(reading, predictor.batch_size):
                 rows = score_batch(predictor, batch, pictures)
                 table.add(rows)
