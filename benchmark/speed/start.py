@@ -71,7 +71,7 @@ def measure_start(backbone: str, repetitions: int) -> dict[str, Any]:
         tasks = {name: lambda path=path: _run(FIRST_SCORE, path, str(picture)) for name, path in graphs.items()}
         for task in tasks.values():
             task()
-        first_score = interleaved(tasks, repetitions)  # type: ignore[arg-type]
+        first_score = interleaved(tasks, repetitions)
     return {
         "backbone": backbone,
         "repetitions": repetitions,
