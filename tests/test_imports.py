@@ -1,7 +1,10 @@
 """Test that imports run one way: each part of the package imports only from parts below it."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -14,6 +17,7 @@ MODULES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in (SOURCE / PACKAGE).rglob("*.py")
 }
+STANDARD = {*sys.stdlib_module_names, "__mp_main__"}
 # For each part, the parts that it must not import. The package's name stands for its own __init__.
 ABOVE = {
     "errors": ("",),
@@ -123,3 +127,36 @@ def test_the_package_holds_no_training_code_of_the_tiny_clip() -> None:
     assert wheel["only-include"] == ["src/anomalib_cops", "benchmark"]
     imports_tools = re.compile(r"^\s*(from|import) tools\b", re.MULTILINE)
     assert not [module for module, path in MODULES.items() if imports_tools.search(path.read_text())]
+
+
+def newly_imported(before: str, code: str) -> set[str]:
+    """Return the modules that ``code`` imports in a new process after ``before``, without the standard library's."""
+    program = f"import sys; {before}; known = set(sys.modules); {code}; print(*sorted(set(sys.modules) - known))"
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env={**os.environ, "ANOMALIB_COPS_AUTOLOAD": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return {name for name in run.stdout.splitlines()[-1].split() if name.partition(".")[0] not in STANDARD}
+
+
+def packages(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+def test_the_package_itself_imports_no_other_and_the_predictor_two() -> None:
+    assert packages(newly_imported("pass", "import anomalib_cops; dir(anomalib_cops)")) == {PACKAGE}
+    assert packages(newly_imported("pass", "from anomalib_cops import Predictor")) == {PACKAGE, "numpy", "PIL"}
+
+
+def test_registering_imports_nothing_heavy_that_anomalib_has_not_imported() -> None:
+    host = "import anomalib.cli.cli, anomalib.data, anomalib.engine, anomalib.models"
+    modules = newly_imported(host, "from anomalib_cops.plugin import register; register()")
+    assert f"{PACKAGE}.models.cops.lightning_model" in modules
+    # anomalib's command line imports Lightning's, but later.
+    assert {name for name in modules if not is_in(name, "")} - {"lightning.pytorch.cli"} == {
+        name for name in modules if name.startswith("jaxtyping")
+    }

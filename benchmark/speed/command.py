@@ -32,6 +32,7 @@ FULL = {
     "towers": TOWERS,
     "maps": 48,
     "throughput_images": 2000,
+    "starts": 5,
 }
 QUICK = {
     "backbone": "ViT-B-16",
@@ -47,13 +48,14 @@ QUICK = {
     "towers": ("ViT-S-32", "PE-Core-T-16-384"),
     "maps": 4,
     "throughput_images": 40,
+    "starts": 1,
 }
 
 
 def arguments() -> ArgumentParser:
     """Return the parser of the command's arguments."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, under a minute: a check, not a figure")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, about two minutes: a check, not a figure")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of speed.json and speed.png")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, or auto")
     return parser
@@ -83,6 +85,7 @@ def _measure(sizes: dict[str, Any], options: Namespace) -> dict[str, Any]:
         from .inference import measure_inference
         from .memory import measure_memory
         from .metrics import measure_metrics
+        from .start import measure_start
         from .throughput import measure_throughput
         from .towers import measure_towers
         from .training import measure_training
@@ -98,6 +101,7 @@ def _measure(sizes: dict[str, Any], options: Namespace) -> dict[str, Any]:
             "threads": torch.get_num_threads(),
             "repetitions": sizes["repetitions"],
             "provenance": provenance(),
+            "start": measure_start(sizes["small"], sizes["starts"]),
             "metrics": measure_metrics(sizes["maps"]),
             "training": measure_training(
                 sizes["small"], sizes["training_size"], sizes["training_images"], sizes["epochs"], sizes["plain_epochs"]

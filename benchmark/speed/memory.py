@@ -24,20 +24,15 @@ def measure_memory(backbone: str, precisions: Sequence[str]) -> dict[str, Any]:
         backbone: open_clip name.
         precisions: Precisions in use, as Lightning names them.
     """
-    import torch
-
-    from anomalib_cops.encoder.load import build, model_config
+    from .random_weights import random_weights
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "weights.pt"
-        torch.manual_seed(0)
-        # In half precision, as published files are.
-        torch.save({name: value.half() for name, value in build(model_config(backbone)).state_dict().items()}, path)
+        path = random_weights(backbone, folder)["pretrained"]
         return {precision: _run(backbone, path, precision) for precision in precisions}
 
 
-def _run(backbone: str, path: Path, precision: str) -> Any:
-    command = [sys.executable, "-W", "ignore", "-m", __name__, backbone, str(path), precision]
+def _run(backbone: str, path: str, precision: str) -> Any:
+    command = [sys.executable, "-W", "ignore", "-m", __name__, backbone, path, precision]
     root = Path(__file__).resolve().parents[2]
     finished = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     return json.loads(finished.stdout.splitlines()[-1])

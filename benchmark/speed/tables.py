@@ -22,6 +22,8 @@ def tables(result: SpeedResult) -> str:
         _growth(result["growth"]),
         _drift(result["drift"]),
     ]
+    if "start" in result:
+        parts.append(_start(result["start"]))
     if "towers" in result:
         parts.append(_towers(result["towers"]))
     if "throughput" in result:
@@ -172,6 +174,25 @@ def _drift(drift: SpeedResult) -> str:
         f"{drift['score']:.4f}, maps by {drift['map']:.4f}, image AUROC by {100 * drift['image_auroc_change']:+.2f} "
         f"from {100 * drift['image_auroc']:.2f}."
     )
+
+
+def _start(start: SpeedResult) -> str:
+    host = next(iter(start["imports"].values()))["median"]
+    rows = [
+        (f"`{code}`", f"{each['median']:.2f} ({each['least']:.2f}–{each['most']:.2f})", f"{each['median'] / host:.2f}")
+        for code, each in start["imports"].items()
+    ]
+    own, scores = start["own_part"], start["first_score"]
+    text = (
+        f"\n\nOf the start of `anomalib predict`, {own['registering'] + own['making']:.2f} s are ours: "
+        f"{own['registering']:.2f} s to register the models, and {own['making']:.2f} s to make one, without its frozen "
+        "weights."
+    )
+    if scores:
+        each = ", ".join(f"{seconds['median']:.2f} s with {name}" for name, seconds in scores.items())
+        text += f" `Predictor` gives the first score of an exported CoPS, {start['backbone']}, after {each}."
+    head = (f"new process, medians of {start['repetitions']}", "seconds (spread)", "× the first")
+    return _table(head, rows) + text
 
 
 def _towers(towers: SpeedResult) -> str:

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, seed_everything
 
 from anomalib_cops import CoPS
 
+from .random_weights import random_weights
 from .synthetic_data import synthetic_data
 
 ENGINE: dict[str, Any] = {
@@ -50,10 +51,11 @@ def measure_training(backbone: str, size: int, images: int, cached_epochs: int, 
     """
     measured: dict[str, Any] = {"backbone": backbone, "image_size": size, "images": images}
     with tempfile.TemporaryDirectory() as folder:
+        frozen = random_weights(backbone, folder)
         for name, count, cache in (("cached", cached_epochs, f"{folder}/features"), ("plain", plain_epochs, None)):
             seed_everything(0, verbose=False)
-            options: dict[str, Any] = {"pretrained": None, "image_size": size, "feature_cache": cache}
-            model = CoPS(backbone=backbone, visualizer=False, **options)
+            options: dict[str, Any] = {"image_size": size, "feature_cache": cache}
+            model = CoPS(visualizer=False, **frozen, **options)
             clock = EpochClock()
             engine = Engine(default_root_dir=folder, max_epochs=count, callbacks=[clock], **ENGINE)
             engine.fit(model, datamodule=synthetic_data(images))

@@ -6,17 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from benchmark.speed import start
 from benchmark.speed.metrics import measure_metrics
 from benchmark.speed.picture import draw
 from benchmark.speed.stages import stages
+from benchmark.speed.start import FIRST_SCORE, OWN_PART, measure_start
 from benchmark.speed.stopwatch import gflop, interleaved, peak_gb
 from benchmark.speed.tables import REFERENCE, method_stages, summary, tables
 from benchmark.speed.throughput import measure_throughput
 from benchmark.speed.throughput_table import THROUGHPUT_STAGES
 from benchmark.speed.towers import measure_towers
+from tests.scoring.test_exported import build
 from tests.towers.random_tower import known
 
 RESULT = Path(__file__).parents[2] / "docs/results/speed.json"
@@ -110,3 +114,38 @@ def test_tables_and_picture_of_the_committed_result(tmp_path: Path) -> None:
     draw(result, tmp_path / "speed.png")
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
     assert [file.name for file in tmp_path.iterdir()] == ["speed.png"]
+
+
+def test_our_part_of_the_start_is_what_comes_after_anomalibs_imports() -> None:
+    own = json.loads(start._run(OWN_PART).splitlines()[-1])
+    assert [*own] == ["registering", "making"] and all(seconds > 0 for seconds in own.values())
+
+
+def test_starts_of_other_programs_and_without_runtimes_are_tables_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    shows = "import os; print([os.environ.get('ANOMALIB_COPS_AUTOLOAD'), 'PYTHONDONTWRITEBYTECODE' in os.environ])"
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.delenv("ANOMALIB_COPS_AUTOLOAD", raising=False)
+    assert start._run(shows) == "[None, False]\n"
+    monkeypatch.setattr(start, "HOST", shows)
+    assert start._run(shows) == "['0', False]\n", "anomalib's own imports are measured without the hook"
+    monkeypatch.setattr(start, "IMPORTS", (shows, "pass"))
+    monkeypatch.setattr(start, "OWN_PART", """print('{"registering": 0.25, "making": 0.125}')""")
+    monkeypatch.setattr(start, "RUNTIMES", {"Absent": ("no_such_runtime", "to_absent")})
+    result = json.loads(RESULT.read_text())
+    result.pop("start", None)
+    assert "start of `anomalib predict`" not in tables(result), "earlier results have no starts"
+    result["start"] = measure_start("tiny", 2)
+    text = tables(result)
+    assert re.search(r"^\| `pass` \| 0\.\d\d \(0\.\d\d–\d\.\d\d\) \| \d\.\d\d \|$", text, flags=re.MULTILINE)
+    assert "0.38 s are ours: 0.25 s to register the models, and 0.12 s" in text
+    assert "first score" not in text
+    result["start"]["first_score"] = {"OpenVINO": {"median": 1.5}}
+    assert "exported CoPS, tiny, after 1.50 s with OpenVINO." in tables(result)
+
+
+def test_the_program_of_the_first_score_needs_no_torch(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    build(tmp_path / "model.onnx")
+    Image.new("RGB", (8, 6)).save(tmp_path / "black.png")
+    shows = f"{FIRST_SCORE}; print('torch' in sys.modules)"
+    assert start._run(shows, str(tmp_path / "model.onnx"), str(tmp_path / "black.png")) == "False\n"

@@ -25,6 +25,13 @@ MISSING = (
     "fsspec",
     "cv2",
     "scipy",
+    "sklearn",
+    "torchvision",
+    "timm",
+    "open_clip",
+    "transformers",
+    "jaxtyping",
+    "ray",
 )
 PROGRAM = f"""
 import sys

@@ -99,6 +99,9 @@ def check_levels(batch: Any) -> None:
     Raises:
         InputError: naming the file.
     """
+    # A sum is not finite if a level is not; it takes a tenth of the time of looking at each of them.
+    if torch.isfinite(batch.image.float().sum()):
+        return
     sound = torch.isfinite(batch.image).flatten(1).all(dim=1)
     if not sound.all():
         row = int(sound.int().argmin())

@@ -29,7 +29,8 @@ def to_unit_range(images: Tensor, names: Iterable[str] | None = None) -> Tensor:
             "torch.uint8 or torch.uint16."
         )
     rows = images.detach().flatten(1)
-    low, high = (each.float() for each in torch.aminmax(rows, dim=1))
+    # torch.aminmax takes several times as long as the two apart.
+    low, high = rows.amin(dim=1).float(), rows.amax(dim=1).float()
     beyond = (low < -OVERSHOOT) | (high > 1 + OVERSHOOT)
     # The models themselves refuse NaN and infinite levels.
     wrong = (beyond | ((high > 0) & (high < LEAST_WHITE))) & torch.isfinite(low) & torch.isfinite(high)

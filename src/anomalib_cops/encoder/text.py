@@ -181,13 +181,15 @@ class TextTower:
         if first_block == 0:
             x = x + self.module.positional_embedding[start : start + embeddings.shape[1]]
         blocks = self.blocks
+        # Gradients of blocks taken apart are joined once; those of an index fill and add up the whole cache every time.
+        caches = prefix.unbind() if prefix is not None and prefix.requires_grad else prefix
         for index, block in enumerate(blocks[first_block:], start=first_block):
             if deep is not None:
                 x = deep(x, index)
             query, key, value = block.qkv(x)
-            if prefix is not None:
+            if prefix is not None and caches is not None:
                 variants = x.shape[0] // prefix.shape[2]
-                past_key, past_value = prefix[index - first_block].repeat_interleave(variants, dim=1)
+                past_key, past_value = caches[index - first_block].repeat_interleave(variants, dim=1)
                 key, value = torch.cat([past_key, key], dim=2), torch.cat([past_value, value], dim=2)
             visible = None
             if read_out is not None and index == len(blocks) - 1:

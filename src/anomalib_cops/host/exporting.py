@@ -127,9 +127,7 @@ class WholeExportMixin(_Base):
         if is_quantised and compression_type != CompressionType.INT8:
             calibration_files(datamodule)  # before minutes are spent on the graph
         arguments = (input_size, compression_type, datamodule, *args)
-        return _whole(
-            super().to_openvino, export_root, model_file_name, *arguments, record=record_of(self), **kwargs
-        )
+        return _whole(super().to_openvino, export_root, model_file_name, *arguments, record=record_of(self), **kwargs)
 
     def _compress_ov_model(
         self,

@@ -40,9 +40,7 @@ def round_to_float16(graph: Graph) -> None:
         if value not in rounded:
             if value.const_value is not None and value.producer() is None:
                 tensor = ir.Tensor(_rounded(value.const_value.numpy()), name=f"{value.name}_float16")
-                made = ir.Value(
-                    name=tensor.name, shape=value.shape, type=ir.TensorType(half), const_value=tensor
-                )
+                made = ir.Value(name=tensor.name, shape=value.shape, type=ir.TensorType(half), const_value=tensor)
                 graph.initializers[made.name] = made
                 rounded[value] = made
             else:

@@ -8,8 +8,6 @@ import warnings
 
 import torch
 from jaxtyping import Float, Int
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -46,6 +44,10 @@ def cluster(
     Raises:
         InputError: features are NaN or infinite.
     """
+    # Imported only here, since every start of anomalib imports this module to register the model.
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     points = chosen.detach().float().movedim(0, 2).flatten(2).cpu()
     if not torch.isfinite(points).all():
         raise InputError(

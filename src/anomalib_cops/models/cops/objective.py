@@ -41,5 +41,9 @@ def patch_loss(
     if objective == "paper":
         terms = [dice_loss(m[:, 1], masks) + binary_cross_entropy(m[:, 1], masks) for m in maps]
     else:
-        terms = [focal_loss(m, masks) + dice_loss(m[:, 1], masks) + dice_loss(m[:, 0], 1 - masks) for m in maps]
+        pairs = [(m, *m.unbind(dim=1)) for m in maps]
+        terms = [
+            focal_loss(both, masks) + dice_loss(anomalous, masks) + dice_loss(normal, 1 - masks)
+            for both, normal, anomalous in pairs
+        ]
     return torch.stack(terms).mean()
