@@ -79,8 +79,8 @@ class OpenVINOTower:
             )
         if tower.dtype != torch.float32:
             raise InputError(
-                f"runtime='openvino' needs weights in float32, and they are in {tower.dtype}; use precision=32-true, or "
-                "bf16-mixed to compute in bfloat16."
+                f"runtime='openvino' needs weights in float32, and they are in {tower.dtype}; use precision=32-true, "
+                "or bf16-mixed to compute in bfloat16."
             )
         self._forget_if_changed(tower)
         wanted = (tuple(layers), local_start, describe), _precision()

@@ -124,7 +124,7 @@ def _value(graph: Any, batches: Iterator[Any], graph_size: tuple[int, int] | Non
     for batch in batches:
         for image, label in zip(batch.image, batch.gt_label, strict=True):
             found = graph(_input(image.numpy(), graph_size))
-            outputs = {
+            outputs: dict[str, Any] = {
                 name: torch.from_numpy(np.asarray(found[name]))
                 for name in ("pred_score", "pred_label", "anomaly_map", "pred_mask")
             }

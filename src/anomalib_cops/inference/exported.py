@@ -140,8 +140,8 @@ class OnnxModel(ExportedModel):
     ) -> None:
         if precision != EXACT:
             raise InputError(
-                f"precision='{precision}' is not for {path}: ONNX Runtime computes in the precision of the export; export "
-                "it with float16=True, or to OpenVINO."
+                f"precision='{precision}' is not for {path}: ONNX Runtime computes in the precision of the export; "
+                "export it with float16=True, or to OpenVINO."
             )
         self._device = device
         super().__init__(path, tiles, batch_size, precision)
