@@ -10,7 +10,10 @@ from typing import Any
 
 from anomalib_cops.machine import processors
 
-PACKAGES = ("anomalib-cops", "anomalib", "lightning", "open_clip_torch", "scikit-learn", "torch", "torchvision")
+PACKAGES = (
+    *("anomalib-cops", "anomalib", "lightning", "nncf", "onnxruntime", "open_clip_torch", "openvino", "scikit-learn"),
+    *("torch", "torchvision"),
+)
 
 
 def provenance() -> dict[str, Any]:

@@ -58,12 +58,18 @@ def arguments() -> ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="smaller sizes, about two minutes: a check, not a figure")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of speed.json and speed.png")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, or auto")
+    parser.add_argument(
+        "--precision", action="store_true", help="measure what runtimes and precisions cost and change instead"
+    )
+    parser.add_argument("--root", type=Path, default=None, help="labelled data sets that --precision tests as well")
     return parser
 
 
 def main(options: Namespace) -> int:
     """Measure, write the results, and print tables; see ``cli.main`` for the exit code."""
     check_writable(options.output)
+    if options.precision:
+        return _compare_precisions(options)
     result = _measure(QUICK if options.quick else FULL, options)
     write_text(options.output / "speed.json", json.dumps(result, indent=1))
     from .picture import draw
@@ -72,6 +78,19 @@ def main(options: Namespace) -> int:
     draw(result, options.output / "speed.png")
     print(tables(result))
     print(f"\nresults are in {options.output / 'speed.json'}, a picture is in {options.output / 'speed.png'}")
+    return 0
+
+
+def _compare_precisions(options: Namespace) -> int:
+    with quiet():
+        from .precision import measure_precision
+        from .precision_table import precision_tables
+    with quiet():
+        result = measure_precision(options.quick, options.root)
+    path = options.output / "precision.json"
+    write_text(path, json.dumps(result, indent=1))
+    print(precision_tables(result))
+    print(f"\nresults are in {path}")
     return 0
 
 

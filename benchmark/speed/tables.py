@@ -192,7 +192,7 @@ def _start(start: SpeedResult) -> str:
         each = ", ".join(f"{seconds['median']:.2f} s with {name}" for name, seconds in scores.items())
         text += f" `Predictor` gives the first score of an exported CoPS, {start['backbone']}, after {each}."
     head = (f"new process, medians of {start['repetitions']}", "seconds (spread)", "× the first")
-    return as_table(head, rows) + text
+    return table(head, rows) + text
 
 
 def _towers(towers: SpeedResult) -> str:
