@@ -9,8 +9,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from PIL import Image
 
+from anomalib_cops import UnlabelledImages
 from anomalib_cops.encoder import FrozenCLIP
 from anomalib_cops.encoder.load import build, model_config, native_image_size
 
@@ -19,7 +22,6 @@ from .inference import images_for_open_clip
 from .precision_ways import COMPILED, EXPORTABLE, Way, prepare
 from .random_weights import random_weights
 from .stopwatch import timed
-from .synthetic_data import synthetic_data
 
 # Importing torch would cost a process that runs an exported model more memory than the model.
 PEAK = """
@@ -63,7 +65,11 @@ def measure_cost(backbone: str, methods: list[str], repetitions: int) -> dict[st
             arguments = {**random_weights(backbone, folder), **EXPORTABLE.get(method, {})}
             module = own_model_class(method)(**arguments, visualizer=False)
             # Two images are enough to choose ranges of integers, on which time does not depend.
-            model = prepare(module, arguments, Path(folder) / "model", synthetic_data(20))
+            pictures = Path(folder) / "images"
+            pictures.mkdir()
+            for seed in range(2):
+                Image.fromarray(_picture(size, seed)).save(pictures / f"{seed}.png")
+            model = prepare(module, arguments, Path(folder) / "model", UnlabelledImages(str(pictures)))
             del module
             rows[method] = {}
             for way in model.ways:
@@ -72,7 +78,7 @@ def measure_cost(backbone: str, methods: list[str], repetitions: int) -> dict[st
 
 
 def _measure(model: Any, way: Way, size: int, encode_image: Any, repetitions: int, alone: list[float]) -> Any:
-    picture = np.random.default_rng(0).integers(0, 255, (size, size, 3), np.uint8)
+    picture = _picture(size, 0)
     with model.predictor(way) as predictor:
         predictor(picture)  # warm up
         seconds, ratios = [], []
@@ -88,6 +94,10 @@ def _measure(model: Any, way: Way, size: int, encode_image: Any, repetitions: in
         "peak_gb": None if is_module else _peak_gb({**model.predictor_arguments(way), "side": size}),
         "file_mb": model.file_mb(way),
     }
+
+
+def _picture(size: int, seed: int) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 255, (size, size, 3), np.uint8)
 
 
 def _peak_gb(given: dict[str, Any]) -> float | None:

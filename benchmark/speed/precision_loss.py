@@ -92,7 +92,7 @@ def _predictions(predictor: Predictor, images: LabelledImages) -> Predictions:
     for item in (images[index] for index in range(len(images))):
         result = predictor(item.image)
         scores.append(result.score)
-        labels.append(int(item.gt_label))
+        labels.append(int(item.gt_label or 0))
         if item.gt_mask is not None:
             maps.append(result.map)
             mask = item.gt_mask.numpy().squeeze().astype(np.uint8)

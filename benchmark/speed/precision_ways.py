@@ -55,6 +55,8 @@ WAYS = (
     Way("ONNX Runtime", "float32", "onnx"),
     Way("ONNX Runtime", "float16", "onnx float16"),
 )
+COMPILED_METHODS = ("CoPS",)
+"""To compile a model takes minutes, and most of it is the image tower that all share."""
 EXPORTABLE: dict[str, dict[str, Any]] = {"AdaCLIP": {"fusion": False}}
 """Settings with which a graph can be made of a method; all ways run with them, so that they can be compared."""
 
@@ -78,7 +80,10 @@ class Model:
     @property
     def ways(self) -> list[Way]:
         """The ways that it can be run in."""
-        return [way for way in WAYS if self.splits or way.runtime != INSIDE]
+        left_out = {INSIDE} if not self.splits else set()
+        if self.method not in COMPILED_METHODS:
+            left_out.add(COMPILED)
+        return [way for way in WAYS if way.runtime not in left_out]
 
     def predictor(self, way: Way) -> Predictor:
         """Return a predictor that runs the model in some way."""

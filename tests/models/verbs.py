@@ -136,7 +136,7 @@ def _run_onnx(path: Path, pictures: np.ndarray) -> np.ndarray:
 
 
 def _run_openvino(path: Path, pictures: np.ndarray) -> np.ndarray:
-    model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model = openvino.Core().compile_model(path, "CPU", {"EXECUTION_MODE_HINT": "ACCURACY"})
     return np.array(model(pictures)["pred_score"])
 
 

@@ -20,6 +20,8 @@ from anomalib_cops.tensors import marks_of
 from anomalib_cops.version import __version__
 
 GRAPH = "tower.xml"
+# By default, processors with bfloat16 round without being asked.
+HINTS = {"f32": {"EXECUTION_MODE_HINT": "ACCURACY"}, "bf16": {"INFERENCE_PRECISION_HINT": "bf16"}}
 Tower: TypeAlias = Any
 """An :class:`~anomalib_cops.encoder.image.ImageTower`, whose module imports this one."""
 Taps = tuple[tuple[int, ...], int | None, bool]
@@ -98,7 +100,7 @@ class OpenVINOTower:
         if not (folder / GRAPH).exists():
             self._convert(tower, taps, folder)
         threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
-        return openvino.Core().compile_model(folder / GRAPH, "CPU", {"INFERENCE_PRECISION_HINT": precision, **threads})
+        return openvino.Core().compile_model(folder / GRAPH, "CPU", {**HINTS[precision], **threads})
 
     def _convert(self, tower: Tower, taps: Taps, folder: Path) -> None:
         """Write the graph; it appears complete or not at all."""

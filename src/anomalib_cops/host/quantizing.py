@@ -25,7 +25,7 @@ Planes = npt.NDArray[np.float32]
 
 
 def quantize(graph: Any, datamodule: Any) -> Any:
-    """Return the graph with quantised towers, calibrated with the validation images of a datamodule.
+    """Return the graph with quantised towers, calibrated with training and validation images of a datamodule.
 
     Outliers of transformers are moved from activations into weights first (SmoothQuant). No labels are read.
 
@@ -98,9 +98,12 @@ def calibration_files(datamodule: Any) -> list[str]:
             "UnlabelledImages --data.images FOLDER for your own."
         )
     datamodule.setup("fit")
-    files = listed_images(datamodule.val_dataloader())
+    loaders = [datamodule.val_dataloader()]
+    if getattr(datamodule, "train_data", None) is not None:
+        loaders.append(datamodule.train_dataloader())
+    files = sorted(listed_images(loaders))
     if not files:
-        raise InputError(f"{type(datamodule).__name__} has no validation images to calibrate with; give others.")
+        raise InputError(f"{type(datamodule).__name__} lists no images to calibrate with; give others.")
     # Spread over the list, which is sorted by category.
     return files[:: -(-len(files) // MOST_IMAGES)]
 

@@ -12,7 +12,8 @@ from anomalib_cops.inference.pictures import Picture
 from anomalib_cops.thresholds import Thresholds
 
 EXACT = "32-true"
-PRECISIONS = (EXACT, "bf16-mixed")
+ROUNDED = "bf16-mixed"
+PRECISIONS = (EXACT, ROUNDED)
 """Lightning's names of the precisions that a predictor computes in."""
 
 
