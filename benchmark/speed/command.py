@@ -85,10 +85,10 @@ def _compare_precisions(options: Namespace) -> int:
     with quiet():
         from .precision import measure_precision
         from .precision_table import precision_tables
+    path, result = options.output / "precision.json", {}
     with quiet():
-        result = measure_precision(options.quick, options.root)
-    path = options.output / "precision.json"
-    write_text(path, json.dumps(result, indent=1))
+        for result in measure_precision(options.quick, options.root):
+            write_text(path, json.dumps(result, indent=1))
     print(precision_tables(result))
     print(f"\nresults are in {path}")
     return 0

@@ -1,5 +1,6 @@
 """``python -m benchmark speed --precision``: what each runtime and precision costs, and what it changes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,44 +8,46 @@ import torch
 
 from ..own_models import own_model_names
 from ..provenance import provenance
-from .precision_cost import measure_cost
-from .precision_loss import measure_loss
+from .precision_cost import Clock, measure_cost
+from .precision_loss import Targets, measure_loss
 from .precision_ways import WAYS
 
 FULL: dict[str, Any] = {"backbone": "ViT-L-14-336", "repetitions": 3, "images": 24}
 QUICK: dict[str, Any] = {"backbone": "tiny", "repetitions": 1, "images": 2, "methods": ["AnomalyCLIP"]}
 
 
-def measure_precision(quick: bool, root: Path | None) -> dict[str, Any]:
-    """Measure costs and losses of all methods in all ways, and join them.
+def measure_precision(quick: bool, root: Path | None) -> Iterator[dict[str, Any]]:
+    """Measure costs and losses of all methods in all ways; yield what is known after each method, which takes minutes.
 
     Args:
         quick: check that it works on the tiny backbone; no measurement.
         root: folder with labelled data sets to test besides the synthetic one.
     """
     sizes = QUICK if quick else FULL
-    methods = sizes.get("methods") or sorted(own_model_names())
-    costs = measure_cost(sizes["backbone"], methods, sizes["repetitions"])
-    losses = measure_loss(methods, sizes["images"], root)
-    rows = [
-        {
-            "method": method,
-            "runtime": way.runtime,
-            "precision": way.precision,
-            **costs["rows"][method][str(way)],
-            **losses["rows"][method][str(way)],
+    clock = Clock(sizes["backbone"])
+    targets = Targets(sizes["images"], root)
+    rows: list[dict[str, Any]] = []
+    # CoPS first, as the others may take an hour.
+    for method in sizes.get("methods") or sorted(own_model_names(), key=lambda name: (name != "CoPS", name)):
+        costs, losses = measure_cost(clock, method, sizes["repetitions"]), measure_loss(method, targets)
+        rows += [
+            {
+                "method": method,
+                "runtime": way.runtime,
+                "precision": way.precision,
+                **costs[str(way)],
+                **losses[str(way)],
+            }
+            for way in WAYS
+            if str(way) in costs
+        ]
+        yield {
+            "quick": quick,
+            "threads": torch.get_num_threads(),
+            "provenance": provenance(),
+            **sizes,
+            "image_size": clock.size,
+            "encode_image": clock.median,
+            "loss": {"sets": targets.sets, "images": targets.count},
+            "rows": rows,
         }
-        for method in methods
-        for way in WAYS
-        if str(way) in costs["rows"][method]
-    ]
-    return {
-        "quick": quick,
-        "threads": torch.get_num_threads(),
-        "provenance": provenance(),
-        **sizes,
-        "image_size": costs["image_size"],
-        "encode_image": costs["encode_image"],
-        "loss": {"sets": losses["sets"], "images": losses["images"]},
-        "rows": rows,
-    }

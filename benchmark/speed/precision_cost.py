@@ -19,7 +19,7 @@ from anomalib_cops.encoder.load import build, model_config, native_image_size
 
 from ..own_models import own_model_class
 from .inference import images_for_open_clip
-from .precision_ways import COMPILED, EXPORTABLE, Way, prepare
+from .precision_ways import COMPILED, EXPORTABLE, Model, Way, prepare
 from .random_weights import random_weights
 from .stopwatch import timed
 
@@ -36,62 +36,81 @@ print(int(status["VmHWM"].split()[0]) * 1024 / 1e9)
 """
 
 
-def measure_cost(backbone: str, methods: list[str], repetitions: int) -> dict[str, Any]:
-    """Measure one image per way, in turns with open_clip's own ``encode_image`` in float32.
+class Clock:
+    """Times open_clip's own ``encode_image`` in float32, which everything is compared with.
 
     Args:
-        backbone: open_clip name.
-        methods: names of the methods.
+        backbone: open_clip name; its weights are random.
+
+    Attributes:
+        size: side of the image in pixels.
+    """
+
+    def __init__(self, backbone: str) -> None:
+        self.backbone = backbone
+        self.size = native_image_size(backbone)
+        torch.manual_seed(0)
+        self._network = build(model_config(backbone))
+        images = torch.randn(1, 3, self.size, self.size)
+        self._images = images_for_open_clip(self._network, FrozenCLIP(self._network, self.size), images)
+        self._all: list[float] = []
+        self._run()
+
+    def seconds(self) -> float:
+        """Return the seconds of one run."""
+        self._all.append(timed(self._run))
+        return self._all[-1]
+
+    @property
+    def median(self) -> float:
+        """Median of all runs so far, in seconds."""
+        return statistics.median(self._all)
+
+    @torch.inference_mode()
+    def _run(self) -> None:
+        self._network.encode_image(self._images)
+
+
+def measure_cost(clock: Clock, method: str, repetitions: int) -> dict[str, dict[str, float | None]]:
+    """Measure one image per way, in turns with ``encode_image``.
+
+    Args:
+        clock: times ``encode_image``.
+        method: name of the method.
         repetitions: number of runs of every way.
 
     Returns:
-        Size of the image, seconds of ``encode_image``, and for each method and way the median of seconds and of their
-        ratio to ``encode_image``, peak memory in 10^9 bytes and size of the files in 10^6 bytes.
+        For each way the median of seconds and of their ratio to ``encode_image``, peak memory in 10^9 bytes and size of
+        the files in 10^6 bytes.
     """
-    size = native_image_size(backbone)
-    torch.manual_seed(0)
-    network = build(model_config(backbone))
-    images = images_for_open_clip(network, FrozenCLIP(network, size), torch.randn(1, 3, size, size))
-    rows: dict[str, dict[str, dict[str, float | None]]] = {}
-    alone: list[float] = []
-
-    @torch.inference_mode()
-    def encode_image() -> None:
-        network.encode_image(images)
-
-    encode_image()
-    for method in methods:
-        with TemporaryDirectory() as folder:
-            arguments = {**random_weights(backbone, folder), **EXPORTABLE.get(method, {})}
-            module = own_model_class(method)(**arguments, visualizer=False)
-            # Two images are enough to choose ranges of integers, on which time does not depend.
-            pictures = Path(folder) / "images"
-            pictures.mkdir()
-            for seed in range(2):
-                Image.fromarray(_picture(size, seed)).save(pictures / f"{seed}.png")
-            model = prepare(module, arguments, Path(folder) / "model", UnlabelledImages(str(pictures)))
-            del module
-            rows[method] = {}
-            for way in model.ways:
-                rows[method][str(way)] = _measure(model, way, size, encode_image, repetitions, alone)
-    return {"image_size": size, "encode_image": statistics.median(alone), "rows": rows}
+    with TemporaryDirectory() as folder:
+        arguments = {**random_weights(clock.backbone, folder), **EXPORTABLE.get(method, {})}
+        module = own_model_class(method)(**arguments, visualizer=False)
+        # Two images are enough to choose ranges of integers, on which time does not depend.
+        pictures = Path(folder) / "images"
+        pictures.mkdir()
+        for seed in range(2):
+            Image.fromarray(_picture(clock.size, seed)).save(pictures / f"{seed}.png")
+        model = prepare(module, arguments, Path(folder) / "model", UnlabelledImages(str(pictures)))
+        del module
+        return {str(way): _measure(model, way, clock, repetitions) for way in model.ways}
 
 
-def _measure(model: Any, way: Way, size: int, encode_image: Any, repetitions: int, alone: list[float]) -> Any:
-    picture = _picture(size, 0)
+def _measure(model: Model, way: Way, clock: Clock, repetitions: int) -> dict[str, float | None]:
+    picture = _picture(clock.size, 0)
     with model.predictor(way) as predictor:
         predictor(picture)  # warm up
         seconds, ratios = [], []
         for _ in range(repetitions):
-            alone.append(timed(encode_image))
+            alone = clock.seconds()
             seconds.append(timed(lambda: predictor(picture).map))
-            ratios.append(seconds[-1] / alone[-1])
+            ratios.append(seconds[-1] / alone)
     is_module = way.runtime == COMPILED
     return {
         "seconds": statistics.median(seconds),
         "times_encode_image": statistics.median(ratios),
         # A compiled module cannot be described to another process.
-        "peak_gb": None if is_module else _peak_gb({**model.predictor_arguments(way), "side": size}),
+        "peak_gb": None if is_module else _peak_gb({**model.predictor_arguments(way), "side": clock.size}),
         "file_mb": model.file_mb(way),
     }
 

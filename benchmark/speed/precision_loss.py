@@ -16,64 +16,74 @@ from anomalib_cops.data import LabelledImages, discover
 
 from ..measure.metrics import score
 from ..measure.outputs import Predictions
-from ..own_models import is_own_model, own_model_class
+from ..own_models import own_model_class
 from ..plan.configuration import read_matrix
 from ..plan.samples import limit_samples
-from .precision_ways import EXPORTABLE, REFERENCE, prepare
+from .precision_ways import EXPORTABLE, REFERENCE, Model, prepare
 from .training import ENGINE
 
 METRICS = {"I-AUROC": "delta_i_auroc", "P-AUROC": "delta_p_auroc", "AUPRO": "delta_aupro"}
 
 
-def measure_loss(methods: list[str], images: int, root: Path | None) -> dict[str, Any]:
-    """Compare figures of every way with those of torch in float32.
+class Targets:
+    """Labelled test images, and the auxiliary set to train on.
 
     Args:
-        methods: names of the methods, which are trained as in the configuration ``quick``.
         images: largest number of test images of a category.
         root: folder with labelled data sets, which are tested besides the synthetic one.
 
-    Returns:
-        The data sets, the number of images, and for each method and way the largest change of a score, and the mean
-        change of each metric over the data sets.
+    Attributes:
+        data: trains on the auxiliary set, as the configuration ``quick`` does.
+        options: arguments of each method there.
+        images: test images by ``set/category``.
     """
-    configuration = read_matrix("quick")
-    options = {each.model: each.options for each in reversed(configuration.methods) if is_own_model(each.model)}
+
+    def __init__(self, images: int, root: Path | None) -> None:
+        configuration = read_matrix("quick")
+        settings = configuration.data
+        self.options = {each.model: each.options for each in reversed(configuration.methods)}
+        self.data = ZeroShotTransfer(
+            source="synthetic",
+            target=["synthetic", *(discover(root) if root else ())],
+            root=None if root is None else str(root),
+            synthetic_samples=settings.synthetic_samples,
+            synthetic_size=settings.synthetic_size,
+            train_batch_size=settings.train_batch_size,
+            num_workers=0,
+        )
+        self.data.setup()
+        self.images = {
+            key: LabelledImages(limit_samples(each.samples, images), None)
+            for key, each in self.data.target_datasets.items()
+        }
+
+    @property
+    def sets(self) -> list[str]:
+        """Names of the data sets."""
+        return sorted({_set_of(key) for key in self.images})
+
+    @property
+    def count(self) -> int:
+        """Number of all images."""
+        return sum(map(len, self.images.values()))
+
+
+def measure_loss(method: str, targets: Targets) -> dict[str, Any]:
+    """Compare figures of every way with those of torch in float32.
+
+    Returns:
+        For each way the largest change of a score, and the mean change of each metric over the data sets.
+    """
+    arguments = {"backbone": "tiny", **targets.options[method], **EXPORTABLE.get(method, {})}
     with TemporaryDirectory() as folder:
-        data = _transfer(configuration, root)
-        data.setup()
-        targets = {
-            key: LabelledImages(limit_samples(each.samples, images), None) for key, each in data.target_datasets.items()
-        }
-        rows = {
-            method: _compare(
-                method, {"backbone": "tiny", **options[method], **EXPORTABLE.get(method, {})}, data, targets, folder
-            )
-            for method in methods
-        }
-    sets = sorted({key.partition("/")[0] for key in targets})
-    return {"sets": sets, "images": sum(map(len, targets.values())), "rows": rows}
+        seed_everything(0, verbose=False)
+        module = own_model_class(method)(**arguments, visualizer=False)
+        Engine(default_root_dir=f"{folder}/runs", **ENGINE).fit(module, datamodule=targets.data)
+        model = prepare(module, arguments, Path(folder) / "model", targets.data)
+        return _compare(model, targets.images)
 
 
-def _transfer(configuration: Any, root: Path | None) -> ZeroShotTransfer:
-    settings = configuration.data
-    return ZeroShotTransfer(
-        source="synthetic",
-        target=["synthetic", *(discover(root) if root else ())],
-        synthetic_samples=settings.synthetic_samples,
-        synthetic_size=settings.synthetic_size,
-        train_batch_size=settings.train_batch_size,
-        num_workers=0,
-    )
-
-
-def _compare(
-    method: str, arguments: dict[str, Any], data: ZeroShotTransfer, targets: Mapping[str, LabelledImages], folder: str
-) -> dict[str, Any]:
-    seed_everything(0, verbose=False)
-    module = own_model_class(method)(**arguments, visualizer=False)
-    Engine(default_root_dir=f"{folder}/runs", **ENGINE).fit(module, datamodule=data)
-    model = prepare(module, arguments, Path(folder) / method, data)
+def _compare(model: Model, targets: Mapping[str, LabelledImages]) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     exact: dict[str, Predictions] = {}
     for way in model.ways:
@@ -109,9 +119,13 @@ def _changes(found: Mapping[str, Predictions], exact: Mapping[str, Predictions])
     for key in found:
         ours, theirs = score(found[key]), score(exact[key])
         for name in METRICS.keys() & ours.keys():
-            by_set[name].setdefault(key.partition("/")[0], []).append(ours[name] - theirs[name])
+            by_set[name].setdefault(_set_of(key), []).append(ours[name] - theirs[name])
     return {
         METRICS[name]: statistics.mean(map(statistics.mean, changes.values()))
         for name, changes in by_set.items()
         if changes
     }
+
+
+def _set_of(key: str) -> str:
+    return key.rpartition("/")[0]

@@ -23,7 +23,8 @@ from anomalib_cops.tiles import parse_tiles, score_in_tiles
 
 SUFFIXES = (".onnx", ".xml")
 _SCORE, _MAP = "pred_score", "anomaly_map"
-# By default, processors with bfloat16 round without being asked. The hint "f32" leaves errors of 5e-4 in AdaCLIP's scores.
+# By default, processors with bfloat16 round without being asked. The hint "f32" leaves errors of 5e-4 in AdaCLIP's
+# scores.
 OPENVINO_HINTS = {EXACT: {"EXECUTION_MODE_HINT": "ACCURACY"}, ROUNDED: {"INFERENCE_PRECISION_HINT": "bf16"}}
 Planes = npt.NDArray[np.float32]
 
