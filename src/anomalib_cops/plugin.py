@@ -86,4 +86,8 @@ def main() -> None:
         from anomalib_cops.host.calibrate_command import main as calibrate_main
 
         sys.exit(calibrate_main(sys.argv[2:]))
+    if sys.argv[1:2] == ["sensitivity"]:
+        from anomalib_cops.host.sensitivity_command import main as sensitivity_main
+
+        sys.exit(sensitivity_main(sys.argv[2:]))
     anomalib_main()

@@ -84,6 +84,12 @@ COMMANDS: list[Run | Elsewhere] = [
     Elsewhere(r"python -m tools\.tiny_clip\.train", "tests/tools/test_tiny_clip.py", "training.main("),
     Elsewhere(r"python -m tools\.tiny_clip\.evaluate", "tests/test_tiny.py", "measure_subset("),
     Elsewhere(r"python -m benchmark run", "tests/models/verbs.py", "cli.main("),
+    Run(
+        r"python -m benchmark speed --precision .*",
+        "--quick --output precision",
+        ("precision/precision.json",),
+        r"OpenVINO, int8 \|.*ONNX Runtime, float16",
+    ),
     Elsewhere(r"python -m benchmark speed", "tests/benchmark/test_speed.py", "speed"),
     Elsewhere(
         r"anomalib train .*\.n_prototypes auto .*", "tests/models/test_cops_auto.py", '"model.n_prototypes": "auto"'
@@ -156,6 +162,15 @@ COMMANDS: list[Run | Elsewhere] = [
     Run(r"anomalib-cops score .*", "", ("scores.*.settings.json",), r"[36] images, [36] of them new"),
     Run(r"anomalib predict .* --data folder_of_images", "", PREDICTED, r"Scores of \d+ image", installed=True),
     Run(r"anomalib predict .*", "", PREDICTED, r"Scores of \d+ image"),
+    Run(r"anomalib-cops sensitivity .*", "", ("blocks.csv",), r"image\.\d.*images; "),
+    Run(r"anomalib export .* --compression_type fp16", "", ("results/**/model.xml",)),
+    Run(
+        r"anomalib export .* --data ZeroShotTransfer .*",
+        f"--data.root ./datasets {ONE_EACH.format('candle', 'screw')} --data.num_workers 0",
+        ("results/**/model.xml",),
+    ),
+    Run(r"anomalib export .* --data UnlabelledImages .*", "", ("results/**/model.xml",)),
+    Run(r"anomalib export .* --onnx_kwargs .*", "", ("results/**/model.onnx",)),
     Run(r"anomalib export .* --export_type onnx", "", ("results/**/model.onnx",), installed=True),
     Run(r"anomalib benchmark --config experiment.yaml", "", ("runs/**/*.csv",), installed=True),
     Run(r"python -m anomalib_cops\.data check ROOT", "", (), "mvtec"),

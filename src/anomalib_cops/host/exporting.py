@@ -89,7 +89,7 @@ class WholeExportMixin(_Base):
 
     def _to_tidy_onnx(self, *args: Any, float16: bool = False, **kwargs: Any) -> Path:
         path: Path = super().to_onnx(*args, **kwargs)
-        tidy(path, float16=float16)
+        tidy(path, self.runtime_options.float_blocks or (), float16=float16)
         return path
 
     def to_openvino(

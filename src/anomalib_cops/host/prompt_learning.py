@@ -102,7 +102,8 @@ class PromptLearningMixin(WholeExportMixin, FittingMixin):  # type: ignore[misc]
         self.feature_cache: FeatureCache | None = None
         self.reference_options = _fill(ReferenceOptions, arguments)
         self.tile_options = _fill(TileOptions, arguments)
-        _fill(RuntimeOptions, arguments).apply(assembled.model, type(self).__name__)
+        self.runtime_options = _fill(RuntimeOptions, arguments)
+        self.runtime_options.apply(assembled.model, type(self).__name__)
         self.request = assembled.request
         self.model = assembled.model
         self.epochs = assembled.epochs

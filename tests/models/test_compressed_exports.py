@@ -1,0 +1,177 @@
+"""Test exports whose towers are rounded: what is rounded, what is not, and what that does to the results."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import openvino
+import pytest
+import torch
+from PIL import Image
+
+from anomalib_cops import AnomalyCLIP, CoPS, Predictor, UnlabelledImages, ZeroShotTransfer
+from anomalib_cops.data.synthetic.addresses import draw_address
+from anomalib_cops.errors import InputError
+from anomalib_cops.graph_record import FULL
+from anomalib_cops.host.onnx_float16 import round_to_float16
+from anomalib_cops.host.quantizing import MOST_IMAGES, calibration_files
+from tests.models.cases import CASES, lightning_class
+from tests.models.runs import Trained, engine, transfer
+from tests.models.test_export import SIDE, pictures
+
+pytestmark = [pytest.mark.usefixtures("unchecked"), pytest.mark.filterwarnings("ignore")]
+EXACT = {"EXECUTION_MODE_HINT": "ACCURACY"}
+# Size of the file as a share of float32's, and the mean change of a map.
+COMPRESSIONS = {"fp16": (0.55, 2e-3), "int8": (0.35, 0.05), "int8_ptq": (0.4, 0.08)}
+ONNX_FLOAT, ONNX_FLOAT16 = 1, 10
+
+
+@pytest.fixture(scope="module")
+def model(trained: Trained, tmp_path_factory: pytest.TempPathFactory, exported: Callable[[str], Path]) -> Any:
+    """Return the trained model, whose exports begin with the ONNX file that other tests use as well."""
+    weights = trained.model.save_weights(tmp_path_factory.mktemp("weights") / "w.safetensors")
+    made = lightning_class(trained.name)(weights=str(weights), visualizer=False, **CASES[trained.name].exportable)
+    made.to_onnx = lambda *_, **__: exported("onnx")
+    return made.eval()
+
+
+def exact_layers(graph: openvino.Model) -> list[Any]:
+    return [node for node in graph.get_ops() if node.get_friendly_name().startswith(FULL)]
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_the_towers_are_rounded_and_nothing_else(
+    model: Any, exported: Callable[[str], Path], compression: str, tmp_path: Path
+) -> None:
+    data = transfer()
+    path = engine(tmp_path).export(
+        model, "openvino", export_root=tmp_path / "out", compression_type=compression, datamodule=data
+    )
+    share, change = COMPRESSIONS[compression]
+    whole = exported("openvino").with_suffix(".bin").stat().st_size
+    assert path.with_suffix(".bin").stat().st_size < share * whole
+    images = pictures(SIDE, 3)
+    found = openvino.Core().compile_model(path, "CPU", EXACT)(images)["anomaly_map"]
+    with torch.no_grad():
+        wanted = model(torch.from_numpy(images)).anomaly_map.numpy()
+    assert abs(found.reshape(wanted.shape) - wanted).mean() < change
+    graph = openvino.Core().read_model(path)
+    exact = exact_layers(graph)
+    assert {"Softmax", "Divide"} <= {node.get_type_name() for node in exact}, "probabilities at the temperature"
+    rounded = [node for node in graph.get_ops() if node.get_type_name() == "FakeQuantize"]
+    assert bool(rounded) == (compression == "int8_ptq")
+    assert not {
+        reader.get_node().get_friendly_name() for node in rounded for reader in node.output(0).get_target_inputs()
+    } & {node.get_friendly_name() for node in exact}
+    with Predictor(path) as predictor:
+        assert 0 <= predictor(images[0].transpose(1, 2, 0)).score <= 1
+
+
+def test_bfloat16_ends_where_the_towers_end(model: Any, exported: Callable[[str], Path]) -> None:
+    path, images = exported("openvino"), pictures(SIDE, 2)
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+    with torch.no_grad():
+        wanted = model(torch.from_numpy(images)).anomaly_map.numpy()
+    assert abs(compiled(images)["anomaly_map"].reshape(wanted.shape) - wanted).max() < 0.1
+    computed = {}
+    for node in compiled.get_runtime_model().get_ops():
+        info = node.get_rt_info()
+        for name in info["originalLayersNames"].astype(str).split(","):
+            computed[name] = info["runtimePrecision"].astype(str)
+    precisions = {computed[name] for name in computed if name.startswith(FULL)}
+    assert "bf16" not in precisions
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        assert "bf16" in {precision for name, precision in computed.items() if not name.startswith(FULL)}
+
+
+def test_float16_ends_where_the_towers_end(model: Any, exported: Callable[[str], Path], tmp_path: Path) -> None:
+    import onnx
+    import onnx_ir
+
+    graph = onnx_ir.load(exported("onnx"))
+    round_to_float16(graph.graph)
+    onnx_ir.save(graph, tmp_path / "half.onnx")
+    images = pictures(SIDE, 2)
+    session = onnxruntime.InferenceSession(tmp_path / "half.onnx")
+    (found,) = session.run(["anomaly_map"], {session.get_inputs()[0].name: images})
+    with torch.no_grad():
+        wanted = model(torch.from_numpy(images)).anomaly_map.numpy()
+    assert np.isfinite(found).all() and abs(found.reshape(wanted.shape) - wanted).mean() < 3e-3
+    made = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "half.onnx")).graph
+    kinds = {each.name: each.type.tensor_type.elem_type for each in (*made.value_info, *made.input, *made.output)}
+    kinds |= {each.name: each.data_type for each in made.initializer}
+    assert all(
+        kinds.get(name) != ONNX_FLOAT16 for node in made.node if node.name.startswith(FULL) for name in node.input
+    )
+    weights = [each for each in made.initializer if len(each.dims) == 2 and min(each.dims) > 100]
+    assert sum(each.data_type == ONNX_FLOAT16 for each in weights) > len(weights) / 2
+    assert {kinds[each.name] for each in (*made.input, *made.output)} & {ONNX_FLOAT} == {ONNX_FLOAT}
+
+
+def test_the_command_writes_half_of_the_onnx_file(tmp_path: Path) -> None:
+    model = AnomalyCLIP(backbone="tiny", visualizer=False)
+    paths = [
+        engine(tmp_path).export(model, "onnx", export_root=tmp_path / str(half), onnx_kwargs={"float16": half})
+        for half in (False, True)
+    ]
+    whole, half = (Path(f"{path}.data").stat().st_size for path in paths)
+    assert half < 0.55 * whole
+    # The text is the same for all images, so no part of the text tower is needed.
+    parameters = sum(each.numel() for each in model.clip.model.visual.parameters())
+    assert whole < 4 * 1.2 * parameters
+    with Predictor(paths[1]) as predictor:
+        assert predictor(pictures(SIDE, 1)[0].transpose(1, 2, 0)).score == pytest.approx(
+            float(model(torch.from_numpy(pictures(SIDE, 1))).pred_score), abs=5e-3
+        )
+
+
+def test_a_metric_decides_what_is_quantised(tmp_path: Path) -> None:
+    model = AnomalyCLIP(backbone="tiny", visualizer=False)
+    data = ZeroShotTransfer(source_categories=["leather"], synthetic_samples=20, num_workers=0)
+    arguments = {"compression_type": "int8_acq", "max_drop": 0.05}
+    path = engine(tmp_path).export(model, "openvino", export_root=tmp_path / "out", datamodule=data, **arguments)
+    assert any(node.get_type_name() == "FakeQuantize" for node in openvino.Core().read_model(path).get_ops())
+    folder = write_images(tmp_path / "images", 2)
+    with pytest.raises(InputError, match="not of both labels; give such a datamodule, or take int8_ptq"):
+        engine(tmp_path).export(
+            model, "openvino", export_root=tmp_path / "none", datamodule=UnlabelledImages(str(folder)), **arguments
+        )
+    assert not [each for each in (tmp_path / "none").rglob("*") if each.is_file()]
+
+
+@pytest.mark.parametrize("compression", ["int8_ptq", "int8_acq"])
+def test_without_images_nothing_is_written(compression: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="add --data ZeroShotTransfer .* or --data UnlabelledImages"):
+        engine(tmp_path).export(
+            CoPS(backbone="tiny", visualizer=False),
+            "openvino",
+            export_root=tmp_path / "out",
+            compression_type=compression,
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def write_images(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        Image.fromarray(np.full((40, 60, 3), number % 255, np.uint8)).save(folder / f"{number:03}.png")
+    return folder
+
+
+def test_images_to_calibrate_with_are_spread_over_all(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "images", 2 * MOST_IMAGES + 50)
+    files = calibration_files(UnlabelledImages(str(folder)))
+    assert MOST_IMAGES / 2 < len(files) <= MOST_IMAGES
+    assert files[0].endswith("000.png") and files[-1] > str(folder / f"{2 * MOST_IMAGES:03}.png")
+    auxiliary = ZeroShotTransfer(source_categories=["leather"], synthetic_samples=10, num_workers=0)
+    drawn = calibration_files(auxiliary)
+    assert len(drawn) == 10 and all(draw_address(each) is not None for each in drawn)
+
+
+def test_unlabelled_images_only_show_images(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot train or test"):
+        engine(tmp_path, max_epochs=1).fit(CoPS(backbone="tiny", visualizer=False), datamodule=UnlabelledImages("."))
+    with pytest.raises(InputError, match="does not exist"):
+        UnlabelledImages(str(tmp_path / "missing")).val_dataloader()
