@@ -2,9 +2,10 @@
 
 With ``--check``, change nothing and fail if a table is out of date. No figure is typed by hand:
 ``docs/results/demo.json`` is a copy of the result of ``make demo``, and beside it ``references.json`` of that of
-``python -m tools.reference_study``, ``tiles.json`` of that of ``python -m tools.tile_study``, and ``speed.json`` of
-that of ``python -m benchmark speed``, ``precision.json`` of that with ``--precision``; ``benchmark/results`` is a copy of that of ``python -m benchmark run quick``, and
-the folder ``shots`` in it of that of ``python -m benchmark run shots``. Tables of data sets are made from their
+``python -m tools.reference_study``, ``tiles.json`` of that of ``python -m tools.tile_study``, ``speed.json`` of that of
+``python -m benchmark speed``, and ``precision.json`` and ``card.json`` of that with ``--precision``;
+``benchmark/results`` is a copy of that of ``python -m benchmark run quick``, and the folder ``shots`` in it of that of
+``python -m benchmark run shots``. Tables of data sets are made from their
 declarations, and the table of capabilities from the list that a test checks.
 """
 
@@ -29,6 +30,7 @@ from benchmark.report.reported import load_reported
 from benchmark.report.shot_tables import shot_tables
 from benchmark.report.tables import ablation, published
 from benchmark.speed import tables as speed_tables
+from benchmark.speed.card_table import card_table
 from benchmark.speed.precision_table import precision_tables
 from tools.capabilities import capability_table
 from tools.method_tables import common_table, methods_table, settings_table
@@ -37,6 +39,7 @@ from tools.reference_study import study_table
 from tools.tile_study import tile_table
 
 ROOT = Path(__file__).resolve().parent.parent
+CARD = ROOT / "docs/results/card.json"
 SHOTS = "benchmark/results/shots"
 COLUMNS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "AUPRO")
 
@@ -144,6 +147,8 @@ def tables() -> list[tuple[str, str, str]]:
     demo, board = json.loads((ROOT / "docs/results/demo.json").read_text()), quick_board()
     speed = json.loads((ROOT / "docs/results/speed.json").read_text())
     precision = json.loads((ROOT / "docs/results/precision.json").read_text())
+    # A card is not always at hand.
+    card = json.loads(CARD.read_text()) if CARD.exists() else None
     sets = [("industrial", INDUSTRIAL), ("medical", MEDICAL), ("further", FURTHER)]
     return [
         ("README.md", "demo", demo_table(demo)),
@@ -151,7 +156,7 @@ def tables() -> list[tuple[str, str, str]]:
         ("README.md", "benchmark", benchmark_tables(board, whole=False)),
         ("README.md", "speed", speed_tables.summary(speed)),
         ("README.md", "precision", precision_tables(precision, ["CoPS"])),
-        ("docs/speed.md", "precision", precision_tables(precision)),
+        ("docs/speed.md", "precision", f"{precision_tables(precision)}\n\n{card_table(card)}"),
         ("docs/models.md", "methods", methods_table()),
         ("docs/models.md", "references", study_table(json.loads((ROOT / "docs/results/references.json").read_text()))),
         ("docs/score.md", "million", million_table(speed)),

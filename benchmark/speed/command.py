@@ -34,6 +34,8 @@ FULL = {
     "throughput_images": 2000,
     "starts": 5,
 }
+CARD: dict[str, Any] = {"backbone": "ViT-L-14-336", "batches": (1, 32), "repetitions": 5, "side": 8192}
+QUICK_CARD: dict[str, Any] = {"backbone": "tiny", "batches": (1, 2), "repetitions": 1, "side": 64}
 QUICK = {
     "backbone": "ViT-B-16",
     "small": "tiny",
@@ -59,7 +61,9 @@ def arguments() -> ArgumentParser:
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of speed.json and speed.png")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, or auto")
     parser.add_argument(
-        "--precision", action="store_true", help="measure what runtimes and precisions cost and change instead"
+        "--precision",
+        action="store_true",
+        help="measure what runtimes and precisions cost and change instead; with --device cuda, the speed on the card",
     )
     parser.add_argument("--root", type=Path, default=None, help="labelled data sets that --precision tests as well")
     return parser
@@ -81,7 +85,23 @@ def main(options: Namespace) -> int:
     return 0
 
 
+def _measure_card(options: Namespace, device: str) -> int:
+    with quiet():
+        from .card_table import card_table
+        from .cards import measure_card
+    with quiet():
+        result = {"quick": options.quick, "provenance": provenance()}
+        result["card"] = measure_card(device=device, **(QUICK_CARD if options.quick else CARD))
+    path = options.output / "card.json"
+    write_text(path, json.dumps(result, indent=1))
+    print(card_table(result))
+    print(f"\nresults are in {path}")
+    return 0
+
+
 def _compare_precisions(options: Namespace) -> int:
+    if options.device not in ("auto", "cpu"):
+        return _measure_card(options, options.device)
     with quiet():
         from .precision import measure_precision
         from .precision_table import precision_tables

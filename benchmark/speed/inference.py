@@ -1,8 +1,6 @@
 """Measure the speed of inference: every method, stage by stage, beside open_clip's own ``encode_image``."""
 
 import copy
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,12 +61,10 @@ def measure_inference(backbone: str, device: str, repetitions: int) -> dict[str,
             # The same arithmetic, which cannot be counted there.
             operations[BY_OPENVINO] = operations["CoPS/vision"] + operations["CoPS/rest"]
         seconds = interleaved(tasks, repetitions)
-        variants = _variants(models["CoPS"], images, repetitions) if device == "cuda" else {}
     return {
         "backbone": backbone,
         "image_size": size,
         "works": {name: {"seconds": seconds[name], "gflop": operations[name]} for name in tasks},
-        "variants": variants,
     }
 
 
@@ -94,28 +90,3 @@ def _model(name: str, network: Any, size: int, device: str) -> Any:
     # The hooks that count operations cannot handle parameters with gradients.
     model: Any = parts.build(clip, parts.settings())
     return model.to(device).requires_grad_(False).eval()
-
-
-def _variants(model: CoPSModel, images: Tensor, repetitions: int) -> dict[str, Any]:
-    """Measure batches of 8 on a GPU in float32, under bfloat16 autocast, and compiled.
-
-    Rates are shares of what the card reaches in a large bfloat16 matrix product.
-    """
-    batch = images.expand(8, -1, -1, -1).contiguous()
-    square = torch.randn(8192, 8192, device=batch.device, dtype=torch.bfloat16)
-    product = interleaved({"product": lambda: square @ square}, 10)["product"]["least"]
-    rate = 2 * 8192**3 / product
-    operations = gflop(lambda: model(batch)) * 1e9
-    measured = {}
-    for name, precision, compiled in (
-        ("float32", None, False),
-        ("bfloat16", torch.bfloat16, False),
-        ("bfloat16, compiled", torch.bfloat16, True),
-    ):
-        run: Callable[[Tensor], Any] = torch.compile(model) if compiled else model
-        context: AbstractContextManager[Any] = torch.autocast("cuda", precision) if precision else nullcontext()
-        with context:
-            run(batch)
-            seconds = interleaved({name: lambda run=run: run(batch)}, max(repetitions, 5))[name]["median"]  # type: ignore[misc]
-        measured[name] = {"images_per_second": len(batch) / seconds, "share_of_bf16_rate": operations / seconds / rate}
-    return measured

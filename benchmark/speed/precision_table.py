@@ -27,7 +27,7 @@ def precision_tables(result: dict[str, Any], methods: Sequence[str] = ()) -> str
         f"runs in turns with open_clip's `encode_image` by torch in float32 ({1000 * result['encode_image']:.0f} ms). "
         f"Changes: trained on the tiny stand-in, {loss['images']} test images of {', '.join(loss['sets'])}, against "
         "torch in float32; AUROC and AUPRO in points, means over data sets. *A stand-in: says nothing about the loss "
-        "with real weights.* On graphics cards: not measured."
+        "with real weights.*"
     ]
     for method in methods or dict.fromkeys(row["method"] for row in result["rows"]):
         rows = [_cells(row) for row in result["rows"] if row["method"] == method]

@@ -28,8 +28,6 @@ def tables(result: SpeedResult) -> str:
         parts.append(_towers(result["towers"]))
     if "throughput" in result:
         parts.append(throughput_table(result["throughput"]))
-    if result["inference"]["variants"]:
-        parts.append(_variants(result["inference"]["variants"]))
     return "\n\n".join(parts)
 
 
@@ -209,11 +207,3 @@ def _towers(towers: SpeedResult) -> str:
         "\n\nThe local path adds an attention and an output projection to every block. Attention is most of a block "
         "where the tower is narrow and reads many patches, so the share is largest there."
     )
-
-
-def _variants(variants: SpeedResult) -> str:
-    rows = [
-        (name, f"{each['images_per_second']:.1f}", f"{100 * each['share_of_bf16_rate']:.0f} %")
-        for name, each in variants.items()
-    ]
-    return table(("CoPS, batches of 8", "images/s", "of the card's bfloat16 rate"), rows)

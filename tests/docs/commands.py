@@ -84,6 +84,9 @@ COMMANDS: list[Run | Elsewhere] = [
     Elsewhere(r"python -m tools\.tiny_clip\.train", "tests/tools/test_tiny_clip.py", "training.main("),
     Elsewhere(r"python -m tools\.tiny_clip\.evaluate", "tests/test_tiny.py", "measure_subset("),
     Elsewhere(r"python -m benchmark run", "tests/models/verbs.py", "cli.main("),
+    Elsewhere(
+        r"python -m benchmark speed --precision --device cuda", "tests/benchmark/test_precision.py", "measure_card("
+    ),
     Run(
         r"python -m benchmark speed --precision .*",
         "--quick --output precision",
