@@ -28,7 +28,14 @@ VARIANTS: tuple[tuple[str, torch.dtype | None, bool], ...] = (
 PLAIN = "plain, float32, one by one"
 
 
-def measure_card(backbone: str, device: str, batches: Sequence[int], repetitions: int, side: int) -> dict[str, Any]:
+def measure_card(
+    backbone: str,
+    device: str,
+    batches: Sequence[int],
+    repetitions: int,
+    side: int,
+    variants: Sequence[tuple[str, torch.dtype | None, bool]] = VARIANTS,
+) -> dict[str, Any]:
     """Measure images per second of CoPS with random weights.
 
     Args:
@@ -37,6 +44,7 @@ def measure_card(backbone: str, device: str, batches: Sequence[int], repetitions
         batches: numbers of images that go through the model at a time.
         repetitions: number of runs of each task.
         side: side of the bfloat16 product whose rate the others are shares of.
+        variants: name, precision of autocast, and whether the model is compiled.
 
     Returns:
         Rate of the product in 10^12 operations per second, and rows with the name of the computation, images per batch,
@@ -58,7 +66,7 @@ def measure_card(backbone: str, device: str, batches: Sequence[int], repetitions
         with plain():
             alone = 1 / _seconds(slow, images[:1], repetitions)
         rows.append({"name": PLAIN, "batch": 1, "images_per_second": alone, "times_plain": 1.0, "share": None})
-        for name, precision, is_compiled in VARIANTS:
+        for name, precision, is_compiled in variants:
             run: Callable[[Tensor], Any] = torch.compile(fast) if is_compiled else fast
             context: AbstractContextManager[Any] = torch.autocast(device, precision) if precision else nullcontext()
             for batch in batches:

@@ -55,13 +55,15 @@ def test_a_table_shows_shares_as_points_and_leaves_out_what_is_unknown() -> None
 
 
 def test_the_script_for_cards_runs_on_a_processor(tmp_path: Path) -> None:
-    found = measure_card("tiny", "cpu", batches=(1, 2), repetitions=1, side=64)
+    # To compile takes minutes on a processor.
+    variants = [each for each in VARIANTS if not each[2]]
+    found = measure_card("tiny", "cpu", batches=(1, 2), repetitions=1, side=64, variants=variants)
     names = [(row["name"], row["batch"]) for row in found["rows"]]
-    assert names == [(PLAIN, 1), *((name, batch) for name, *_ in VARIANTS for batch in (1, 2))]
+    assert names == [(PLAIN, 1), *((name, batch) for name, *_ in variants for batch in (1, 2))]
     assert all(row["images_per_second"] > 0 for row in found["rows"])
     made = {"versions": {"torch": "2"}, "machine": {"gpu": "a card"}}
     text = card_table({"provenance": made, "card": found})
-    assert "a card" in text and text.count("batches of 2") == len(VARIANTS)
+    assert "a card" in text and text.count("batches of 2") == len(variants)
     assert card_table(None) == "On graphics cards: not measured."
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import open_clip
 import pytest
@@ -129,15 +128,6 @@ def image_folder(tmp_path: Path) -> Path:
     Image.fromarray(rgb).quantize(16).save(folder / "d_palette.png")
     Image.fromarray(rgb[:1, :1]).save(folder / "e_1x1.png")
     return folder
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """No shape checks, which take the symbolic sizes of a traced graph for wrong ones, and wrong
-    values for wrong types."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,15 @@
+"""Fixtures for tests of all parts."""
+
+from collections.abc import Iterator
+
+import jaxtyping
+import pytest
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """No shape checks, which take the symbolic sizes of a traced graph for wrong ones, and wrong
+    values for wrong types."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
