@@ -50,11 +50,13 @@ WAYS = (
     Way("OpenVINO", "float32", "openvino"),
     Way("OpenVINO", "float16 weights", "openvino fp16"),
     Way("OpenVINO", "bfloat16", "openvino fp16", {"precision": BFLOAT16}),
+    Way("OpenVINO", "int8 weights", "openvino int8"),
     Way("OpenVINO", "int8", "openvino int8_ptq"),
     Way("OpenVINO", "int8 + bfloat16", "openvino int8_ptq", {"precision": BFLOAT16}),
     Way("ONNX Runtime", "float32", "onnx"),
     Way("ONNX Runtime", "float16", "onnx float16"),
 )
+COMPRESSIONS = (CompressionType.FP16, CompressionType.INT8, CompressionType.INT8_PTQ)
 COMPILED_METHODS = ("CoPS",)
 """To compile a model takes minutes, and most of it is the image tower that all share."""
 EXPORTABLE: dict[str, dict[str, Any]] = {"AdaCLIP": {"fusion": False}}
@@ -144,7 +146,7 @@ def export(module: Any, folder: Path, datamodule: Any) -> dict[str, Path]:
         files["onnx float16"] = module.to_onnx(folder / "float16", float16=True)
         # All of these begin with the graph that is there already.
         module.to_onnx = lambda *_, **__: files["onnx"]
-        for compression in (None, CompressionType.FP16, CompressionType.INT8_PTQ):
+        for compression in (None, *COMPRESSIONS):
             key = f"openvino {compression.value}" if compression else "openvino"
             files[key] = module.to_openvino(folder / key, compression_type=compression, datamodule=datamodule)
         del module.to_onnx

@@ -7,6 +7,8 @@ ENTRY = "anomalib_cops"
 """Name of the entry in the metadata."""
 FULL = "float32/"
 """The names of nodes that must compute in float32 begin like this."""
+TOWER = "tower/"
+"""The names of nodes that may be rounded begin like this."""
 
 
 def to_text(record: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from anomalib_cops.errors import InputError
 from anomalib_cops.graph_record import FULL
 from anomalib_cops.host.onnx_float16 import round_to_float16
 from anomalib_cops.host.quantizing import MOST_IMAGES, calibration_files
+from anomalib_cops.openvino_graph import exact_names, round_to_bfloat16
 from tests.models.cases import CASES, lightning_class
 from tests.models.runs import Trained, engine, transfer
 from tests.models.test_export import SIDE, pictures
@@ -37,10 +38,6 @@ def model(trained: Trained, tmp_path_factory: pytest.TempPathFactory, exported: 
     return made.eval()
 
 
-def exact_layers(graph: openvino.Model) -> list[Any]:
-    return [node for node in graph.get_ops() if node.get_friendly_name().startswith(FULL)]
-
-
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_the_towers_are_rounded_and_nothing_else(
     model: Any, exported: Callable[[str], Path], compression: str, tmp_path: Path
@@ -58,8 +55,10 @@ def test_the_towers_are_rounded_and_nothing_else(
         wanted = model(torch.from_numpy(images)).anomaly_map.numpy()
     assert abs(found.reshape(wanted.shape) - wanted).mean() < change
     graph = openvino.Core().read_model(path)
-    exact = exact_layers(graph)
-    assert {"Softmax", "Divide"} <= {node.get_type_name() for node in exact}, "probabilities at the temperature"
+    names = exact_names(graph)
+    exact = [node for node in graph.get_ops() if node.get_friendly_name() in names]
+    kinds = {node.get_type_name() for node in exact}
+    assert kinds & {"Softmax", "Sigmoid"} and "MatMul" in kinds, "probabilities, and what they are made of"
     rounded = [node for node in graph.get_ops() if node.get_type_name() == "FakeQuantize"]
     assert bool(rounded) == (compression == "int8_ptq")
     assert not {
@@ -71,7 +70,9 @@ def test_the_towers_are_rounded_and_nothing_else(
 
 def test_bfloat16_ends_where_the_towers_end(model: Any, exported: Callable[[str], Path]) -> None:
     path, images = exported("openvino"), pictures(SIDE, 2)
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+    graph = openvino.Core().read_model(path)
+    round_to_bfloat16(graph)
+    compiled = openvino.Core().compile_model(graph, "CPU", EXACT)
     with torch.no_grad():
         wanted = model(torch.from_numpy(images)).anomaly_map.numpy()
     assert abs(compiled(images)["anomaly_map"].reshape(wanted.shape) - wanted).max() < 0.1
@@ -92,7 +93,7 @@ def test_float16_ends_where_the_towers_end(model: Any, exported: Callable[[str],
 
     graph = onnx_ir.load(exported("onnx"))
     round_to_float16(graph.graph)
-    onnx_ir.save(graph, tmp_path / "half.onnx")
+    onnx_ir.save(graph, tmp_path / "half.onnx", external_data="half.onnx.data")
     images = pictures(SIDE, 2)
     session = onnxruntime.InferenceSession(tmp_path / "half.onnx")
     (found,) = session.run(["anomaly_map"], {session.get_inputs()[0].name: images})

@@ -42,16 +42,4 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
         info = tree.getroot().find("rt_info")
         info = ElementTree.SubElement(tree.getroot(), "rt_info") if info is None else info
         ElementTree.SubElement(info, graph_record.ENTRY, {"value": text})
-        _keep_exact(tree.getroot())
         tree.write(path, encoding="utf-8", xml_declaration=True)
-
-
-def _keep_exact(root: ElementTree.Element) -> None:
-    """Let OpenVINO compute the nodes that must not be rounded in float32, whatever precision a program asks for."""
-    for layer in root.iter("layer"):
-        if layer.get("name", "").startswith(graph_record.FULL):
-            info = layer.find("rt_info")
-            if info is None:
-                info = ElementTree.Element("rt_info")
-                layer.insert(0 if layer.find("data") is None else 1, info)
-            ElementTree.SubElement(info, "attribute", {"name": "precise", "version": "0"})

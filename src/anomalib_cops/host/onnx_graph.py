@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
-from anomalib_cops.graph_record import FULL
+from anomalib_cops.graph_record import FULL, TOWER
 from anomalib_cops.host.onnx_float16 import round_to_float16
 
 MATRIX_PRODUCTS = ("MatMul", "Gemm", "Conv")
@@ -63,7 +63,7 @@ def tidy(path: Path, float_blocks: Collection[str] = (), *, float16: bool = Fals
 
 
 def name_nodes(graph: Graph, float_blocks: Collection[str] = ()) -> None:
-    """Let the names of all nodes outside the frozen towers begin with :data:`FULL`."""
+    """Let the names of all nodes begin with :data:`TOWER` inside the frozen towers, and with :data:`FULL` elsewhere."""
     nodes = list(graph)
     from_images = _reached((use.node for value in graph.inputs for use in value.uses()), _followers)
     inside: set[Node] = set()
@@ -75,8 +75,8 @@ def name_nodes(graph: Graph, float_blocks: Collection[str] = ()) -> None:
         if node not in from_images and _followers(node) and inside.issuperset(_followers(node)):
             inside.add(node)
     for node in nodes:
-        if node not in inside or _place(node) in float_blocks:
-            node.name = f"{FULL}{node.name}"
+        is_exact = node not in inside or _place(node) in float_blocks
+        node.name = f"{FULL if is_exact else TOWER}{node.name}"
 
 
 def _place(node: Node) -> str:

@@ -13,9 +13,9 @@ from anomalib.data import ImageBatch
 
 from anomalib_cops.data.listed_images import listed_images
 from anomalib_cops.errors import InputError
-from anomalib_cops.graph_record import FULL
 from anomalib_cops.host.image_scores import load_image
 from anomalib_cops.images.resizing import resize_planes
+from anomalib_cops.openvino_graph import exact_names
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +80,8 @@ def quantize_with_control(graph: Any, datamodule: Any, metric: Any, max_drop: fl
 
 def _options(graph: Any) -> dict[str, Any]:
     nncf = import_module("nncf")
-    exact = [node.get_friendly_name() for node in graph.get_ops() if node.get_friendly_name().startswith(FULL)]
     # Names of constants and the like, which NNCF does not know, must be no mistake.
-    scope = nncf.IgnoredScope(names=exact, validate=False)
+    scope = nncf.IgnoredScope(names=sorted(exact_names(graph)), validate=False)
     return {"model_type": nncf.ModelType.TRANSFORMER, "ignored_scope": scope}
 
 

@@ -17,7 +17,8 @@ from anomalib_cops.files import sha256
 from anomalib_cops.graph_record import ENTRY, from_text
 from anomalib_cops.images.resizing import resize_planes
 from anomalib_cops.inference.pictures import Picture
-from anomalib_cops.inference.prediction import EXACT, ROUNDED, Backend, Prediction, named_precision
+from anomalib_cops.inference.prediction import EXACT, Backend, Prediction, named_precision
+from anomalib_cops.openvino_graph import round_to_bfloat16
 from anomalib_cops.thresholds import Thresholds
 from anomalib_cops.tiles import parse_tiles, score_in_tiles
 
@@ -25,7 +26,7 @@ SUFFIXES = (".onnx", ".xml")
 _SCORE, _MAP = "pred_score", "anomaly_map"
 # By default, processors with bfloat16 round without being asked. The hint "f32" leaves errors of 5e-4 in AdaCLIP's
 # scores.
-OPENVINO_HINTS = {EXACT: {"EXECUTION_MODE_HINT": "ACCURACY"}, ROUNDED: {"INFERENCE_PRECISION_HINT": "bf16"}}
+AS_IT_IS = {"EXECUTION_MODE_HINT": "ACCURACY"}
 Planes = npt.NDArray[np.float32]
 
 
@@ -195,8 +196,10 @@ class OpenVinoModel(ExportedModel):
                 f"{self.path} cannot be read by OpenVINO ({_last_line(error)}); copy it with its .bin file, or "
                 "export it again."
             ) from None
+        if self._precision != EXACT:
+            round_to_bfloat16(model)
         try:
-            self._compiled = core.compile_model(model, self._device, OPENVINO_HINTS[self._precision])
+            self._compiled = core.compile_model(model, self._device, AS_IT_IS)
         except Exception as error:  # RuntimeError with the runtime's own text
             raise InputError(
                 f"{self.path} cannot be run on {self._device} by OpenVINO ({_last_line(error)}); give another device, "

@@ -1,0 +1,58 @@
+"""Tell the nodes of an OpenVINO graph that may be rounded from those that may not; needs OpenVINO alone."""
+
+from importlib import import_module
+from typing import Any
+
+from anomalib_cops.graph_record import FULL, TOWER
+
+
+def exact_names(graph: Any) -> set[str]:
+    """Return the names of the nodes that must compute in float32.
+
+    Besides those whose names say so, these are the nodes that OpenVINO made for them alone, such as the product of a
+    linear layer, whose name is left to its sum with the bias.
+
+    Args:
+        graph: OpenVINO model that was made from an ONNX file with named nodes.
+    """
+    exact: set[str] = set()
+    for node in reversed(graph.get_ordered_ops()):
+        name = node.get_friendly_name()
+        uses = [use for output in node.outputs() for use in output.get_target_inputs()]
+        readers = {use.get_node().get_friendly_name() for use in uses}
+        if name.startswith(FULL) or (not name.startswith(TOWER) and readers and readers <= exact):
+            exact.add(name)
+    return exact
+
+
+def round_to_bfloat16(graph: Any) -> None:
+    """Let the frozen towers of a graph compute in bfloat16, and convert what passes their borders.
+
+    OpenVINO's own hint rounds all matrix products, those of distances and cosines included.
+
+    Args:
+        graph: OpenVINO model; changed in place.
+    """
+    openvino, operations = import_module("openvino"), import_module("openvino.opset13")
+    exact = exact_names(graph)
+    outside = {node.get_friendly_name() for node in graph.get_ordered_ops() if _is_outside(node, exact)}
+    converted: dict[tuple[str, int, str], Any] = {}
+    crossing = [
+        (entry, source, reads_outside)
+        for node in graph.get_ordered_ops()
+        for entry, source in ((each, each.get_source_output()) for each in node.inputs())
+        if source.get_element_type() == openvino.Type.f32
+        for reads_outside in [node.get_friendly_name() in outside]
+        if (source.get_node().get_friendly_name() in outside) != reads_outside
+    ]
+    for entry, source, reads_outside in crossing:
+        kind = "f32" if reads_outside else "bf16"
+        key = source.get_node().get_friendly_name(), source.get_index(), kind
+        if key not in converted:
+            converted[key] = operations.convert(source, kind).output(0)
+        entry.replace_source_output(converted[key])
+    graph.validate_nodes_and_infer_types()
+
+
+def _is_outside(node: Any, exact: set[str]) -> bool:
+    return node.get_friendly_name() in exact or node.get_type_name() in ("Parameter", "Result", "Constant")
