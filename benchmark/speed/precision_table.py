@@ -36,13 +36,16 @@ def precision_tables(result: dict[str, Any], methods: Sequence[str] = ()) -> str
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    peak = row["peak_gb"]
+    def figure(name: str, form: str, factor: float = 1) -> str:
+        """Return a figure as text; nothing if it was not measured."""
+        return "" if row.get(name) is None else format(factor * row[name], form)
+
     return (
         f"{row['runtime']}, {row['precision']}",
-        f"{1000 * row['seconds']:.0f}",
-        f"{row['times_encode_image']:.2f}",
-        "" if peak is None else f"{peak:.2f}",
-        f"{row['file_mb']:.0f}",
-        f"{row['max_delta_score']:.1e}",
-        *(f"{100 * row[name]:+.2f}" if name in row else "" for name in LOSSES),
+        figure("seconds", ".0f", 1000),
+        figure("times_encode_image", ".2f"),
+        figure("peak_gb", ".2f"),
+        figure("file_mb", ".0f"),
+        figure("max_delta_score", ".1e"),
+        *(figure(name, "+.2f", 100) for name in LOSSES),
     )
