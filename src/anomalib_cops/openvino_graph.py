@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Any
 
+from anomalib_cops.errors import InputError
 from anomalib_cops.graph_record import FULL, TOWER
 
 
@@ -32,7 +33,15 @@ def round_to_bfloat16(graph: Any) -> None:
 
     Args:
         graph: OpenVINO model; changed in place.
+
+    Raises:
+        InputError: the graph does not tell where its towers are.
     """
+    if not any(node.get_friendly_name().startswith(TOWER) for node in graph.get_ops()):
+        raise InputError(
+            "This graph does not say what may be rounded, as it was exported by an earlier version or another package; "
+            "export it again, or leave precision out."
+        )
     openvino, operations = import_module("openvino"), import_module("openvino.opset13")
     exact = exact_names(graph)
     outside = {node.get_friendly_name() for node in graph.get_ordered_ops() if _is_outside(node, exact)}

@@ -1,5 +1,6 @@
 """Test exports whose towers are rounded: what is rounded, what is not, and what that does to the results."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from PIL import Image
 from anomalib_cops import AnomalyCLIP, CoPS, Predictor, UnlabelledImages, ZeroShotTransfer
 from anomalib_cops.data.synthetic.addresses import draw_address
 from anomalib_cops.errors import InputError
-from anomalib_cops.graph_record import FULL
+from anomalib_cops.graph_record import FULL, TOWER
+from anomalib_cops.host.image_scores import raw_scores
 from anomalib_cops.host.onnx_float16 import round_to_float16
 from anomalib_cops.host.quantizing import MOST_IMAGES, calibration_files
+from anomalib_cops.host.runtime import blocks_of
+from anomalib_cops.host.sensitivity import measure_sensitivity, rounded
 from anomalib_cops.openvino_graph import exact_names, round_to_bfloat16
 from tests.models.cases import CASES, lightning_class
 from tests.models.runs import Trained, engine, transfer
@@ -85,6 +89,54 @@ def test_bfloat16_ends_where_the_towers_end(model: Any, exported: Callable[[str]
     assert "bf16" not in precisions
     if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         assert "bf16" in {precision for name, precision in computed.items() if not name.startswith(FULL)}
+
+
+def test_a_predictor_rounds_where_it_is_asked_to_and_refuses_graphs_that_say_not_where(
+    exported: Callable[[str], Path], trained: Trained, tmp_path: Path
+) -> None:
+    image = pictures(SIDE, 1)[0].transpose(1, 2, 0)
+    path = exported("openvino")
+    with Predictor(path) as exact, Predictor(path, precision="bf16-mixed") as rounded:
+        assert exact(image).score == pytest.approx(rounded(image).score, abs=0.05)
+        assert "precision" not in exact.settings and rounded.settings["precision"] == "bf16-mixed"
+    with pytest.raises(InputError, match="ONNX Runtime computes in the precision of the export"):
+        Predictor(exported("onnx"), precision="bf16-mixed")
+    with pytest.raises(InputError, match="precision='bf16' must be 32-true or bf16-mixed"):
+        Predictor(path, precision="bf16")
+    shutil.copy(path.with_suffix(".bin"), tmp_path / "old.bin")
+    (tmp_path / "old.xml").write_text(path.read_text().replace(TOWER, ""))
+    with pytest.raises(InputError, match="does not say what may be rounded"):
+        Predictor(tmp_path / "old.xml", precision="bf16-mixed")
+
+
+def test_blocks_may_stay_in_float32(tmp_path: Path) -> None:
+    model = AnomalyCLIP(backbone="tiny", visualizer=False, float_blocks=["image.2"])
+    path = engine(tmp_path).export(model, "openvino", export_root=tmp_path / "out")
+    exact = exact_names(openvino.Core().read_model(path))
+    whole = AnomalyCLIP(backbone="tiny", visualizer=False)
+    before = exact_names(
+        openvino.Core().read_model(engine(tmp_path).export(whole, "openvino", export_root=tmp_path / "whole"))
+    )
+    assert len(exact) > len(before)
+    with pytest.raises(InputError, match="names no block 'image.99'"):
+        AnomalyCLIP(backbone="tiny", float_blocks=["image.99"])
+
+
+def test_rounding_a_block_changes_scores_and_leaves_the_model_as_it_was(trained: Trained, tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "images", 2)
+    paths = sorted(map(str, folder.iterdir()))
+    before = raw_scores(trained.model, paths)
+    found = measure_sensitivity(trained.model, paths)
+    assert {each.block for each in found} == blocks_of(trained.model.clip).keys()
+    assert [each.mean_score for each in found] == sorted((each.mean_score for each in found), reverse=True)
+    image = [each for each in found if each.block.startswith("image.")]
+    assert any(each.mean_map > 0 for each in image)
+    assert raw_scores(trained.model, paths) == before
+
+
+def test_255_steps_are_the_nearest() -> None:
+    values = torch.tensor([-1.0, -0.5, 0.003, 0.0, 1.0])
+    assert rounded(values, values.abs().max()).tolist() == pytest.approx([-1, -64 / 127, 0, 0, 1])
 
 
 def test_float16_ends_where_the_towers_end(model: Any, exported: Callable[[str], Path], tmp_path: Path) -> None:

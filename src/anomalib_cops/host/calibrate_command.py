@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from anomalib.models import AnomalibModule
 from anomalib.utils.path import get_datasets_dir
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from anomalib_cops.conformal import FALSE_ALARM_RATE
 from anomalib_cops.data.sets.find import find_declaration
 from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.errors import InputError, exit_code
-from anomalib_cops.host.command_line import hand_checkpoint_to_model, instantiate
+from anomalib_cops.host.model_parser import model_parser, parse_model
 
 PROGRAM = "anomalib-cops calibrate"
 DESCRIPTION = """Set the thresholds of labels and masks so that good images give few false alarms, and save the model.
@@ -23,10 +22,7 @@ anomalies. Without --data, every reference image (--model.few_shot_source) is sc
 
 def parser() -> ArgumentParser:
     """Make the parser of the command line."""
-    made = ArgumentParser(prog=PROGRAM, description=DESCRIPTION)
-    made.add_argument("--config", action=ActionConfigFile, help="YAML file with these arguments")
-    made.add_subclass_arguments(AnomalibModule, "model", required=True, fail_untyped=False)
-    made.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint, instead of --model.weights")
+    made = model_parser(PROGRAM, DESCRIPTION)
     made.add_argument(
         "--data",
         type=str | None,
@@ -56,9 +52,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         InputError: an argument cannot be used.
     """
     command = parser()
-    given = command.parse_args(arguments)
-    hand_checkpoint_to_model(given)
-    command.add_instantiator(instantiate, AnomalibModule)  # type: ignore[arg-type, type-abstract]
+    given = parse_model(command, arguments)
     output = Path(given.output).expanduser()
     if output.suffix != ".safetensors":
         raise InputError(f"--output {output} has to end in .safetensors; give {output.with_suffix('.safetensors')}.")

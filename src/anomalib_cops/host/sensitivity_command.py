@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from anomalib.models import AnomalibModule
-from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse import ArgumentParser
 from pandas import DataFrame
 
 from anomalib_cops.data.good_images import list_images
 from anomalib_cops.errors import InputError, exit_code
 from anomalib_cops.files import write_text
-from anomalib_cops.host.command_line import hand_checkpoint_to_model, instantiate
+from anomalib_cops.host.model_parser import model_parser, parse_model
 from anomalib_cops.host.sensitivity import measure_sensitivity
 
 PROGRAM = "anomalib-cops sensitivity"
@@ -23,10 +22,7 @@ SENSITIVE = 3
 
 def parser() -> ArgumentParser:
     """Make the parser of the command line."""
-    made = ArgumentParser(prog=PROGRAM, description=DESCRIPTION)
-    made.add_argument("--config", action=ActionConfigFile, help="YAML file with these arguments")
-    made.add_subclass_arguments(AnomalibModule, "model", required=True, fail_untyped=False)
-    made.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint, instead of --model.weights")
+    made = model_parser(PROGRAM, DESCRIPTION)
     made.add_argument("--data", type=str, required=True, help=f"folder of images; the first {MOST_IMAGES} are used")
     made.add_argument("--output", type=str, required=True, help="table to write, *.csv")
     return made
@@ -44,9 +40,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         InputError: an argument cannot be used.
     """
     command = parser()
-    given = command.parse_args(arguments)
-    hand_checkpoint_to_model(given)
-    command.add_instantiator(instantiate, AnomalibModule)  # type: ignore[arg-type, type-abstract]
+    given = parse_model(command, arguments)
     output = Path(given.output).expanduser()
     if output.suffix != ".csv":
         raise InputError(f"--output {output} has to end in .csv; give {output.with_suffix('.csv')}.")
