@@ -12,7 +12,7 @@ import pytest
 
 from anomalib_cops import plugin
 from anomalib_cops.errors import InputError
-from anomalib_cops.host.command_line import adapted, instantiate
+from anomalib_cops.host.command_line import adapted, instantiate, with_names_of_compressions
 from anomalib_cops.registry import METHODS
 
 HOOK = Path(__file__).parent.parent / "hook"
@@ -148,6 +148,12 @@ def test_a_model_that_refuses_its_arguments_is_not_wrapped_by_the_parser():
         instantiate(Model, sigma=-1)
     with pytest.raises(ValueError, match="a bug"):
         instantiate(Model)
+
+
+def test_a_compression_may_be_named_as_python_calls_it():
+    words = ["anomalib", "export", "--compression_type", "int8_ptq", "--export_type", "openvino"]
+    assert with_names_of_compressions(words)[2:] == ["--compression_type", "INT8_PTQ", "--export_type", "openvino"]
+    assert with_names_of_compressions(["--compression_type=fp16"]) == ["--compression_type=FP16"]
 
 
 def test_the_command_line_is_adapted_once():

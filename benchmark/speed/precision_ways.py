@@ -52,7 +52,6 @@ WAYS = (
     Way("OpenVINO", "bfloat16", "openvino fp16", {"precision": BFLOAT16}),
     Way("OpenVINO", "int8 weights", "openvino int8"),
     Way("OpenVINO", "int8", "openvino int8_ptq"),
-    Way("OpenVINO", "int8 + bfloat16", "openvino int8_ptq", {"precision": BFLOAT16}),
     Way("ONNX Runtime", "float32", "onnx"),
     Way("ONNX Runtime", "float16", "onnx float16"),
 )

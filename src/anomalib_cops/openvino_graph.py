@@ -35,13 +35,15 @@ def round_to_bfloat16(graph: Any) -> None:
         graph: OpenVINO model; changed in place.
 
     Raises:
-        InputError: the graph does not tell where its towers are.
+        InputError: the graph does not tell where its towers are, or computes in integers there.
     """
     if not any(node.get_friendly_name().startswith(TOWER) for node in graph.get_ops()):
         raise InputError(
             "This graph does not say what may be rounded, as it was exported by an earlier version or another package; "
             "export it again, or leave precision out."
         )
+    if any(node.get_type_name() == "FakeQuantize" for node in graph.get_ops()):
+        raise InputError("This graph multiplies 8-bit integers; leave precision out, or export it without int8_ptq.")
     openvino, operations = import_module("openvino"), import_module("openvino.opset13")
     exact = exact_names(graph)
     outside = {node.get_friendly_name() for node in graph.get_ordered_ops() if _is_outside(node, exact)}
@@ -64,4 +66,5 @@ def round_to_bfloat16(graph: Any) -> None:
 
 
 def _is_outside(node: Any, exact: set[str]) -> bool:
-    return node.get_friendly_name() in exact or node.get_type_name() in ("Parameter", "Result", "Constant")
+    """Return whether a node keeps float32: also a conversion to it, such as that of stored float16 weights."""
+    return node.get_friendly_name() in exact or node.get_type_name() in ("Parameter", "Result", "Constant", "Convert")

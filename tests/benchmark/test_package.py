@@ -42,7 +42,7 @@ PACKAGES = ("plan", "records", "measure", "run")
     [
         *((package, PACKAGES[: place + 1]) for place, package in enumerate(PACKAGES)),
         ("report", ("plan", "records", "report")),
-        ("speed", ("speed",)),
+        ("speed", ("plan", "measure", "speed")),
     ],
 )
 def test_imports_run_one_way(package, allowed):

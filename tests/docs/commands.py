@@ -166,7 +166,7 @@ COMMANDS: list[Run | Elsewhere] = [
     Run(r"anomalib predict .* --data folder_of_images", "", PREDICTED, r"Scores of \d+ image", installed=True),
     Run(r"anomalib predict .*", "", PREDICTED, r"Scores of \d+ image"),
     Run(r"anomalib-cops sensitivity .*", "", ("blocks.csv",), r"image\.\d.*images; "),
-    Run(r"anomalib export .* --compression_type fp16", "", ("results/**/model.xml",)),
+    Run(r"anomalib export .* --compression_type FP16", "", ("results/**/model.xml",)),
     Run(
         r"anomalib export .* --data ZeroShotTransfer .*",
         f"--data.root ./datasets {ONE_EACH.format('candle', 'screw')} --data.num_workers 0",

@@ -161,7 +161,9 @@ def test_other_names_precisions_and_a_missing_package_are_refused(monkeypatch: p
     with pytest.raises(InputError, match="runtime='onnx' must be torch or openvino"):
         LinearProbe(backbone="tiny", runtime="onnx")
     clip = accelerated(FrozenCLIP(encoder(), SIDE)).to(torch.bfloat16)
-    with pytest.raises(InputError, match=r"weights are in torch.bfloat16; use precision=32-true"):
+    with pytest.raises(
+        InputError, match=r"needs weights in float32, and they are in torch.bfloat16; use precision=32-true"
+    ):
         clip.image.tokens(images(1), layers=[4])
     monkeypatch.setattr("anomalib_cops.encoder.openvino_tower.find_spec", lambda _: None)
     with pytest.raises(InputError, match="needs openvino; run pip install"):

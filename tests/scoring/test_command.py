@@ -52,17 +52,22 @@ def test_exit_codes_and_last_words(folder: Path, made: list, capsys: pytest.Capt
 
 def test_a_file_and_a_method_become_a_predictor(folder: Path, made: list) -> None:
     assert run(folder, "--model", "model.onnx", "--references", "good", "--tiles", "auto", "--batch_size", "2") == 0
-    assert made == [{"model": "model.onnx", "references": "good", "tiles": "auto", "batch_size": 2}]
+    assert made == [
+        {"model": "model.onnx", "references": "good", "tiles": "auto", "batch_size": 2, "precision": "32-true"}
+    ]
     made.clear()
     words = ("--model", "CoPS", "--model.backbone", "tiny", "--model.weights", "w.safetensors", "--tiles", "3x2")
     assert run(folder, *words) == 0
     expected = {"model": "CoPS", "backbone": "tiny", "weights": "w.safetensors", "tiles": "3x2", "batch_size": 1}
+    expected["precision"] = "32-true"
     assert made == [expected]
 
 
 def test_an_empty_text_is_not_the_working_folder(folder: Path, made: list) -> None:
     assert run(folder, "--model", "w.safetensors", "--references", "") == 0
-    assert made == [{"model": "w.safetensors", "references": "", "batch_size": 1}]  # which Predictor refuses
+    assert made == [
+        {"model": "w.safetensors", "references": "", "batch_size": 1, "precision": "32-true"}
+    ]  # which Predictor refuses
 
 
 def test_arguments_may_come_from_a_file_and_weights_from_a_checkpoint(folder: Path, made: list) -> None:
@@ -70,7 +75,15 @@ def test_arguments_may_come_from_a_file_and_weights_from_a_checkpoint(folder: Pa
     (folder.parent / "model.ckpt").touch()
     words = ("--config", str(folder.parent / "score.yaml"), "--ckpt_path", str(folder.parent / "model.ckpt"))
     assert run(folder, *words) == 0
-    assert made == [{"model": "CoPS", "seed": 3, "weights": str(folder.parent / "model.ckpt"), "batch_size": 2}]
+    assert made == [
+        {
+            "model": "CoPS",
+            "seed": 3,
+            "weights": str(folder.parent / "model.ckpt"),
+            "batch_size": 2,
+            "precision": "32-true",
+        }
+    ]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def adapted(cli: type[Any]) -> type[Any]:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             """Parse and run a command; end with one sentence where the user's input cannot be used."""
+            sys.argv[:] = with_names_of_compressions(sys.argv)
             try:
                 super().__init__(*args, **kwargs)
             except Exception as error:
@@ -62,6 +63,22 @@ def hand_checkpoint_to_model(config: Any) -> bool:
         return False
     arguments["weights"] = str(file)
     return True
+
+
+def with_names_of_compressions(words: list[str]) -> list[str]:
+    """Return a command line in which the value of ``--compression_type`` is a name, which is in capitals.
+
+    anomalib's own values, such as int8_ptq, are what its pages and its Python calls use.
+    """
+    option, named = "--compression_type", []
+    for before, word in zip(["", *words], words, strict=False):
+        if before == option:
+            named.append(word.upper())
+        elif word.startswith(f"{option}="):
+            named.append(f"{option}={word.removeprefix(f'{option}=').upper()}")
+        else:
+            named.append(word)
+    return named
 
 
 def instantiate(model: type[Any], *args: Any, **kwargs: Any) -> Any:
