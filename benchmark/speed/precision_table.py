@@ -13,7 +13,7 @@ def precision_tables(result: dict[str, Any], methods: Sequence[str] = ()) -> str
     """Print how the figures were made, and a table for each method.
 
     Args:
-        result: content of ``precision.json``.
+        result: content of ``precision.json``; a ``remark`` in it is shown.
         methods: names of the methods; all if not given.
     """
     made, loss = result["provenance"], result["loss"]
