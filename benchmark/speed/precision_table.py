@@ -29,6 +29,8 @@ def precision_tables(result: dict[str, Any], methods: Sequence[str] = ()) -> str
         "torch in float32; AUROC and AUPRO in points, means over data sets. *A stand-in: says nothing about the loss "
         "with real weights.*"
     ]
+    if "remark" in result:
+        lines += ["", result["remark"]]
     for method in methods or dict.fromkeys(row["method"] for row in result["rows"]):
         rows = [_cells(row) for row in result["rows"] if row["method"] == method]
         lines += ["", table((method, *HEAD[1:], *LOSSES.values()), rows)]
