@@ -16,12 +16,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anomalib_cops.errors import InputError
+from anomalib_cops.openvino_graph import AS_IT_IS
 from anomalib_cops.tensors import marks_of
 from anomalib_cops.version import __version__
 
 GRAPH = "tower.xml"
-# By default, processors with bfloat16 round without being asked.
-HINTS = {"f32": {"EXECUTION_MODE_HINT": "ACCURACY"}, "bf16": {"INFERENCE_PRECISION_HINT": "bf16"}}
+HINTS = {"f32": AS_IT_IS, "bf16": {"INFERENCE_PRECISION_HINT": "bf16"}}
 Tower: TypeAlias = Any
 """An :class:`~anomalib_cops.encoder.image.ImageTower`, whose module imports this one."""
 Taps = tuple[tuple[int, ...], int | None, bool]

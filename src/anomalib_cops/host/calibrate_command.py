@@ -11,7 +11,7 @@ from anomalib_cops.conformal import FALSE_ALARM_RATE
 from anomalib_cops.data.sets.find import find_declaration
 from anomalib_cops.data.sets.published_set import PublishedSet
 from anomalib_cops.errors import InputError, exit_code
-from anomalib_cops.host.model_parser import model_parser, parse_model
+from anomalib_cops.host.model_parser import model_parser, output_path, parse_model
 
 PROGRAM = "anomalib-cops calibrate"
 DESCRIPTION = """Set the thresholds of labels and masks so that good images give few false alarms, and save the model.
@@ -53,9 +53,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """
     command = parser()
     given = parse_model(command, arguments)
-    output = Path(given.output).expanduser()
-    if output.suffix != ".safetensors":
-        raise InputError(f"--output {output} has to end in .safetensors; give {output.with_suffix('.safetensors')}.")
+    output = output_path(given.output, ".safetensors")
     module, _, name = given.model.class_path.rpartition(".")
     if not hasattr(getattr(import_module(module), name), "calibrate"):
         raise InputError(f"{name} is none of the models of anomalib-cops; calibrate one of those.")

@@ -122,9 +122,9 @@ class WholeExportMixin(_Base):
                 calibrate with.
         """
         self.check_graph()
-        is_quantised = compression_type is not None and str(CompressionType(compression_type).value).startswith("int8")
-        _need("onnx", "onnxscript", "openvino", *(["nncf"] if is_quantised else []))
-        if is_quantised and compression_type != CompressionType.INT8:
+        kind = None if compression_type is None else CompressionType(compression_type)
+        _need("onnx", "onnxscript", "openvino", *([] if kind in (None, CompressionType.FP16) else ["nncf"]))
+        if kind in (CompressionType.INT8_PTQ, CompressionType.INT8_ACQ):
             calibration_files(datamodule)  # before minutes are spent on the graph
         arguments = (input_size, compression_type, datamodule, *args)
         return _whole(super().to_openvino, export_root, model_file_name, *arguments, record=record_of(self), **kwargs)

@@ -1,10 +1,12 @@
 """Command lines of ours that take a model as anomalib's commands do."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from anomalib.models import AnomalibModule
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
+from anomalib_cops.errors import InputError
 from anomalib_cops.host.command_line import hand_checkpoint_to_model, instantiate
 
 
@@ -23,3 +25,15 @@ def parse_model(parser: ArgumentParser, arguments: Sequence[str] | None) -> Name
     hand_checkpoint_to_model(given)
     parser.add_instantiator(instantiate, AnomalibModule)  # type: ignore[arg-type, type-abstract]
     return given
+
+
+def output_path(value: str, suffix: str) -> Path:
+    """Return the path that ``--output`` names.
+
+    Raises:
+        InputError: it does not end in ``suffix``.
+    """
+    output = Path(value).expanduser()
+    if output.suffix != suffix:
+        raise InputError(f"--output {output} has to end in {suffix}; give {output.with_suffix(suffix)}.")
+    return output

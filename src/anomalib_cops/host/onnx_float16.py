@@ -23,48 +23,40 @@ def round_to_float16(graph: Graph) -> None:
     """Change a graph whose nodes have names: those without :data:`FULL` compute in float16 from now on."""
     ir = import_module("onnx_ir")
     full, half = ir.DataType.FLOAT, ir.DataType.FLOAT16
-    nodes = list(graph)
-    inside = {node for node in nodes if not node.name.startswith(FULL)}
+    inside = [node for node in graph if not node.name.startswith(FULL)]
+    members = set(inside)
     rounded: dict[Value, Value] = {}
 
-    def cast(value: Value, before: Node | None, after: Node | None, kind: Any) -> Value:
+    def cast(value: Value, kind: Any) -> tuple[Node, Value]:
         made = ir.Value(name=f"{value.name}_{kind.name.lower()}", shape=value.shape, type=ir.TensorType(kind))
         node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", int(kind))], outputs=[made], name=f"{made.name}_cast")
-        if before is not None:
-            graph.insert_before(before, node)
-        else:
-            graph.insert_after(after, node)
-        return made
+        return node, made
 
     def in_half(value: Value, reader: Node) -> Value:
-        if value not in rounded:
-            if value.const_value is not None and value.producer() is None:
-                tensor = ir.Tensor(_rounded(value.const_value.numpy()), name=f"{value.name}_float16")
-                made = ir.Value(name=tensor.name, shape=value.shape, type=ir.TensorType(half), const_value=tensor)
-                graph.initializers[made.name] = made
-                rounded[value] = made
-            else:
-                rounded[value] = cast(value, reader, None, half)
-        return rounded[value]
+        if value.const_value is not None and value.producer() is None:
+            tensor = ir.Tensor(_rounded(value.const_value.numpy()), name=f"{value.name}_float16")
+            made = ir.Value(name=tensor.name, shape=value.shape, type=ir.TensorType(half), const_value=tensor)
+            graph.initializers[made.name] = made
+            return made
+        node, made = cast(value, half)
+        graph.insert_before(reader, node)
+        return made
 
-    for node in nodes:
-        if node not in inside:
-            continue
+    for node in inside:
         for position, value in enumerate(node.inputs):
-            if value is not None and value.dtype == full and value.producer() not in inside:
-                node.replace_input_with(position, in_half(value, node))
+            if value is not None and value.dtype == full and value.producer() not in members:
+                if value not in rounded:
+                    rounded[value] = in_half(value, node)
+                node.replace_input_with(position, rounded[value])
         if node.op_type == "Cast" and node.attributes["to"].as_int() == full:
             node.attributes["to"] = ir.AttrInt64("to", int(half))
-    for node in nodes:
-        if node not in inside:
-            continue
-        for value in node.outputs:
-            if value.dtype != full:
-                continue
-            readers = [use for use in value.uses() if use.node not in inside]
+    for node in inside:
+        for value in (each for each in node.outputs if each.dtype == full):
+            readers = [use for use in value.uses() if use.node not in members]
             value.type = ir.TensorType(half)
             if readers:
-                exact = cast(value, None, node, full)
+                widening, exact = cast(value, full)
+                graph.insert_after(node, widening)
                 for use in readers:
                     use.node.replace_input_with(use.idx, exact)
     for name, value in list(graph.initializers.items()):

@@ -15,7 +15,7 @@ from anomalib_cops.data.listed_images import listed_images
 from anomalib_cops.errors import InputError
 from anomalib_cops.host.image_scores import load_image
 from anomalib_cops.images.resizing import resize_planes
-from anomalib_cops.openvino_graph import exact_names
+from anomalib_cops.openvino_graph import exact_names, fixed_size
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def quantize_with_control(graph: Any, datamodule: Any, metric: Any, max_drop: fl
         graph,
         _calibration(graph, paths),
         nncf.Dataset(batches),
-        partial(_value, graph_size=_fixed_size(graph), metric=metric),
+        partial(_value, graph_size=fixed_size(graph), metric=metric),
         max_drop=max_drop,
         subset_size=len(paths),
         **_options(graph),
@@ -108,17 +108,12 @@ def calibration_files(datamodule: Any) -> list[str]:
 
 
 def _calibration(graph: Any, paths: list[str]) -> Any:
-    size = _fixed_size(graph)
+    size = fixed_size(graph)
     return import_module("nncf").Dataset(paths, lambda path: _input(load_image(path).numpy(), size))
 
 
 def _input(image: Planes, size: tuple[int, int] | None) -> Planes:
     return (image if size is None or image.shape[1:] == size else resize_planes(image, size))[None]
-
-
-def _fixed_size(graph: Any) -> tuple[int, int] | None:
-    height, width = list(graph.input(0).get_partial_shape())[-2:]
-    return None if height.is_dynamic or width.is_dynamic else (height.get_length(), width.get_length())
 
 
 def _value(graph: Any, batches: Iterator[Any], graph_size: tuple[int, int] | None, metric: Any) -> float:

@@ -1,7 +1,6 @@
 """``anomalib-cops sensitivity``: a table of the blocks that 8-bit integers would hurt."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from jsonargparse import ArgumentParser
 from pandas import DataFrame
@@ -9,7 +8,7 @@ from pandas import DataFrame
 from anomalib_cops.data.good_images import list_images
 from anomalib_cops.errors import InputError, exit_code
 from anomalib_cops.files import write_text
-from anomalib_cops.host.model_parser import model_parser, parse_model
+from anomalib_cops.host.model_parser import model_parser, output_path, parse_model
 from anomalib_cops.host.sensitivity import measure_sensitivity
 
 PROGRAM = "anomalib-cops sensitivity"
@@ -41,9 +40,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """
     command = parser()
     given = parse_model(command, arguments)
-    output = Path(given.output).expanduser()
-    if output.suffix != ".csv":
-        raise InputError(f"--output {output} has to end in .csv; give {output.with_suffix('.csv')}.")
+    output = output_path(given.output, ".csv")
     paths = list_images(given.data, "images to measure with")[:MOST_IMAGES]
     model = command.instantiate_classes(given).model
     if not getattr(model, "has_trained_weights", False):

@@ -18,15 +18,12 @@ from anomalib_cops.graph_record import ENTRY, from_text
 from anomalib_cops.images.resizing import resize_planes
 from anomalib_cops.inference.pictures import Picture
 from anomalib_cops.inference.prediction import EXACT, Backend, Prediction, named_precision
-from anomalib_cops.openvino_graph import round_to_bfloat16
+from anomalib_cops.openvino_graph import AS_IT_IS, fixed_size, round_to_bfloat16
 from anomalib_cops.thresholds import Thresholds
 from anomalib_cops.tiles import parse_tiles, score_in_tiles
 
 SUFFIXES = (".onnx", ".xml")
 _SCORE, _MAP = "pred_score", "anomaly_map"
-# By default, processors with bfloat16 round without being asked. The hint "f32" leaves errors of 5e-4 in AdaCLIP's
-# scores.
-AS_IT_IS = {"EXECUTION_MODE_HINT": "ACCURACY"}
 Planes = npt.NDArray[np.float32]
 
 
@@ -210,8 +207,7 @@ class OpenVinoModel(ExportedModel):
     @property
     def fixed_size(self) -> tuple[int, int] | None:
         """Height and width of the images that the graph takes; None for any."""
-        height, width = list(self._compiled.input(0).get_partial_shape())[-2:]
-        return None if height.is_dynamic or width.is_dynamic else (height.get_length(), width.get_length())
+        return fixed_size(self._compiled)
 
     def _run(self, images: Planes) -> dict[str, npt.NDArray[Any]]:
         found = self._compiled.create_infer_request().infer([images])
