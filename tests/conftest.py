@@ -5,6 +5,11 @@ from collections.abc import Iterator
 import jaxtyping
 import pytest
 
+from anomalib_cops.openvino_import import import_openvino
+
+# Tests import OpenVINO themselves; each of its reports would fork a process of gigabytes.
+import_openvino("openvino_telemetry")
+
 
 @pytest.fixture
 def unchecked() -> Iterator[None]:

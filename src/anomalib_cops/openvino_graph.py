@@ -1,10 +1,10 @@
 """What this package knows of OpenVINO graphs: their input, and which nodes may be rounded; needs OpenVINO alone."""
 
-from importlib import import_module
 from typing import Any
 
 from anomalib_cops.errors import InputError
 from anomalib_cops.graph_record import FULL, TOWER
+from anomalib_cops.openvino_import import import_openvino
 
 # By default, processors with bfloat16 round without being asked. The hint "f32" leaves errors of 5e-4 in AdaCLIP's
 # scores.
@@ -55,7 +55,7 @@ def round_to_bfloat16(graph: Any) -> None:
         )
     if any(node.get_type_name() == "FakeQuantize" for node in graph.get_ops()):
         raise InputError("This graph multiplies 8-bit integers; leave precision out, or export it without int8_ptq.")
-    openvino, operations = import_module("openvino"), import_module("openvino.opset13")
+    openvino, operations = import_openvino(), import_openvino("openvino.opset13")
     exact = exact_names(graph)
     outside = {node.get_friendly_name() for node in graph.get_ordered_ops() if _is_outside(node, exact)}
     converted: dict[tuple[str, int, str], Any] = {}

@@ -44,10 +44,10 @@ def test_operations_are_two_per_multiply_add_attention_included() -> None:
 
 
 def test_memory_is_what_a_work_needs_at_its_largest() -> None:
-    needed = peak_gb(lambda: torch.ones(30_000_000).sum())
+    needed = peak_gb(lambda: torch.ones(100_000_000).sum())
     if needed is None:
         pytest.skip("this system does not tell")
-    assert 0.1 < needed < 0.3
+    assert 0.3 < needed < 0.6, "what the process frees meanwhile, of earlier tests, counts as well"
 
 
 def test_both_kinds_of_metrics_agree() -> None:
@@ -89,9 +89,9 @@ def test_throughput_is_compared_with_the_slowest_stage() -> None:
     result["throughput"] = {"images": 40, "side": 1024, "workers": 3, "images_per_second": rates}
     found = tables(result)
     assert "| 40 images of 1024², tiny model, 3 workers | images/s |" in found
-    for row in ("score | 9.0 | reading in processes | 0.90", "predict | 18.0 | model | 0.90"):
+    for row in ("score | 9.0 | reading in processes | 0.90 | 1.35", "predict | 18.0 | model | 0.90 | 1.35"):
         assert f"| {row} |" in found
-    assert "| predict with pictures | 4.0 | drawing | 0.80 |" in found
+    assert "| predict with pictures | 4.0 | drawing | 0.80 | 1.10 |" in found
 
 
 def test_throughput_is_measured_from_files_to_results() -> None:

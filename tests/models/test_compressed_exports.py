@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import openvino
 import pytest
 import torch
 from PIL import Image
@@ -22,6 +21,7 @@ from anomalib_cops.host.quantizing import MOST_IMAGES, calibration_files
 from anomalib_cops.host.runtime import blocks_of
 from anomalib_cops.host.sensitivity import measure_sensitivity, rounded
 from anomalib_cops.openvino_graph import exact_names, round_to_bfloat16
+from anomalib_cops.openvino_import import openvino_core
 from tests.models.cases import CASES, lightning_class
 from tests.models.runs import Trained, engine, transfer
 from tests.models.test_export import SIDE, pictures
@@ -54,11 +54,11 @@ def test_the_towers_are_rounded_and_nothing_else(
     whole = exported("openvino").with_suffix(".bin").stat().st_size
     assert path.with_suffix(".bin").stat().st_size < share * whole
     images = pictures(SIDE, 3)
-    found = openvino.Core().compile_model(path, "CPU", EXACT)(images)["anomaly_map"]
+    found = openvino_core().compile_model(path, "CPU", EXACT)(images)["anomaly_map"]
     with torch.no_grad():
         wanted = model(torch.from_numpy(images)).anomaly_map.numpy()
     assert abs(found.reshape(wanted.shape) - wanted).mean() < change
-    graph = openvino.Core().read_model(path)
+    graph = openvino_core().read_model(path)
     names = exact_names(graph)
     exact = [node for node in graph.get_ops() if node.get_friendly_name() in names]
     kinds = {node.get_type_name() for node in exact}
@@ -74,9 +74,9 @@ def test_the_towers_are_rounded_and_nothing_else(
 
 def test_bfloat16_ends_where_the_towers_end(model: Any, exported: Callable[[str], Path]) -> None:
     path, images = exported("openvino"), pictures(SIDE, 2)
-    graph = openvino.Core().read_model(path)
+    graph = openvino_core().read_model(path)
     round_to_bfloat16(graph)
-    compiled = openvino.Core().compile_model(graph, "CPU", EXACT)
+    compiled = openvino_core().compile_model(graph, "CPU", EXACT)
     with torch.no_grad():
         wanted = model(torch.from_numpy(images)).anomaly_map.numpy()
     assert abs(compiled(images)["anomaly_map"].reshape(wanted.shape) - wanted).max() < 0.1
@@ -87,7 +87,7 @@ def test_bfloat16_ends_where_the_towers_end(model: Any, exported: Callable[[str]
             computed[name] = info["runtimePrecision"].astype(str)
     precisions = {computed[name] for name in computed if name.startswith(FULL)}
     assert "bf16" not in precisions
-    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         assert "bf16" in {precision for name, precision in computed.items() if not name.startswith(FULL)}
 
 
@@ -112,10 +112,10 @@ def test_a_predictor_rounds_where_it_is_asked_to_and_refuses_graphs_that_say_not
 def test_blocks_may_stay_in_float32(tmp_path: Path) -> None:
     model = AnomalyCLIP(backbone="tiny", visualizer=False, float_blocks=["image.2"])
     path = engine(tmp_path).export(model, "openvino", export_root=tmp_path / "out")
-    exact = exact_names(openvino.Core().read_model(path))
+    exact = exact_names(openvino_core().read_model(path))
     whole = AnomalyCLIP(backbone="tiny", visualizer=False)
     before = exact_names(
-        openvino.Core().read_model(engine(tmp_path).export(whole, "openvino", export_root=tmp_path / "whole"))
+        openvino_core().read_model(engine(tmp_path).export(whole, "openvino", export_root=tmp_path / "whole"))
     )
     assert len(exact) > len(before)
     with pytest.raises(InputError, match="names no block 'image.99'"):
@@ -141,11 +141,11 @@ def test_255_steps_are_the_nearest() -> None:
 
 def test_float16_ends_where_the_towers_end(model: Any, exported: Callable[[str], Path], tmp_path: Path) -> None:
     import onnx
-    import onnx_ir
+    from onnxscript import ir
 
-    graph = onnx_ir.load(exported("onnx"))
+    graph = ir.load(exported("onnx"))
     round_to_float16(graph.graph)
-    onnx_ir.save(graph, tmp_path / "half.onnx", external_data="half.onnx.data")
+    ir.save(graph, tmp_path / "half.onnx", external_data="half.onnx.data")
     images = pictures(SIDE, 2)
     session = onnxruntime.InferenceSession(tmp_path / "half.onnx")
     (found,) = session.run(["anomaly_map"], {session.get_inputs()[0].name: images})
@@ -188,7 +188,7 @@ def test_a_metric_decides_what_is_quantised(tmp_path: Path) -> None:
     data = ZeroShotTransfer(source_categories=["leather"], synthetic_samples=20, num_workers=0)
     arguments = {"compression_type": "int8_acq", "max_drop": 0.05}
     path = engine(tmp_path).export(model, "openvino", export_root=tmp_path / "out", datamodule=data, **arguments)
-    assert any(node.get_type_name() == "FakeQuantize" for node in openvino.Core().read_model(path).get_ops())
+    assert any(node.get_type_name() == "FakeQuantize" for node in openvino_core().read_model(path).get_ops())
     folder = write_images(tmp_path / "images", 2)
     with pytest.raises(InputError, match="not of both labels; give such a datamodule, or take int8_ptq"):
         engine(tmp_path).export(

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import openvino
 import pandas as pd
 import torch
 import yaml
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from anomalib_cops import Predictor, ZeroShotTransfer
 from anomalib_cops.host.calibrate_command import main as calibrate_main
+from anomalib_cops.openvino_import import openvino_core
 from anomalib_cops.scoring.command import main as score_main
 from benchmark import cli
 from tests.models.cases import CASES, lightning_class
@@ -136,7 +136,7 @@ def _run_onnx(path: Path, pictures: np.ndarray) -> np.ndarray:
 
 
 def _run_openvino(path: Path, pictures: np.ndarray) -> np.ndarray:
-    model = openvino.Core().compile_model(path, "CPU", {"EXECUTION_MODE_HINT": "ACCURACY"})
+    model = openvino_core().compile_model(path, "CPU", {"EXECUTION_MODE_HINT": "ACCURACY"})
     return np.array(model(pictures)["pred_score"])
 
 

@@ -9,6 +9,7 @@ import openvino
 import pytest
 import torch
 
+from anomalib_cops.openvino_import import openvino_core
 from tests.models.cases import CASES, lightning_class, method
 from tests.models.runs import engine
 from tests.towers.comparisons import Comparison
@@ -46,6 +47,6 @@ def exports_of(name: str, backbone: str, folder: Path, patch: pytest.MonkeyPatch
     path = engine(folder).export(model, export_type="onnx", export_root=folder)
     by_onnx = onnxruntime.InferenceSession(path).run(None, {"input": images.numpy()})[0]
     yield Comparison(f"{name}: onnx", torch.from_numpy(by_onnx).flatten(), expected, TOLERANCE)
-    compiled = openvino.Core().compile_model(openvino.convert_model(path), "CPU", {"EXECUTION_MODE_HINT": "ACCURACY"})
+    compiled = openvino_core().compile_model(openvino.convert_model(path), "CPU", {"EXECUTION_MODE_HINT": "ACCURACY"})
     by_openvino = next(iter(compiled(images.numpy()).values()))
     yield Comparison(f"{name}: openvino", torch.from_numpy(by_openvino).flatten(), expected, TOLERANCE)

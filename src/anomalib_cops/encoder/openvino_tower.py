@@ -1,6 +1,5 @@
 """Run the frozen image tower by OpenVINO inside a torch model, as it multiplies faster on some processors."""
 
-import importlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from anomalib_cops.errors import InputError
 from anomalib_cops.openvino_graph import AS_IT_IS
+from anomalib_cops.openvino_import import import_openvino, openvino_core
 from anomalib_cops.tensors import marks_of
 from anomalib_cops.version import __version__
 
@@ -92,7 +92,7 @@ class OpenVINOTower:
         return [torch.from_numpy(each.copy()).to(images.device) for each in found.values()]
 
     def _compiled(self, tower: Tower, taps: Taps, precision: str) -> Any:
-        openvino = importlib.import_module("openvino")
+        openvino = import_openvino()
         made_of = (
             f"{self._digest} {tower.image_size} {taps} openvino {openvino.__version__} anomalib-cops {__version__}"
         )
@@ -100,11 +100,11 @@ class OpenVINOTower:
         if not (folder / GRAPH).exists():
             self._convert(tower, taps, folder)
         threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
-        return openvino.Core().compile_model(folder / GRAPH, "CPU", {**HINTS[precision], **threads})
+        return openvino_core().compile_model(folder / GRAPH, "CPU", {**HINTS[precision], **threads})
 
     def _convert(self, tower: Tower, taps: Taps, folder: Path) -> None:
         """Write the graph; it appears complete or not at all."""
-        openvino = importlib.import_module("openvino")
+        openvino = import_openvino()
         side = tower.image_size
         # Two images, so that nothing in the graph depends on there being one.
         example = torch.zeros(2, 3, side, side)

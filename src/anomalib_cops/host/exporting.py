@@ -14,6 +14,7 @@ from anomalib_cops.errors import InputError
 from anomalib_cops.host.export_record import record_of, write_record
 from anomalib_cops.host.onnx_graph import tidy
 from anomalib_cops.host.quantizing import calibration_files, quantize, quantize_with_control
+from anomalib_cops.openvino_import import import_openvino
 
 # anomalib's export follows in the order of classes; its signatures are not Lightning's.
 _Base: Any = object
@@ -126,6 +127,7 @@ class WholeExportMixin(_Base):
         _need("onnx", "onnxscript", "openvino", *([] if kind in (None, CompressionType.FP16) else ["nncf"]))
         if kind in (CompressionType.INT8_PTQ, CompressionType.INT8_ACQ):
             calibration_files(datamodule)  # before minutes are spent on the graph
+        import_openvino()  # before anomalib does, for whom it would report the conversion
         arguments = (input_size, compression_type, datamodule, *args)
         return _whole(super().to_openvino, export_root, model_file_name, *arguments, record=record_of(self), **kwargs)
 

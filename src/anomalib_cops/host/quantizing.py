@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from anomalib_cops.errors import InputError
 from anomalib_cops.host.image_scores import load_image
 from anomalib_cops.images.resizing import resize_planes
 from anomalib_cops.openvino_graph import exact_names, fixed_size
+from anomalib_cops.openvino_import import import_openvino
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def quantize(graph: Any, datamodule: Any) -> Any:
     Raises:
         InputError: there is no datamodule, or it has no images to calibrate with.
     """
-    nncf = import_module("nncf")
+    nncf = import_openvino("nncf")
     paths = calibration_files(datamodule)
     found = nncf.quantize(graph, _calibration(graph, paths), subset_size=len(paths), **_options(graph))
     logger.info("Quantised with %d images.", len(paths))
@@ -56,7 +56,7 @@ def quantize_with_control(graph: Any, datamodule: Any, metric: Any, max_drop: fl
         InputError: there is no datamodule, its validation images are not of both labels, or ``max_drop`` is out of
             range.
     """
-    nncf = import_module("nncf")
+    nncf = import_openvino("nncf")
     if not 0 <= max_drop <= 1:
         raise InputError(f"max_drop={max_drop} must be between 0 and 1, such as 0.01.")
     paths = calibration_files(datamodule)
@@ -79,7 +79,7 @@ def quantize_with_control(graph: Any, datamodule: Any, metric: Any, max_drop: fl
 
 
 def _options(graph: Any) -> dict[str, Any]:
-    nncf = import_module("nncf")
+    nncf = import_openvino("nncf")
     # Names of constants and the like, which NNCF does not know, must be no mistake.
     scope = nncf.IgnoredScope(names=sorted(exact_names(graph)), validate=False)
     return {"model_type": nncf.ModelType.TRANSFORMER, "ignored_scope": scope}
@@ -109,7 +109,7 @@ def calibration_files(datamodule: Any) -> list[str]:
 
 def _calibration(graph: Any, paths: list[str]) -> Any:
     size = fixed_size(graph)
-    return import_module("nncf").Dataset(paths, lambda path: _input(load_image(path).numpy(), size))
+    return import_openvino("nncf").Dataset(paths, lambda path: _input(load_image(path).numpy(), size))
 
 
 def _input(image: Planes, size: tuple[int, int] | None) -> Planes:

@@ -2,9 +2,9 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from anomalib_cops.images.resizing import resize_planes
 from anomalib_cops.inference.pictures import Picture
 from anomalib_cops.inference.prediction import EXACT, Backend, Prediction, named_precision
 from anomalib_cops.openvino_graph import AS_IT_IS, fixed_size, round_to_bfloat16
+from anomalib_cops.openvino_import import openvino_core
 from anomalib_cops.thresholds import Thresholds
 from anomalib_cops.tiles import parse_tiles, score_in_tiles
 
@@ -148,7 +149,7 @@ class OnnxModel(ExportedModel):
         super().__init__(path, tiles, batch_size, precision)
 
     def _load(self) -> dict[str, Any]:
-        runtime = _import("onnxruntime", self.path)
+        runtime = _needed("onnxruntime", partial(import_module, "onnxruntime"), self.path)
         known = runtime.get_available_providers()
         wanted = [f"{kind}ExecutionProvider" for kind in _providers(self._device)]
         if self._device and wanted[0] not in known:
@@ -185,7 +186,7 @@ class OpenVinoModel(ExportedModel):
         super().__init__(path, tiles, batch_size, precision)
 
     def _load(self) -> dict[str, Any]:
-        core = _import("openvino", self.path).Core()
+        core = _needed("openvino", openvino_core, self.path)
         try:
             model = core.read_model(self.path)
         except Exception as error:  # RuntimeError with the runtime's own text
@@ -236,8 +237,8 @@ def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1]
 
 
-def _import(package: str, path: Path) -> Any:
+def _needed(package: str, load: Callable[[], Any], path: Path) -> Any:
     try:
-        return import_module(package)
+        return load()
     except ImportError:
         raise InputError(f"{path} needs {package}; run pip install {package}.") from None
