@@ -60,5 +60,7 @@ def measure_training(backbone: str, size: int, images: int, cached_epochs: int, 
             engine = Engine(default_root_dir=folder, max_epochs=count, callbacks=[clock], **ENGINE)
             engine.fit(model, datamodule=synthetic_data(images))
             measured[name] = {"seconds": clock.seconds, "losses": clock.losses}
-        measured["cache_gb"] = sum(path.stat().st_size for path in Path(folder, "features").rglob("*.safetensors")) / 1e9
+        measured["cache_gb"] = (
+            sum(path.stat().st_size for path in Path(folder, "features").rglob("*.safetensors")) / 1e9
+        )
     return measured
