@@ -2,9 +2,10 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,8 @@ class OnnxModel(ExportedModel):
         super().__init__(path, tiles, batch_size, precision)
 
     def _load(self) -> dict[str, Any]:
-        runtime = _needed("onnxruntime", partial(import_module, "onnxruntime"), self.path)
+        with _needing("onnxruntime", self.path):
+            runtime = import_module("onnxruntime")
         known = runtime.get_available_providers()
         wanted = [f"{kind}ExecutionProvider" for kind in _providers(self._device)]
         if self._device and wanted[0] not in known:
@@ -186,7 +188,8 @@ class OpenVinoModel(ExportedModel):
         super().__init__(path, tiles, batch_size, precision)
 
     def _load(self) -> dict[str, Any]:
-        core = _needed("openvino", openvino_core, self.path)
+        with _needing("openvino", self.path):
+            core = openvino_core()
         try:
             model = core.read_model(self.path)
         except Exception as error:  # RuntimeError with the runtime's own text
@@ -237,8 +240,9 @@ def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1]
 
 
-def _needed(package: str, load: Callable[[], Any], path: Path) -> Any:
+@contextmanager
+def _needing(package: str, path: Path) -> Iterator[None]:
     try:
-        return load()
+        yield
     except ImportError:
         raise InputError(f"{path} needs {package}; run pip install {package}.") from None
