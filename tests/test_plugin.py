@@ -106,7 +106,7 @@ def test_installed_distribution_owns_the_hook_so_that_uninstalling_removes_it():
     owned = {file.name for file in metadata.files("anomalib-cops") or []}
     assert {"anomalib_cops.pth", "anomalib_cops.start", "anomalib_cops_autoload.py"} <= owned
     scripts = {entry.name: entry.value for entry in metadata.entry_points(group="console_scripts")}
-    assert scripts["anomalib-cops"] == "anomalib_cops.plugin:main"
+    assert scripts["anomalib-cops"] == "anomalib_cops.command:main"
 
 
 def test_names_that_the_host_has_taken_are_left_alone(monkeypatch):

@@ -68,26 +68,3 @@ def _provide(host: object, name: str, module: str) -> None:
         # Our own module is still being imported and has imported anomalib; it registers again at its end.
         return
     setattr(host, name, getattr(import_module(module), name))
-
-
-def main() -> None:
-    """Run anomalib's command line with our models registered, and our commands: ``anomalib-cops``."""
-    # anomalib's imports warn of each other; none of that is for the user of a command.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(anomalib|timm)\.")
-    if sys.argv[1:2] == ["score"]:
-        # Before anomalib is imported, because scoring with an exported model needs little more than NumPy.
-        from anomalib_cops.scoring.command import main as score_main
-
-        sys.exit(score_main(sys.argv[2:]))
-    from anomalib.cli.cli import main as anomalib_main
-
-    register()
-    if sys.argv[1:2] == ["calibrate"]:
-        from anomalib_cops.host.calibrate_command import main as calibrate_main
-
-        sys.exit(calibrate_main(sys.argv[2:]))
-    if sys.argv[1:2] == ["sensitivity"]:
-        from anomalib_cops.host.sensitivity_command import main as sensitivity_main
-
-        sys.exit(sensitivity_main(sys.argv[2:]))
-    anomalib_main()

@@ -1,10 +1,9 @@
 """Fixtures: a small encoder, briefly trained models, and pictures to use them on."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -51,16 +50,16 @@ def train_for_a_moment(name: str, folder: Path) -> Trained:
     return Trained(name, model, run, dict(figures), before, folder)
 
 
-@cache
-def trained_method(name: str) -> Trained:
+@pytest.fixture(scope="session")
+def trained_method(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
     """Train a model of a method for one epoch, once per process, however often pytest requests it."""
-    return train_for_a_moment(name, Path(mkdtemp(prefix="trained-")))
+    return cache(lambda name: train_for_a_moment(name, tmp_path_factory.mktemp("trained")))
 
 
 @pytest.fixture(scope="session", params=sorted(MODELS))
-def trained(request: pytest.FixtureRequest) -> Iterator[Trained]:
+def trained(request: pytest.FixtureRequest, trained_method: Callable[[str], Trained]) -> Trained:
     """Return a model of each method, trained for one epoch on the embedded tiny CLIP."""
-    yield trained_method(request.param)
+    return trained_method(request.param)
 
 
 @pytest.fixture(scope="session")

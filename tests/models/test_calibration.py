@@ -175,11 +175,11 @@ def test_the_command_takes_unlabelled_images_and_data_sets_by_name(
 def test_the_console_script_knows_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from anomalib_cops import plugin
+    from anomalib_cops import command
 
     monkeypatch.setattr(sys, "argv", ["anomalib-cops", "calibrate", "--help"])
     with pytest.raises(SystemExit) as ended:
-        plugin.main()
+        command.main()
     assert ended.value.code == 0 and "Set the thresholds of labels and masks" in capsys.readouterr().out
 
 

@@ -11,7 +11,6 @@ from PIL import Image
 from anomalib_cops import Predictor
 from tests.docs.pages import ROOT
 from tests.models.cases import CASES
-from tests.models.conftest import trained_method
 from tests.models.runs import Trained
 
 SCORE = """
@@ -25,7 +24,7 @@ print(repr(Predictor(sys.argv[1])(sys.argv[2]).score))
 
 
 @pytest.fixture(scope="session")
-def trained() -> Trained:
+def trained(trained_method: Callable[[str], Trained]) -> Trained:
     """Return the method with the quickest export, in place of all methods."""
     return trained_method("AnomalyCLIP")
 

@@ -1,9 +1,8 @@
 """Run the battery of properties with every method on a small random tower of every family."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -42,11 +41,16 @@ PAIRS = [
 ]
 
 
-@cache
-def tower(family: str) -> FrozenCLIP:
-    """Return the encoder of a family, at another size than its native one."""
-    made = random_tower(known(family), Path(mkdtemp(prefix="tower-")), small=True)
-    return made.frozen(GRID * made.patch, position_resize="bicubic")
+@pytest.fixture(scope="session")
+def tower(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], FrozenCLIP]:
+    """Make the encoder of a family, once, at another size than its native one."""
+
+    @cache
+    def make(family: str) -> FrozenCLIP:
+        made = random_tower(known(family), tmp_path_factory.mktemp("tower"), small=True)
+        return made.frozen(GRID * made.patch, position_resize="bicubic")
+
+    return make
 
 
 @pytest.fixture(params=PAIRS, ids=["-".join(pair) for pair in PAIRS])
@@ -71,12 +75,12 @@ def case(pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, d
 
 
 @pytest.fixture
-def model(family: str, case: tuple[str, dict[str, Any]]) -> Any:
+def model(tower: Callable[[str], FrozenCLIP], family: str, case: tuple[str, dict[str, Any]]) -> Any:
     return make_on(tower(family), case[0], **case[1])
 
 
 @pytest.fixture
-def images(family: str) -> Tensor:
+def images(tower: Callable[[str], FrozenCLIP], family: str) -> Tensor:
     side = tower(family).image_size
     return torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(2))
 

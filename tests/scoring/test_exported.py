@@ -37,7 +37,7 @@ PROGRAM = f"""
 import sys
 for name in {MISSING}:
     sys.modules[name] = None  # importing it fails
-from anomalib_cops.plugin import main
+from anomalib_cops.command import main
 if __name__ == "__main__":
     main()
 """
