@@ -69,14 +69,15 @@ def name_nodes(graph: Graph, float_blocks: Collection[str] = ()) -> None:
     inside: set[Node] = set()
     for tower in ("image", "text"):
         products = [node for node in nodes if node.op_type in MATRIX_PRODUCTS and _place(node).startswith(tower)]
-        inside |= _reached(products, _followers) & _reached(products, _predecessors)
+        inside |= _between(products)
     # Backwards, so that all nodes that read a constant are known before the one that makes it.
     for node in reversed(nodes):
         if node not in from_images and _followers(node) and inside.issuperset(_followers(node)):
             inside.add(node)
+    for block in float_blocks:
+        inside -= _between([node for node in nodes if _place(node) == block])
     for node in nodes:
-        is_exact = node not in inside or _place(node) in float_blocks
-        node.name = f"{FULL if is_exact else TOWER}{node.name}"
+        node.name = f"{TOWER if node in inside else FULL}{node.name}"
 
 
 def _place(node: Node) -> str:
@@ -93,6 +94,11 @@ def _followers(node: Node) -> list[Node]:
 
 def _predecessors(node: Node) -> list[Node]:
     return [value.producer() for value in node.inputs if value is not None and value.producer() is not None]
+
+
+def _between(nodes: Collection[Node]) -> set[Node]:
+    """Return the nodes on all ways from one of some nodes to another, including these."""
+    return _reached(nodes, _followers) & _reached(nodes, _predecessors)
 
 
 def _reached(start: Iterable[Node], step: Callable[[Node], list[Node]]) -> set[Node]:

@@ -20,6 +20,8 @@ from anomalib_cops.scoring.listing import Found
 
 # No more images are begun while decoded ones that wait for the model take more than this.
 _WAITING_BYTES = 2**30
+POLITENESS = 10
+"""By how much the priority of workers is below that of the model, as of the command ``nice``."""
 _DEAD = "the process that reads it ended without a word, twice: its decoder crashes, or memory is short"
 
 
@@ -176,15 +178,18 @@ class Pool:
 
     def _start(self) -> ProcessPoolExecutor:
         # Not forked: a fork would inherit the lock of the table, and threads of the model may not survive it.
-        return ProcessPoolExecutor(self._workers, multiprocessing.get_context("spawn"), _end_with_parent)
+        return ProcessPoolExecutor(self._workers, multiprocessing.get_context("spawn"), _prepare_worker)
 
 
-def _end_with_parent() -> None:
-    """End this worker when the process that started it is gone, for which it would otherwise wait for ever.
+def _prepare_worker() -> None:
+    """Prepare a worker: let the model go first, and end when the process that runs it is gone.
 
-    Ctrl-C is left to that process, which finishes its table first.
+    It would otherwise wait for ever. Ctrl-C is left to that process, which finishes its table first.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Threads of the model wait for each other many times per image, so all lose what one loses to a worker.
+    if hasattr(os, "nice"):
+        os.nice(POLITENESS)
     parent = multiprocessing.parent_process()
     if parent is not None:
         sentinel = parent.sentinel
