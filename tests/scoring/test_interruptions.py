@@ -13,8 +13,8 @@ import pytest
 
 from anomalib_cops.errors import InputError
 from anomalib_cops.scoring import ray_tasks, reading
-from anomalib_cops.scoring.listing import Listing
-from anomalib_cops.scoring.reading import read, read_ahead
+from anomalib_cops.scoring.listing import Found, Listing
+from anomalib_cops.scoring.reading import Read, read, read_ahead
 from anomalib_cops.scoring.run import Job, open_table, score
 from tests.scoring.fake import FakePredictor, save_image
 
@@ -163,6 +163,17 @@ def deadly(found, max_pixels=None):
     if "crash" in found.path:
         os.kill(os.getpid(), signal.SIGKILL)
     return read(found, max_pixels)
+
+
+def priority(found, wanted):
+    """Tell the priority of the process that reads."""
+    return Read(found, error=str(os.nice(0)))
+
+
+def test_readers_give_way_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "read", priority)
+    (result,) = read_ahead([Found("any.png")], workers=1, ahead=1)
+    assert int(result.error) == min(os.nice(0) + reading.POLITENESS, 19)
 
 
 def test_an_image_whose_decoder_crashes_is_blamed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

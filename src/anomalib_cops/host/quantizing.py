@@ -80,8 +80,8 @@ def quantize_with_control(graph: Any, datamodule: Any, metric: Any, max_drop: fl
 
 def _options(graph: Any) -> dict[str, Any]:
     nncf = import_openvino("nncf")
+    # Convolutions are the stem, which reads pixels: little work, and a third of what rounding changes on the stand-in.
     # Names of constants and the like, which NNCF does not know, must be no mistake.
-    # Convolutions are the stem, which reads pixels: nearly no work, and a third of what integers change on the stand-in.
     scope = nncf.IgnoredScope(names=sorted(exact_names(graph)), types=["Convolution"], validate=False)
     return {"model_type": nncf.ModelType.TRANSFORMER, "ignored_scope": scope}
 
