@@ -13,7 +13,7 @@ def precision_tables(result: dict[str, Any], methods: Sequence[str] = ()) -> str
     """Print how the figures were made, and a table for each method.
 
     Args:
-        result: content of ``precision.json``; a ``remark`` in it is shown.
+        result: content of ``precision.json``.
         methods: names of the methods; all if not given.
     """
     made, loss = result["provenance"], result["loss"]
@@ -29,8 +29,6 @@ def precision_tables(result: dict[str, Any], methods: Sequence[str] = ()) -> str
         "torch in float32; AUROC and AUPRO in points, means over data sets. *A stand-in: says nothing about the loss "
         "with real weights.*"
     ]
-    if "remark" in result:
-        lines += ["", result["remark"]]
     for method in methods or dict.fromkeys(row["method"] for row in result["rows"]):
         rows = [_cells(row) for row in result["rows"] if row["method"] == method]
         lines += ["", table((method, *HEAD[1:], *LOSSES.values()), rows)]

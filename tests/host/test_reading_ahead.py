@@ -64,9 +64,10 @@ def predict(model: AnomalyCLIP, output: Path, data: Any, batch_size: int = 1, **
     seen = Seen()
     quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False}
     engine = Engine(default_root_dir=output, accelerator="cpu", callbacks=[seen], **quiet)
+    # By name: an error in a loader's method leaves Lightning's wrapper around DataLoader, which takes a place twice.
     engine.predict(
         model,
-        dataloaders=DataLoader(data, batch_size, collate_fn=ImageBatch.collate, **loader),
+        dataloaders=DataLoader(data, batch_size=batch_size, collate_fn=ImageBatch.collate, **loader),
         return_predictions=False,
     )
     return seen

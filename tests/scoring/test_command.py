@@ -127,8 +127,8 @@ def test_ctrl_c_keeps_the_rows(folder: Path, monkeypatch: pytest.MonkeyPatch, ca
 def test_scoring_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['anomalib-cops', 'score', '--model', 'x.onnx', '--help']\n"
-        "import anomalib_cops.scoring.command, anomalib_cops.plugin as plugin\n"
-        "try: plugin.main()\nexcept SystemExit as end: assert end.code == 0\n"
+        "import anomalib_cops.scoring.command, anomalib_cops.command as command\n"
+        "try: command.main()\nexcept SystemExit as end: assert end.code == 0\n"
         "heavy = {'torch', 'anomalib', 'lightning', 'pandas', 'rich', 'pyarrow', 'fsspec', 'ray', 'cv2', 'scipy'}\n"
         "assert not heavy & {name.partition('.')[0] for name in sys.modules}, heavy & set(sys.modules)"
     )
