@@ -20,6 +20,8 @@ MODULES = {
 STANDARD = {*sys.stdlib_module_names, "__mp_main__"}
 # For each part, the parts that it must not import. The package's name stands for its own __init__.
 ABOVE = {
+    "": ("command", "demo"),
+    "plugin": ("inference", "scoring"),
     "errors": ("",),
     "images": ("encoder", "models", "data", "host", "weights", "metrics", "inference", "scoring", "demo", PACKAGE),
     "tiles": ("encoder", "models", "data", "host", "weights", "metrics", "inference", "scoring", "demo", PACKAGE),
