@@ -11,10 +11,21 @@ import numpy as np
 import pytest
 
 from anomalib_cops.data import synthetic
-from anomalib_cops.data.synthetic import CATEGORIES, DEFECTS, LEVELS, Sample, defects_of, draw, prominence
+from anomalib_cops.data.synthetic import (
+    CATEGORIES,
+    DEFECTS,
+    LEVELS,
+    LOOK_CATEGORIES,
+    WORLDS,
+    Sample,
+    defects_of,
+    draw,
+    prominence,
+)
+from anomalib_cops.data.synthetic.confusable import FOREIGN_LOOKS, OWN_LOOK
 from anomalib_cops.errors import InputError
 
-EVERY_KIND = [(category, defect) for category in CATEGORIES for defect in defects_of(category)]
+EVERY_KIND = [(category, defect) for names in WORLDS.values() for category in names for defect in defects_of(category)]
 
 
 def pair(category: str, index: int, size: int = 96, defect: str | None = None, seed: int = 0) -> tuple[Sample, Sample]:
@@ -25,8 +36,22 @@ def pair(category: str, index: int, size: int = 96, defect: str | None = None, s
 def test_world_is_large_enough() -> None:
     assert len(set(CATEGORIES)) >= 12
     assert len(set(DEFECTS)) >= 8
-    assert {defect for _, defect in EVERY_KIND} == set(DEFECTS)
+    assert {defect for category, defect in EVERY_KIND if category in CATEGORIES} == set(DEFECTS)
     assert all(len(set(defects_of(category))) >= 4 for category in CATEGORIES)
+
+
+def test_what_is_normal_on_one_surface_is_a_defect_of_others() -> None:
+    assert len(LOOK_CATEGORIES) >= 16 and not set(LOOK_CATEGORIES) & set(CATEGORIES)
+    looks = set(OWN_LOOK.values())
+    assert len(looks) >= 8
+    for look in looks:
+        assert list(OWN_LOOK.values()).count(look) >= 2
+        assert sum(look in foreign for foreign in FOREIGN_LOOKS.values()) >= 4
+    assert all(OWN_LOOK[name] not in FOREIGN_LOOKS[name] for name in LOOK_CATEGORIES)
+    trained, tested = LOOK_CATEGORIES[::2], LOOK_CATEGORIES[1::2]
+    assert {OWN_LOOK[name] for name in trained} == {OWN_LOOK[name] for name in tested} == looks
+    pairings = [{(OWN_LOOK[name], look) for name in side for look in defects_of(name)} for side in (trained, tested)]
+    assert pairings[1] - pairings[0], "the test has no pairing of looks that the training has not"
 
 
 @pytest.mark.parametrize("category", CATEGORIES)

@@ -18,7 +18,7 @@ from anomalib_cops.data.describe import catalogue, layouts
 from anomalib_cops.data.sets.catalog import CATALOG, FURTHER, INDUSTRIAL, MEDICAL
 from anomalib_cops.files import write_text
 from anomalib_cops.registry import MODELS
-from benchmark.plan.names import TINY
+from benchmark.plan.configuration import read_matrix
 from benchmark.records.result import AT_THRESHOLD
 from benchmark.records.store import Store
 from benchmark.report.board import Board
@@ -82,7 +82,7 @@ def few_shot_table(result: dict) -> str:
 def quick_board() -> Board:
     """Return the board of the committed run of ``quick``."""
     by_backbone = {board.backbone: board for board in boards(Store(ROOT / "benchmark/results").results())}
-    return by_backbone[TINY]
+    return by_backbone[str(read_matrix("quick").backbone)]
 
 
 def benchmark_tables(board: Board, *, whole: bool) -> str:
@@ -107,7 +107,7 @@ def shots_tables() -> str:
     metrics = ("I-AUROC", "P-AUROC", *AT_THRESHOLD)
     texts = dict.fromkeys(text for board in of_shots for text in (*remarks(board), *_provenance(board)))
     lines = ["The committed run of `shots`:", "", *(f"{text}\n" for text in texts)]
-    for table in shot_tables(of_shots, TINY, metrics, per_target=False):
+    for table in shot_tables(of_shots, str(read_matrix("shots").backbone), metrics, per_target=False):
         lines += [f"{table.title}:", "", markdown_table(table), ""]
     return "\n".join(lines).rstrip()
 

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from anomalib_cops.encoder.tiny import STAND_INS
 from anomalib_cops.errors import InputError
 
 from ..own_models import is_own_model
 from .cells import Cell
 from .entries import MethodConfig, Transfer
-from .names import TINY, last_name
+from .names import last_name
 
 _SEPARATOR = ", "
 
@@ -59,9 +60,10 @@ def as_mappings(entries: Any) -> list[dict[str, Any]]:
     return mappings
 
 
-def is_tiny(board: str) -> bool:
-    """Return whether a board is one of the tiny backbone, with any input size."""
-    return board.partition(_SEPARATOR)[0] == TINY
+def stand_in(board: str) -> str | None:
+    """Return the embedded stand-in of a board, with any input size; None for a board of another backbone."""
+    name = board.partition(_SEPARATOR)[0]
+    return name if name in STAND_INS else None
 
 
 def check_backbones(
@@ -124,8 +126,10 @@ def _check_entry(entry: BackboneConfig) -> None:
         raise InputError("an entry of backbones has an empty name; give the name of a backbone.")
     if entry.image_size is not None and entry.image_size < 1:
         raise InputError(f"the image_size {entry.image_size} of backbone '{entry.backbone}' is no number of pixels.")
-    if entry.backbone == TINY and entry.pretrained:
-        raise InputError(f"the backbone '{TINY}' has weights of its own; leave pretrained: {entry.pretrained} out.")
+    if entry.backbone in STAND_INS and entry.pretrained:
+        raise InputError(
+            f"the backbone '{entry.backbone}' has weights of its own; leave pretrained: {entry.pretrained} out."
+        )
 
 
 def _check_method(method: MethodConfig, transfer_options: Sequence[dict[str, Any]]) -> None:

@@ -121,7 +121,13 @@ class Datamodules:
 
     def _target(self, cell: Cell) -> Any:
         data = cell.training.data
-        synthetic = SyntheticSet(data.synthetic_samples, data.synthetic_size, cell.training.seed, data.synthetic_level)
+        synthetic = SyntheticSet(
+            data.synthetic_samples,
+            data.synthetic_size,
+            cell.training.seed,
+            data.synthetic_level,
+            data.synthetic_world,
+        )
         return find_set(cell.target, root=self._root, synthetic=synthetic)
 
     def _transfer(
@@ -142,6 +148,7 @@ class Datamodules:
             synthetic_samples=data.synthetic_samples,
             synthetic_size=data.synthetic_size,
             synthetic_level=data.synthetic_level,
+            synthetic_world=data.synthetic_world,
         )
 
 

@@ -4,8 +4,6 @@ import re
 from pathlib import Path
 
 SYNTHETIC = "synthetic"
-TINY = "tiny"
-"""Backbone that comes with the package, for checks; its figures say nothing about the papers' accuracy."""
 BETWEEN_SOURCES = " + "
 """Between the names of data sets that are trained on together."""
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anomalib_cops.encoder.download import is_cached
-from anomalib_cops.encoder.load import TINY, find_weights
+from anomalib_cops.encoder.load import find_weights
+from anomalib_cops.encoder.tiny import STAND_INS
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.assembly import DEFAULT_BACKBONE, DEFAULT_PRETRAINED
 from anomalib_cops.weights import download, published
@@ -84,7 +85,7 @@ def _needed(training: Training) -> Iterator[Weights]:
         return
     options = training.options
     backbone = options.get("backbone") or DEFAULT_BACKBONE
-    if backbone != TINY:
+    if backbone not in STAND_INS:
         yield OwnWeights(backbone, str(options.get("pretrained") or DEFAULT_PRETRAINED))
     name = options.get("weights")
     if name and published.find(training.model, name) is not None:

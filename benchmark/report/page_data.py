@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..plan.backbones import is_tiny
 from .board import MEAN, Board, BoardRow
-from .remarks import TINY_LABEL, board_provenance
+from .remarks import board_provenance, stand_in_label
 from .reported import Reported
 from .shot_tables import shot_data
 from .tables import mean_over_targets
@@ -24,7 +23,7 @@ def board_data(board: Board, boards: Sequence[Board], reported: Reported) -> dic
     colours = [each["method"] for each in by_shots["methods"]] if by_shots else [row.method for row in board.rows]
     return {
         "backbone": board.name,
-        "label": TINY_LABEL if is_tiny(board.backbone) else "",
+        "label": stand_in_label(board.backbone),
         "metrics": board.metrics,
         "targets": [{"name": name, "categories": board.categories(name)} for name in board.targets],
         "thresholds": board.threshold_figures,

@@ -2,17 +2,28 @@
 
 from typing import Any
 
-from ..plan.backbones import is_tiny
+from ..plan.backbones import stand_in
 from .board import Board
 
 TINY_LABEL = (
     "tiny backbone, synthetic and sample data: shows that the harness works, says nothing about the papers' accuracy"
 )
+_LABELS = {
+    "tiny": TINY_LABEL,
+    "tiny-looks": "tiny backbone in a synthetic world that was built so that prompts have to depend on the picture: an "
+    "instrument that shows whether the code works, says nothing about the papers' accuracy",
+}
+
+
+def stand_in_label(board: str) -> str:
+    """Return what a reader has to know of the figures of a board with an embedded stand-in; empty for other boards."""
+    return _LABELS.get(stand_in(board) or "", "")
 
 
 def remarks(board: Board) -> list[str]:
     """List remarks on a board in Markdown."""
-    notes = [f"*{TINY_LABEL}*"] if is_tiny(board.backbone) else []
+    label = stand_in_label(board.backbone)
+    notes = [f"*{label}*"] if label else []
     notes += [
         f"**{target}: rows saw different images, so they cannot be compared.**"
         for target in board.incomparable_targets()

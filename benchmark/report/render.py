@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from ..plan.backbones import is_tiny
 from .board import Board
 from .figure_table import Entry, FigureTable
-from .remarks import TINY_LABEL, board_provenance, remarks
+from .remarks import board_provenance, remarks, stand_in_label
 from .reported import Reported
 from .same_method import HEADING, same_method_tables
 from .shot_tables import shot_tables
@@ -21,7 +20,8 @@ def markdown(boards: Sequence[Board], reported: Reported, metrics: Sequence[str]
     for number, board in enumerate(boards):
         if compared := _shot_tables_before(boards, number, metrics, categories):
             lines += [f"## Backbone {board.backbone} by number of references", ""]
-            lines += [f"*{TINY_LABEL}*", ""] if is_tiny(board.backbone) else []
+            label = stand_in_label(board.backbone)
+            lines += [f"*{label}*", ""] if label else []
             for table in compared:
                 lines += [f"### {table.title}", "", markdown_table(table), ""]
         lines += [f"## Backbone {board.name}", "", *(f"{note}\n" for note in remarks(board))]
@@ -46,7 +46,8 @@ def latex(boards: Sequence[Board], reported: Reported, metrics: Sequence[str], c
     """Print all boards as LaTeX tables for the package booktabs."""
     lines = ["% needs \\usepackage{booktabs}"]
     for number, board in enumerate(boards):
-        label = f" ({TINY_LABEL})" if is_tiny(board.backbone) else ""
+        told = stand_in_label(board.backbone)
+        label = f" ({told})" if told else ""
         for table in _shot_tables_before(boards, number, metrics, categories):
             lines += _latex_table(table, f"Backbone {board.backbone}{label}.")
         lines += [f"% failed: {_escaped(failure)}" for failure in board.failures()]

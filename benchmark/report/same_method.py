@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from ..plan.backbones import is_tiny
 from ..plan.reference_draw import shots_text
 from .board import Board, BoardRow
 from .figure_table import HOLE, Entry, FigureTable
-from .remarks import TINY_LABEL
+from .remarks import stand_in_label
 from .threshold_tables import joined
 
 HEADING = "Same method, all backbones"
@@ -65,8 +64,7 @@ def _table(columns: Sequence[Board], metrics: Sequence[str]) -> FigureTable:
     lines = [[Entry(name), *(Entry(_text(column, name, metrics)) for column in columns)] for name in backbones]
     shots = columns[0].shots
     notes = [NOTE, *(sentence for column in columns for sentence in _differences(column))]
-    if any(map(is_tiny, backbones)):
-        notes.append(f"{TINY_LABEL[0].upper()}{TINY_LABEL[1:]}.")
+    notes += [f"{label[0].upper()}{label[1:]}." for label in dict.fromkeys(map(stand_in_label, backbones)) if label]
     return FigureTable(
         f"{' / '.join(metrics)}, mean over data sets" + ("" if shots is None else f", {shots_text(shots)}"),
         ["backbone", *(_method(column) for column in columns)],

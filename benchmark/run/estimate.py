@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from ..plan.backbones import is_tiny
+from ..plan.backbones import stand_in
 from ..plan.cells import Cell
 from ..records.store import Store
 
@@ -50,7 +50,7 @@ class Estimate:
         return self._guess(cell)[1] if typical is None else typical
 
     def _guess(self, cell: Cell) -> tuple[float, float]:
-        return self.GUESS_TINY if is_tiny(cell.training.backbone) else self.GUESS_LARGE
+        return self.GUESS_TINY if stand_in(cell.training.backbone) else self.GUESS_LARGE
 
 
 def _typical(measured: dict[Key, list[float]], cell: Cell) -> float | None:

@@ -33,13 +33,13 @@ class Targets:
         root: folder with labelled data sets, which are tested besides the synthetic one.
 
     Attributes:
-        data: trains on the auxiliary set, as the configuration ``quick`` does.
+        data: trains on the auxiliary set, as the configuration ``shots`` does.
         options: arguments of each method there.
         images: test images by ``set/category``.
     """
 
     def __init__(self, images: int, root: Path | None) -> None:
-        configuration = read_matrix("quick")
+        configuration = read_matrix("shots")
         settings = configuration.data
         self.options = {each.model: each.options for each in reversed(configuration.methods)}
         self.data = ZeroShotTransfer(

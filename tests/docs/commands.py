@@ -128,6 +128,12 @@ COMMANDS: list[Run | Elsewhere] = [
         (*TRAINED, "features/**/*.safetensors"),
         FIGURES,
     ),
+    Run(
+        r"anomalib train .* --data.synthetic_world looks",
+        f"--model.epochs 1 {FEW} {ONE_EACH.format('granite', 'terrazzo')}",
+        TRAINED,
+        FIGURES,
+    ),
     Run(r"anomalib train .* --data.target .*", f"{TINY} {FEW} --data.source_categories [leather]", TRAINED, FIGURES),
     Run(
         r"(anomalib|anomalib-cops) train .*",

@@ -21,14 +21,14 @@ _ANOMALOUS = (
     *ANOMALOUS_STATES, "broken {}", "defective {}", "abnormal {}", "faulty {}", "dirty {}", "{} in bad condition",
     "{} with a defect", "{} with anomaly", "imperfect {}", "flawed {}",
 )  # fmt: skip
-_TEMPLATES = (
+ALL_TEMPLATES = (
     *TEMPLATES, "a bright photo of a {}.", "a dark photo of the {}.", "a blurry photo of a {}.",
     "{}", "{}.", "a {}", "a {}.", "the {}.", "an image of a {}.", "a picture of the {}.",
     "this is a photo of a {}.",
     "a close-up photo of the {} on the production line for quality control.",
     "X X X X X X {}.", "X X X X X X X X X X {}.",
 )  # fmt: skip
-_GENERIC = ("object", "product", "item", "part", "surface", "thing", "material")
+GENERIC = ("object", "product", "item", "part", "surface", "thing", "material")
 # Words without a row of their own in the vocabulary, in place of all products that the model has no word for.
 _STRANGERS = ("violin", "lantern", "zebra", "castle", "umbrella", "pumpkin", "harbour", "walrus", "trumpet", "cactus")
 # Sentences in which mean patch features replace words: those of the product {product}, those of its defect {defect}.
@@ -38,8 +38,8 @@ _PICTURED = (
     ("{product}", "{product} {defect}"), ("unlike {defect}", "unlike {product}"),
     ("X X X unlike {defect} {defect} {defect} {product}", "X X X unlike {product} {product} {product} {product}"),
 )  # fmt: skip
-_LOOKS = {"product": "banana", "defect": "kangaroo"}
-PICTURED = tuple(int(open_clip.tokenize([word])[0, 1]) for word in _LOOKS.values())
+LOOK_WORDS = {"product": "banana", "defect": "kangaroo"}
+PICTURED = tuple(int(open_clip.tokenize([word])[0, 1]) for word in LOOK_WORDS.values())
 """Token ids of the two words that mean patch features replace; no caption uses them otherwise."""
 _DEFECT_STATES = ("{} with a {defect}", "{} with {defect}", "{} that has a {defect}", "{defect} on a {}", "{defect}")
 
@@ -74,15 +74,15 @@ class Captions:
             pictured: number of pairs of sentences in which features replace words.
         """
         nouns = [noun(CATEGORIES[category]) for category in categories]
-        template, normal, anomalous = rng.choice(_TEMPLATES), rng.choice(_NORMAL), rng.choice(_ANOMALOUS)
+        template, normal, anomalous = rng.choice(ALL_TEMPLATES), rng.choice(_NORMAL), rng.choice(_ANOMALOUS)
         states = []
         for name in nouns:
             # Often categories share a wording, so that only the noun and the state tell them apart.
             if rng.random() < 0.5:
                 normal, anomalous = rng.choice(_NORMAL), rng.choice(_ANOMALOUS)
             states += [template.format(state.format(name)) for state in (normal, anomalous)]
-        bare_template, defect_state = rng.choice(_TEMPLATES), rng.choice(_DEFECT_STATES)
-        word, whole = rng.choice(_GENERIC + _STRANGERS), rng.choice(_TEMPLATES)
+        bare_template, defect_state = rng.choice(ALL_TEMPLATES), rng.choice(_DEFECT_STATES)
+        word, whole = rng.choice(GENERIC + _STRANGERS), rng.choice(ALL_TEMPLATES)
         pair = (rng.choice(_NORMAL), rng.choice(_ANOMALOUS))
         return cls(
             states=states,
@@ -90,7 +90,7 @@ class Captions:
             generic=[whole.format(state.format(word)) for state in pair],
             defects=[whole.format(defect_state.format(word, defect=noun(defect))) for defect in DEFECTS],
             pictured=[
-                rng.choice(_TEMPLATES).format(state.format(**_LOOKS))
+                rng.choice(ALL_TEMPLATES).format(state.format(**LOOK_WORDS))
                 for _ in range(pictured)
                 for state in rng.choice(_PICTURED)
             ],
@@ -106,23 +106,22 @@ class Captions:
 
 
 @lru_cache(maxsize=50_000)
-def _ids(sentence: str) -> tuple[int, ...]:
+def ids_of(sentence: str) -> tuple[int, ...]:
+    """Return the token ids of a sentence by CLIP's tokenizer, without padding."""
     row = open_clip.tokenize([sentence])[0]
     return tuple(row[: int(row.argmax()) + 1].tolist())
 
 
 def tokenize(sentences: Iterable[str]) -> Int[Tensor, "sentences tokens"]:
     """Return the token ids of CLIP's tokenizer, padded with zeros to the longest sentence only."""
-    rows = [_ids(sentence) for sentence in sentences]
+    rows = [ids_of(sentence) for sentence in sentences]
     longest = max(map(len, rows))
     return torch.tensor([row + (0,) * (longest - len(row)) for row in rows])
 
 
-def vocabulary() -> Int[Tensor, " rows"]:
-    """Return the ids of all tokens that captions consist of, ascending, without those of ``_STRANGERS``."""
-    words = (*_NORMAL, *_ANOMALOUS, *_TEMPLATES, *_GENERIC, *_DEFECT_STATES)
-    pieces = [text.replace("{}", " ").replace("{defect}", " ") for text in words]
-    pieces += [text.format(product="", defect="") for pair in _PICTURED for text in pair]
-    pieces += [noun(name) for name in (*CATEGORIES, *DEFECTS)]
-    known = {token for piece in pieces for token in _ids(piece)} - {0}
-    return torch.tensor(sorted(known))
+def pieces() -> list[str]:
+    """Return all words of these captions, without ``_STRANGERS``."""
+    words = (*_NORMAL, *_ANOMALOUS, *ALL_TEMPLATES, *GENERIC, *_DEFECT_STATES)
+    found = [text.replace("{}", " ").replace("{defect}", " ") for text in words]
+    found += [text.format(product="", defect="") for pair in _PICTURED for text in pair]
+    return [*found, *(noun(name) for name in (*CATEGORIES, *DEFECTS))]

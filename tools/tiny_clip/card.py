@@ -9,73 +9,7 @@ from typing import Any
 
 from anomalib_cops.files import write_text
 
-_TEXT = """# Tiny CLIP: a stand-in for development
-
-**This is not a detector for production.** It is a small CLIP trained on drawn (synthetic) pictures only, so that
-everything in this package runs, with meaningful results, without a download. Use real CLIP weights for real inspection.
-
-| | |
-|---|---|
-| image tower | {vision} |
-| text tower | {text} |
-| joint dimension | {embed_dim} |
-| trained on | {pairs} drawn pictures, each with and without its defect; {shown} pictures shown in all |
-| started from | {start} |
-| steps | {steps} of {batch} pictures{resumed} |
-| seed | {seed} |
-| averaged | its own weights of the last steps |
-| time | {minutes:.1f} min of steps; {wall:.1f} min in all, drawing and evaluation included |
-| hardware | {hardware} |
-
-Pictures come from `anomalib_cops.data.synthetic`, captions from `tools/tiny_clip/captions.py`. The losses are in
-`tools/tiny_clip/objective.py`: contrast between pictures and sentences, with each picture once flawless and once
-damaged in a batch; contrast between patches (of the local v-v path, of its middle layer, of the ordinary path) and the
-two states; and linear heads on the patches, which are dropped afterwards. In some sentences, mean patch features of the
-picture replace words. The result is a moving average of the weights, stored in half precision.
-
-## Evaluation
-
-<!-- evaluation -->
-Not measured yet: `python -m tools.tiny_clip.evaluate`.
-<!-- /evaluation -->
-
-## What was tried
-
-On categories that the prompts were not trained on, no recipe so far made image-conditioned prompts better than prompts
-that are the same for all images. Tried were:
-
-1. contrast of pictures and sentences alone (the state is hardly learned), and with linear heads on the patches;
-2. hard pairs, several wordings, three levels of difficulty, Muon, moving averages, the mean of several trainings: the
-   recipe below;
-3. sentences in which mean patch features replace words, as prototypes do in CoPS: part of the recipe;
-4. pulling patches towards the sentence of their state, not only away from the other one: hand-written sentences are no
-   worse, but prompts made from prototypes generalise less;
-5. for the prompts, four times as many pictures and ten times as many steps.
-
-The table above shows why. Linear classifiers that are trained on the same features and pictures are hardly better on
-the other categories than hand-written sentences: the encoder has learned one direction from flawless to damaged for all
-categories, sentences already name it, and prompts can only find it again.
-
-## Training
-
-Evaluated during training with hand-written sentences, no learned prompt, on drawn pictures of another seed
-({evaluated} good and {evaluated} anomalous of every category; AUROC averaged over categories), at two levels of
-difficulty. The encoder has seen these categories and kinds of defects, not these pictures.
-
-| step | minutes | category accuracy | easy: image AUROC | pixel AUROC | medium: image AUROC | pixel AUROC |
-|---|---|---|---|---|---|---|
-{evaluations}
-
-| step | total | state | bare | generic | defect | local patches |
-|---|---|---|---|---|---|---|
-{curve}
-
-Recipe:
-
-```json
-{recipe}
-```
-"""
+_CARDS = Path(__file__).with_name("cards")
 
 
 def write_card(
@@ -91,7 +25,9 @@ def write_card(
         config: the model configuration in open_clip's format.
         hardware: description of the machine.
     """
-    figures = [f"{level}_{name}" for level in ("easy", "medium") for name in ("image_auroc", "pixel_auroc")]
+    has_looks = recipe["look_pairs"] > 0
+    levels = ("easy", "medium", "looks") if has_looks else ("easy", "medium")
+    figures = [f"{level}_{name}" for level in levels for name in ("image_auroc", "pixel_auroc")]
     names = ("easy_category_accuracy", *figures)
     evaluations = [
         f"| {e['step']} | {e['seconds'] / 60:.1f} | " + " | ".join(f"{e[name]:.3f}" for name in names) + " |"
@@ -99,21 +35,27 @@ def write_card(
     ]
     every = max(1, len(done["curve"]) // 20)
     terms = ("total", "state", "bare", "generic", "defect", "local")
+    if has_looks:
+        of_looks = ("product", "patch_look", "meaning", "pictured_patches", "patch_gap")
+        terms = ("total", "state", "generic", "local", *(f"look_{name}" for name in of_looks))
+    shown = recipe["batch_pairs"] + (recipe["look_batch_pairs"] if has_looks else 0)
     curve = [
         f"| {c['step']} | " + " | ".join(f"{c[name]:.3f}" for name in terms) + " |"
         for c in done["curve"][every - 1 :: every]
     ]
     vision, text = config["vision_cfg"], config["text_cfg"]
-    content = _TEXT.format(
+    text_of_card = (_CARDS / ("looks.md" if has_looks else "damage.md")).read_text()
+    content = text_of_card.format(
         vision=f"{vision['layers']} blocks of width {vision['width']}, {vision['image_size']} px, "
         f"patches of {vision['patch_size']} px",
         text=f"{text['layers']} blocks of width {text['width']}",
         embed_dim=config["embed_dim"],
         pairs=recipe["pairs"],
-        shown=done["steps"] * recipe["batch_pairs"] * 2,
+        look_pairs=recipe["look_pairs"],
+        shown=done["steps"] * shown * 2,
         start=done["start"],
         steps=done["steps"],
-        batch=2 * recipe["batch_pairs"],
+        batch=2 * shown,
         resumed="".join(f", interrupted and resumed at step {step}" for step in done["resumed"]),
         seed=seed,
         minutes=done["seconds"] / 60,
@@ -138,7 +80,8 @@ def with_evaluation(card: str, result: dict[str, Any]) -> str:
     start, end = "<!-- evaluation -->", "<!-- /evaluation -->"
     before, _, rest = card.partition(start)
     _, _, after = rest.partition(end)
-    parts = [_written(result), _learned(result)] + ([_photographs(result)] if result["photographs"] else [])
+    parts = [_learned_on_looks(result)] if "looks" in result else []
+    parts += [_written(result), _learned(result)] + ([_photographs(result)] if result["photographs"] else [])
     return f"{before}{start}\n" + "\n\n".join(parts) + f"\n{end}{after}"
 
 
@@ -155,16 +98,30 @@ def _written(result: dict[str, Any]) -> str:
 
 
 def _learned(result: dict[str, Any]) -> str:
+    return (
+        f"Learned prompts at level {result['level']}, {result['epochs']} epochs on {result['learned']} pictures per "
+        f"category.\n{_compared(result, result)}"
+    )
+
+
+def _learned_on_looks(result: dict[str, Any]) -> str:
+    return (
+        "**Surfaces that share looks.** The oracle is the distance of each patch to the median patch of its picture.\n"
+        f"Learned prompts: {result['epochs']} epochs on {result['learned']} pictures per category.\n"
+        + _compared(result, result["looks"])
+    )
+
+
+def _compared(result: dict[str, Any], compared: dict[str, Any]) -> str:
     rows = []
-    for variant, figures in result["synthetic"].items():
+    for variant, figures in compared["synthetic"].items():
         cells = [figures[name] for name in ("image_auroc", "pixel_auroc")]
         rows.append(
             (variant, *(f"{c:.3f}" if isinstance(c, float) else f"{c['mean']:.3f} ± {c['spread']:.3f}" for c in cells))
         )
-    names = {side: ", ".join(name.replace("_", " ") for name in result[side]) for side in ("trained", "tested")}
+    names = {side: ", ".join(name.replace("_", " ") for name in compared[side]) for side in ("trained", "tested")}
     return (
-        f"Learned prompts at level {result['level']}, {result['epochs']} epochs on {result['learned']} pictures per "
-        f"category.\nTrained on {names['trained']};\ntested on {names['tested']}.\n"
+        f"Trained on {names['trained']};\ntested on {names['tested']}.\n"
         f"Mean and standard deviation over {result['seeds']} seeds.\n\n"
         + _table(("", "image AUROC", "pixel AUROC"), rows)
     )

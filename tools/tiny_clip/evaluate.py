@@ -1,11 +1,12 @@
 """Measure the tiny CLIP and record the result beside its weights: ``python -m tools.tiny_clip.evaluate``.
 
 Measured are hand-written sentences at every level of difficulty; CoPS, a static baseline and CoPS without one part,
-trained on eight synthetic categories and tested on eight others; and photographs. The encoder has seen all categories
-in its training, as real CLIP has.
+trained on eight synthetic categories and tested on eight others, of damage and, if the weights know them, of looks; and
+photographs. The encoder has seen all categories in its training, as real CLIP has.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,19 +19,21 @@ from anomalib_cops.encoder.load import build
 from anomalib_cops.encoder.tiny import load_tiny_state
 from anomalib_cops.errors import exit_code
 from anomalib_cops.files import sha256, write_json, write_text
+from anomalib_cops.models.cops.torch_model import CoPSModel
 from tools.tiny_clip.card import with_evaluation
 from tools.tiny_clip.handwritten import Pictures, measure
-from tools.tiny_clip.learned import TESTED, TRAINED, VARIANTS, Seen, finder, learn, linear, transfer
+from tools.tiny_clip.learned import SPLITS, VARIANTS, Seen, finder, learn, linear, odd_one_out, transfer
 from tools.tiny_clip.photographs import judge, photographs
+from tools.tiny_clip.weight_file import load_tiny_metadata
 
 PACKAGED = Path(__file__).resolve().parents[2] / "src" / "anomalib_cops" / "encoder" / "tiny" / "weights.safetensors"
 """The packaged weight file in the checkout that this file belongs to."""
-# The training draws its pictures with seeds 0 to 3, and those for its evaluation with seeds 7 to 10.
+# Trainings draw their pictures with seeds 0 to 6, and those for their evaluation with seeds 7 to 13.
 WRITTEN_SEED, TRAINED_SEED, TESTED_SEED, SUBSET_SEED = 21, 22, 23, 11
 SUBSET = 6
 """Pictures per category and state of the small set, which a test measures again."""
-COMPARED = "medium"
-"""Level of difficulty at which learned prompts are compared; hand-written sentences leave room for them there."""
+LEVEL_OF = {"damage": "medium", "looks": "mixed"}
+"""Level at which learned prompts are compared in each world; hand-written sentences leave room for them there."""
 
 
 def measure_subset(clip: FrozenCLIP) -> dict[str, float]:
@@ -39,35 +42,45 @@ def measure_subset(clip: FrozenCLIP) -> dict[str, float]:
 
 
 def compare(
-    clip: FrozenCLIP, *, learned: int, pictures: int, epochs: int, seeds: int, folders: list[Path], elpv: bool
-) -> dict[str, Any]:
-    """Measure learned prompts: all variants on drawn pictures, and CoPS of the first seed on photographs.
+    clip: FrozenCLIP,
+    world: str,
+    *,
+    learned: int,
+    pictures: int,
+    epochs: int,
+    seeds: int,
+    variants: Sequence[str] = tuple(VARIANTS),
+) -> tuple[dict[str, Any], CoPSModel]:
+    """Measure variants of learned prompts on drawn pictures, beside what works without words or without learning.
 
     Args:
         clip: the encoder.
+        world: which pictures, one of ``SPLITS``.
         learned: pictures per category that prompts are trained on.
         pictures: pictures per category that they are tested on.
         epochs: length of each training.
         seeds: trainings of each variant.
-        folders: folders of photographs, see :func:`tools.tiny_clip.photographs.photographs`.
-        elpv: measure the solar cells too.
+        variants: names of ``VARIANTS``, CoPS among them.
+
+    Returns:
+        The figures, and the CoPS of the first seed.
     """
-    size = clip.image_size
+    level = LEVEL_OF[world]
+    sides = zip((learned, pictures), (TRAINED_SEED, TESTED_SEED), SPLITS[world], strict=True)
     training, testing = (
-        Seen.by(clip, Pictures.draw(count // 2, seed=seed, size=size, level=COMPARED, categories=categories))
-        for count, seed, categories in ((learned, TRAINED_SEED, TRAINED), (pictures, TESTED_SEED, TESTED))
+        Seen.by(clip, Pictures.draw(count // 2, seed=seed, size=clip.image_size, level=level, categories=categories))
+        for count, seed, categories in sides
     )
-    table: dict[str, Any] = {
-        "hand-written": _rounded(measure(clip, testing.pictures)),
-        "linear classifiers": _rounded(transfer(linear(training), testing)),
-    }
-    found: dict[str, Any] = {}
-    for variant in VARIANTS:
+    table: dict[str, Any] = {"hand-written": _rounded(measure(clip, testing.pictures))}
+    if world == "looks":
+        table["oracle"] = _rounded(transfer(odd_one_out, testing))
+    table["linear classifiers"] = _rounded(transfer(linear(training), testing))
+    for variant in variants:
         runs = []
         for seed in range(seeds):
             model = learn(clip, variant, training, epochs=epochs, seed=seed)
             runs.append(transfer(finder(model), testing))
-            print(f"{variant}, seed {seed}: {_rounded(runs[-1])}", flush=True)
+            print(f"{world}: {variant}, seed {seed}: {_rounded(runs[-1])}", flush=True)
             if variant == "CoPS" and seed == 0:
                 first = model
         table[variant] = {
@@ -77,11 +90,17 @@ def compare(
             }
             for name in runs[0]
         }
+    trained, tested = SPLITS[world]
+    return {"level": level, "trained": trained, "tested": tested, "synthetic": table}, first
+
+
+def _on_photographs(clip: FrozenCLIP, model: CoPSModel, folders: list[Path], *, elpv: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name, images in photographs(folders, elpv=elpv).items():
-        judged = judge(clip, first, images, name.rpartition("/")[2])
+        judged = judge(clip, model, images, name.rpartition("/")[2])
         found[name] = {"images": len(images), **{way: _rounded(figures) for way, figures in judged.items()}}
         print(f"{name}: {found[name]}", flush=True)
-    return {"level": COMPARED, "trained": TRAINED, "tested": TESTED, "synthetic": table, "photographs": found}
+    return found
 
 
 def evaluate(
@@ -89,7 +108,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure the weights in ``path``, write ``evaluation.json`` beside them and amend the ``card.md`` there.
 
-    Other arguments are as for :func:`compare`.
+    Args:
+        path: weight file of a stand-in; the world of looks is measured if it was trained on that.
+        learned: as for :func:`compare`, as are the next three.
+        pictures: pictures per category.
+        epochs: length of each training.
+        seeds: trainings of each variant.
+        folders: folders of photographs, see :func:`tools.tiny_clip.photographs.photographs`.
+        elpv: measure the solar cells too.
     """
     config, state = load_tiny_state(path)
     clip = FrozenCLIP(build(config, state), config["vision_cfg"]["image_size"], name="tiny")
@@ -107,7 +133,14 @@ def evaluate(
         shown = Pictures.draw(pictures // 2, seed=WRITTEN_SEED, size=clip.image_size, level=level)
         result["written"][level] = _rounded(measure(clip, shown))
         print(f"{level}: {result['written'][level]}", flush=True)
-    result |= compare(clip, learned=learned, pictures=pictures, epochs=epochs, seeds=seeds, folders=folders, elpv=elpv)
+    sizes = {"learned": learned, "pictures": pictures, "epochs": epochs, "seeds": seeds}
+    knows_looks = json.loads(load_tiny_metadata(path)["recipe"]).get("look_pairs", 0) > 0
+    if knows_looks:
+        result["looks"], _ = compare(clip, "looks", **sizes)
+    # The stand-in that has its own world for the parts of CoPS needs the other one for the whole of it only.
+    found, first = compare(clip, "damage", **sizes, variants=tuple(VARIANTS)[: 2 if knows_looks else None])
+    result |= found
+    result["photographs"] = _on_photographs(clip, first, folders, elpv=elpv)
     write_json(path.with_name("evaluation.json"), result)
     card = path.with_name("card.md")
     if card.exists():

@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc
 
-from anomalib_cops.data.synthetic import CATEGORIES, draw
+from anomalib_cops.data.synthetic import CATEGORIES, WORLDS, draw
 from anomalib_cops.encoder.frozen_clip import FrozenCLIP
 from anomalib_cops.prompts.wording import TEMPLATES, noun, sentences
 from tools.tiny_clip.pool import normalise
 
 TEMPERATURE = 0.07
+ALL_CATEGORIES = tuple(category for categories in WORLDS.values() for category in categories)
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Pictures:
         images: RGB levels from 0 to 255.
         masks: anomalous pixels.
         labels: whether the picture shows a defect.
-        categories: index into ``CATEGORIES``.
+        categories: index into ``ALL_CATEGORIES``.
     """
 
     images: UInt8[Tensor, "batch height width 3"]
@@ -49,7 +50,7 @@ class Pictures:
             images=torch.from_numpy(np.stack([sample.image for sample in drawn])),
             masks=torch.from_numpy(np.stack([sample.mask for sample in drawn])),
             labels=torch.tensor([sample.defect != "good" for sample in drawn]),
-            categories=torch.tensor([CATEGORIES.index(sample.category) for sample in drawn]),
+            categories=torch.tensor([ALL_CATEGORIES.index(sample.category) for sample in drawn]),
         )
 
 
@@ -87,24 +88,23 @@ def anomaly(
 
 @torch.no_grad()
 def measure(clip: FrozenCLIP, pictures: Pictures) -> dict[str, float]:
-    """Measure the category accuracy, and AUROCs averaged over categories.
+    """Measure the category accuracy (among the categories of one world), and AUROCs averaged over categories.
 
     Returns:
         ``category_accuracy``; ``image_auroc_global`` (class feature), ``image_auroc_patch`` (patch maximum),
         ``image_auroc`` (their mean) and ``pixel_auroc`` (patch map enlarged bilinearly).
     """
-    nouns = [[template.format(noun(category)) for template in TEMPLATES] for category in CATEGORIES]
-    bare = torch.stack([F.normalize(clip.text.encode_sentences(lines), dim=-1).mean(0) for lines in nouns])
-    bare = F.normalize(bare, dim=-1)
+    bare = {world: _named(clip, categories) for world, categories in WORLDS.items()}
     found: dict[str, list[float]] = {}
     for index in pictures.categories.unique().tolist():
-        rows = pictures.categories == index
+        rows, category = pictures.categories == index, ALL_CATEGORIES[index]
+        world = next(name for name, categories in WORLDS.items() if category in categories)
         labels, masks = pictures.labels[rows].int(), pictures.masks[rows]
-        score, grid, cls = anomaly(clip, normalise(pictures.images[rows]), state_features(clip, CATEGORIES[index]))
+        score, grid, cls = anomaly(clip, normalise(pictures.images[rows]), state_features(clip, category))
         maps = F.interpolate(grid[:, None], size=masks.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
         peak = grid.flatten(1).amax(1)
         measured = {
-            "category_accuracy": ((cls @ bare.T).argmax(1) == index).float().mean(),
+            "category_accuracy": (cls @ bare[world].T).argmax(1).eq(WORLDS[world].index(category)).float().mean(),
             "image_auroc_global": binary_auroc(score, labels),
             "image_auroc_patch": binary_auroc(peak, labels),
             "image_auroc": binary_auroc((score + peak) / 2, labels),
@@ -113,3 +113,10 @@ def measure(clip: FrozenCLIP, pictures: Pictures) -> dict[str, float]:
         for name, value in measured.items():
             found.setdefault(name, []).append(float(value))
     return {name: sum(values) / len(values) for name, values in found.items()}
+
+
+def _named(clip: FrozenCLIP, categories: Sequence[str]) -> Float[Tensor, "categories dim"]:
+    """Return the unit feature of every category, the mean over sentences that name it and no state."""
+    lines = [[template.format(noun(category)) for template in TEMPLATES] for category in categories]
+    bare = torch.stack([F.normalize(clip.text.encode_sentences(each), dim=-1).mean(0) for each in lines])
+    return F.normalize(bare, dim=-1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc
 
-from anomalib_cops.data.synthetic import CATEGORIES
+from anomalib_cops.data.synthetic import CATEGORIES, LOOK_CATEGORIES
 from anomalib_cops.encoder import FrozenCLIP, ImageFeatures
 from anomalib_cops.models.assembly import ADAM_BETAS
 from anomalib_cops.models.cops.settings import PRESETS, CoPSSettings
@@ -24,6 +24,8 @@ from tools.tiny_clip.pool import normalise
 
 TRAINED, TESTED = CATEGORIES[:16:2], CATEGORIES[1::2]
 """Eight categories each, surfaces and objects in both, split as ``ZeroShotTransfer`` does."""
+SPLITS = {"damage": (TRAINED, TESTED), "looks": (LOOK_CATEGORIES[::2], LOOK_CATEGORIES[1::2])}
+"""Categories of each world that prompts are trained on, and those that they are tested on."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "CoPS": {},
@@ -148,6 +150,19 @@ def linear(seen: Seen) -> Callable[[Seen, Int[Tensor, " batch"]], InferenceBatch
         return InferenceBatch(pred_score=scores.sigmoid(), anomaly_map=maps[:, 0].sigmoid())
 
     return find
+
+
+def odd_one_out(seen: Seen, rows: Int[Tensor, " batch"]) -> InferenceBatch:
+    """Score patches by their cosine distance to the median patch of their own picture: without words or training.
+
+    It shows what a detector could reach that takes the picture itself for its norm.
+    """
+    patches = F.normalize(seen.of(rows).patches[-1], dim=-1)
+    median = F.normalize(patches.median(dim=1, keepdim=True).values, dim=-1)
+    distance = (1 - (patches * median).sum(-1)) / 2
+    grid, side = isqrt(distance.shape[1]), seen.pictures.masks.shape[-1]
+    maps = F.interpolate(distance.view(-1, 1, grid, grid), size=(side, side), mode="bilinear", align_corners=False)
+    return InferenceBatch(pred_score=distance.amax(1), anomaly_map=maps[:, 0])
 
 
 def _units(features: Float[Tensor, "rows dim"]) -> Float[np.ndarray, "rows dim"]:

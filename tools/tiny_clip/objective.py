@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from anomalib_cops.encoder.image import walk
 from anomalib_cops.encoder.open_clip_block import OpenClipBlock
 from anomalib_cops.encoder.trunk import OpenClipTrunk
-from tools.tiny_clip.captions import PICTURED, Captions, tokenize, vocabulary
+from tools.tiny_clip.captions import PICTURED, Captions, tokenize
+from tools.tiny_clip.vocabulary import vocabulary
 
 TEMPERATURE = 0.07
 """Divisor of the cosines of patches and states, as in the methods."""
@@ -60,13 +61,14 @@ class Trainee(nn.Module):
         self.heads = nn.ModuleList([nn.Linear(dim, 1), nn.Linear(dim, 1)])
 
     def encode_text(
-        self, sentences: list[str], looks: Float[Tensor, "last words dim"] | None = None
+        self, sentences: list[str], looks: Float[Tensor, "last words dim"] | None = None, noise: float = 0.0
     ) -> Float[Tensor, "sentences dim"]:
         """Return unit text features; words without a row of their own get the mean row.
 
         Args:
             sentences: plain sentences.
             looks: for the last of the sentences, the vectors that replace the two words of ``PICTURED``.
+            noise: length of the noise that is added to every such word, as a share of the word's length.
         """
         ids = tokenize(sentences)
         table = torch.cat([self.rows, self.rows.mean(0, keepdim=True)])
@@ -74,7 +76,11 @@ class Trainee(nn.Module):
         if looks is not None:
             for word, look in zip(PICTURED, looks.unbind(1), strict=True):
                 there = (ids[-len(looks) :] == word)[..., None]
-                x = torch.cat([x[: -len(looks)], torch.where(there, look[:, None], x[-len(looks) :])])
+                said = look[:, None]
+                if noise:
+                    spread = noise * said.norm(dim=-1, keepdim=True) / said.shape[-1] ** 0.5
+                    said = said + spread * torch.randn(len(looks), ids.shape[1], look.shape[-1])
+                x = torch.cat([x[: -len(looks)], torch.where(there, said, x[-len(looks) :])])
         x = x + self.clip.positional_embedding[: ids.shape[1]]
         for block in map(OpenClipBlock, self.clip.transformer.resblocks):
             query, key, value = block.qkv(x)
@@ -140,7 +146,7 @@ def losses(
     share = torch.stack([torch.zeros_like(coverage), coverage], 1).flatten(0, 1).flatten(1)
     # Pairs alternate between sentences with the product's name, without it, and with features of the picture for words.
     told = torch.arange(pairs) % 3
-    looks = _looks(trainee, patches["local"], share)[told == 2]
+    looks = looks_of(trainee, patches["local"], share)[told == 2]
     text = trainee.encode_text(captions.all(), looks.repeat_interleave(2, 0))
     states, bare, generic, named, pictured = text.split([len(kind) for kind in captions.kinds()])
     scale = trainee.clip.logit_scale.exp().clamp(max=100)
@@ -164,7 +170,7 @@ def losses(
     by_words = scale * torch.einsum("gid,isd->gis", global_features[:, seen], own.repeat_interleave(2, 0)[seen])
     own = own.repeat_interleave(2, 0)
     target = (share / 0.15).clamp(max=1)
-    dense = {name: _dense(_contrast(features, own), target) for name, features in patches.items()}
+    dense = {name: dense_loss(contrast(features, own), target) for name, features in patches.items()}
     head_logits = [
         head(patches[name] * 10)[..., 0] for head, name in zip(trainee.heads, ("local", "ordinary"), strict=True)
     ]
@@ -175,13 +181,13 @@ def losses(
         "generic": classify(generic, anomalous),
         "pictured": F.cross_entropy(by_words.flatten(0, 1), anomalous[seen].repeat(2)),
         "defect": classify(named, defects, global_features[:, 1::2]),
-        "head": torch.stack([_dense(logits, target) for logits in head_logits]).mean(),
+        "head": torch.stack([dense_loss(logits, target) for logits in head_logits]).mean(),
         **dense,
     }
 
 
 @torch.no_grad()
-def _looks(
+def looks_of(
     trainee: Trainee, patches: Float[Tensor, "images patches dim"], share: Float[Tensor, "images patches"]
 ) -> Float[Tensor, "pairs 2 dim"]:
     """Return mean patch features of the product and of the defect of every pair, to be used as words.
@@ -193,7 +199,7 @@ def _looks(
     return F.normalize(weights @ damaged, dim=-1, eps=1e-6) * length
 
 
-def _contrast(
+def contrast(
     patches: Float[Tensor, "batch patches dim"], states: Float[Tensor, "batch 2 dim"]
 ) -> Float[Tensor, "batch patches"]:
     """Return the log odds of the anomalous sentence for every patch."""
@@ -201,7 +207,7 @@ def _contrast(
     return cosine[..., 1] - cosine[..., 0]
 
 
-def _dense(logits: Float[Tensor, "batch patches"], target: Float[Tensor, "batch patches"]) -> Float[Tensor, ""]:
+def dense_loss(logits: Float[Tensor, "batch patches"], target: Float[Tensor, "batch patches"]) -> Float[Tensor, ""]:
     """Return the cross entropy, in which the few anomalous patches count more, plus the Dice loss."""
     entropy = F.binary_cross_entropy_with_logits(logits, target, pos_weight=torch.tensor(3.0))
     probability = logits.sigmoid()

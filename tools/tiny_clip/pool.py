@@ -12,8 +12,10 @@ from jaxtyping import Float, Int, Real, UInt8
 from torch import Tensor
 
 from anomalib_cops.data.synthetic import CATEGORIES, DEFECTS, draw
+from anomalib_cops.data.synthetic.looks import LOOKS
 from anomalib_cops.encoder.normalisation import CLIP_MEAN, CLIP_STD
 
+_KINDS = {name: index for names in (DEFECTS, tuple(LOOKS)) for index, name in enumerate(names)}
 _GREY = 0.2
 """Share of pairs that are shown in grey."""
 _NEGATIVE = 0.1
@@ -27,8 +29,8 @@ class Pool:
     Attributes:
         images: levels of each pair, without and with the defect.
         coverage: anomalous share of every patch of the second picture, in [0, 1].
-        categories: index into ``CATEGORIES``.
-        defects: index into ``DEFECTS``.
+        categories: index into the names of the categories drawn.
+        defects: index into ``DEFECTS``, or into ``LOOKS`` for pairs of looks.
     """
 
     images: UInt8[Tensor, "pairs 2 height width 3"]
@@ -38,7 +40,15 @@ class Pool:
 
     @classmethod
     def draw(
-        cls, pairs: int, *, seed: int, size: int, grid: int, workers: int, levels: tuple[str, ...] = ("mixed",)
+        cls,
+        pairs: int,
+        *,
+        seed: int,
+        size: int,
+        grid: int,
+        workers: int,
+        levels: tuple[str, ...] = ("mixed",),
+        names: tuple[str, ...] = CATEGORIES,
     ) -> "Pool":
         """Draw the first pairs of a seed; they are the same for any number of workers.
 
@@ -51,9 +61,10 @@ class Pool:
             grid: patches per side.
             workers: processes that draw.
             levels: levels of difficulty.
+            names: categories to draw.
         """
         chunks = [range(start, min(start + 256, pairs)) for start in range(0, pairs, 256)]
-        jobs = [(chunk, seed, size, grid, levels) for chunk in chunks]
+        jobs = [(chunk, seed, size, grid, levels, names) for chunk in chunks]
         if workers > 1:
             with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
                 parts = list(executor.map(_draw_chunk, jobs))
@@ -92,24 +103,24 @@ class Pool:
 
 
 def _draw_chunk(
-    job: tuple[range, int, int, int, tuple[str, ...]],
+    job: tuple[range, int, int, int, tuple[str, ...], tuple[str, ...]],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    indices, seed, size, grid, levels = job
+    indices, seed, size, grid, levels, names = job
     cv2.setNumThreads(1)
     images = np.empty((len(indices), 2, size, size, 3), np.uint8)
     coverage = np.empty((len(indices), grid, grid), np.float32)
     categories = np.empty(len(indices), np.int64)
     defects = np.empty(len(indices), np.int64)
     for row, index in enumerate(indices):
-        number, category = divmod(index, len(CATEGORIES))
+        number, category = divmod(index, len(names))
         categories[row] = category
-        name, level = CATEGORIES[category], levels[number % len(levels)]
+        name, level = names[category], levels[number % len(levels)]
         images[row, 0] = draw(name, number, seed=seed, anomalous=False, size=size).image
         sample = draw(name, number, seed=seed, anomalous=True, size=size, level=level)
         images[row, 1] = sample.image
         patch = size // grid
         coverage[row] = sample.mask.reshape(grid, patch, grid, patch).mean((1, 3))
-        defects[row] = DEFECTS.index(sample.defect)
+        defects[row] = _KINDS[sample.defect]
     return images, coverage, categories, defects
 
 

@@ -8,7 +8,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from anomalib_cops.data.synthetic import LOOK_CATEGORIES
 from anomalib_cops.encoder.frozen_clip import FrozenCLIP
 from anomalib_cops.encoder.load import build
 from anomalib_cops.encoder.tiny import load_tiny_config, load_tiny_state
@@ -23,10 +24,11 @@ from tools.tiny_clip.captions import Captions
 from tools.tiny_clip.card import write_card
 from tools.tiny_clip.handwritten import Pictures, measure
 from tools.tiny_clip.initial import settle_scale, wave_positions, whiten_patches
+from tools.tiny_clip.look_task import LookTask
 from tools.tiny_clip.muon import optimizers
 from tools.tiny_clip.objective import Trainee, losses
 from tools.tiny_clip.pool import Pool, augment, normalise
-from tools.tiny_clip.recipe import SMOKE, Recipe
+from tools.tiny_clip.recipe import RECIPES, SMOKE, Recipe
 from tools.tiny_clip.record import checkpoint, hardware, log, restore, start_name
 from tools.tiny_clip.weight_file import save_tiny_state
 
@@ -60,11 +62,15 @@ def train(
     began = time.monotonic()
     config = load_tiny_config()
     size, patch = config["vision_cfg"]["image_size"], config["vision_cfg"]["patch_size"]
-    pool = Pool.draw(recipe.pairs, seed=seed, size=size, grid=size // patch, workers=workers, levels=recipe.levels)
+    drawn: dict[str, Any] = {"seed": seed, "size": size, "grid": size // patch, "workers": workers}
+    pool = Pool.draw(recipe.pairs, levels=recipe.levels, **drawn)
     pictures = {
         level: Pictures.draw(recipe.evaluated, seed=seed + EVALUATION_SEED, size=size, level=level)
         for level in EVALUATION_LEVELS
     }
+    if recipe.look_pairs:
+        evaluation_seed = seed + EVALUATION_SEED
+        pictures["looks"] = Pictures.draw(recipe.evaluated, seed=evaluation_seed, size=size, categories=LOOK_CATEGORIES)
 
     trainee = Trainee(config)
     if start is None:
@@ -87,6 +93,7 @@ def train(
     earlier = done["wall_seconds"]
 
     batches = pool.batches(recipe.batch_pairs, recipe.batch_categories, seed + done["steps"])
+    looks = LookTask(recipe, config["embed_dim"], seed + done["steps"] + 1, drawn) if recipe.look_pairs else None
     generator = torch.Generator().manual_seed(seed + done["steps"])
     wording = random.Random(seed + done["steps"])
     logged, evaluated = max(1, recipe.steps // LOGGED), -(-recipe.steps // recipe.evaluations)
@@ -96,14 +103,21 @@ def train(
         began_step = time.monotonic()
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * _schedule((done["steps"] + 1) / recipe.steps, recipe.warmup)
-        rows, chosen = next(batches)
-        terms = _step(trainee, both, recipe, pool, rows, chosen, generator, Captions.random(wording, chosen, pictured))
+        # On a CPU the fused attention kernel's backward pass takes three times as long as plain products.
+        with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16, enabled=recipe.low_precision):
+            rows, chosen = next(batches)
+            images, coverage = augment(pool.images[rows], pool.coverage[rows], generator)
+            positions = (pool.categories[rows][:, None] == torch.tensor(chosen)).int().argmax(1)
+            told = Captions.random(wording, chosen, pictured)
+            terms = losses(trainee, images, coverage, positions, pool.defects[rows], told)
+            terms |= looks.losses(trainee, generator, wording) if looks else {}
+        values = _step(trainee, both, terms, recipe.weight_of_term)
         _follow(average, trainee, min(recipe.averaging, (1 + done["steps"]) / (10 + done["steps"])))
         done["seconds"] += time.monotonic() - began_step
         done["steps"] += 1
-        recent.append(terms)
+        recent.append(values)
         if done["steps"] % logged == 0:
-            entry = {name: sum(t[name] for t in recent) / len(recent) for name in terms}
+            entry = {name: sum(t[name] for t in recent) / len(recent) for name in values}
             done["curve"].append({"step": done["steps"], "seconds": round(done["seconds"]), **entry})
             recent = []
             log(out, done["curve"][-1])
@@ -122,21 +136,8 @@ def _schedule(progress: float, warmup: float) -> float:
 
 
 def _step(
-    trainee: Trainee,
-    both: Sequence[torch.optim.Optimizer],
-    recipe: Recipe,
-    pool: Pool,
-    rows: Tensor,
-    chosen: list[int],
-    generator: torch.Generator,
-    captions: Captions,
+    trainee: Trainee, both: Sequence[torch.optim.Optimizer], terms: dict[str, Tensor], weights: dict[str, float]
 ) -> dict[str, float]:
-    images, coverage = augment(pool.images[rows], pool.coverage[rows], generator)
-    # On a CPU the fused attention kernel's backward pass takes three times as long as plain products.
-    with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16, enabled=recipe.low_precision):
-        positions = (pool.categories[rows][:, None] == torch.tensor(chosen)).int().argmax(1)
-        terms = losses(trainee, images, coverage, positions, pool.defects[rows], captions)
-    weights = asdict(recipe.weights)
     total = torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
     trainee.zero_grad(set_to_none=True)
     total.backward()
@@ -188,7 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.tiny_clip.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for weights, card, log and checkpoint")
-    parser.add_argument("--steps", type=int, default=Recipe.steps, help="steps of training")
+    parser.add_argument("--recipe", choices=RECIPES, default="damage", help="what is trained (default: damage)")
+    parser.add_argument("--steps", type=int, help="steps of training (default: those of the recipe)")
     parser.add_argument("--seed", type=int, default=0, help="seed of pictures, initial weights and order")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that draw pictures")
     parser.add_argument(
@@ -197,7 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--start", type=Path, help="weight file of an earlier training to start from")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in the folder")
     given = parser.parse_args(arguments)
-    recipe = SMOKE if given.smoke else Recipe(steps=given.steps)
+    recipe = SMOKE if given.smoke else RECIPES[given.recipe]
+    recipe = recipe if given.steps is None else replace(recipe, steps=given.steps)
     workers = 1 if given.smoke else given.workers
     train(recipe, out=given.out, seed=given.seed, start=given.start, resume=given.resume, workers=workers)
 

@@ -63,6 +63,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         synthetic_samples: Number of synthetic pictures per category, good and defective together.
         synthetic_size: Side of a synthetic picture in pixels.
         synthetic_level: How much synthetic defects stand out: "mixed", "easy", "medium" or "hard".
+        synthetic_world: What synthetic defects are: "damage", or "looks" that are normal on other products.
         train_augmentations: Transform of image and mask of a training sample together; none by default.
         mask_values: Levels of masks that are anomalous, as a list, or "nonzero" for all but 0, for your own folders and
             lists whose masks have other levels than 0 and 255. Published data sets are read as published.
@@ -92,6 +93,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         synthetic_samples: int = 100,
         synthetic_size: int = 128,
         synthetic_level: str = "mixed",
+        synthetic_world: str = "damage",
         train_augmentations: Transform | None = None,
         mask_values: int | list[int] | str | None = None,
         masks: str = "auto",
@@ -112,6 +114,7 @@ class ZeroShotTransfer(AnomalibDataModule):
         self.synthetic_samples = synthetic_samples
         self.synthetic_size = synthetic_size
         self.synthetic_level = synthetic_level
+        self.synthetic_world = synthetic_world
         self.mask_values = mask_values
         self.masks = masks
         self.train_data: LabelledImages
@@ -251,7 +254,9 @@ class ZeroShotTransfer(AnomalibDataModule):
     @cached_property
     def _selections(self) -> tuple[list[Selection], list[Selection]]:
         """Data sets and categories of the source, and those of the target."""
-        synthetic = SyntheticSet(self.synthetic_samples, self.synthetic_size, self.seed or 0, self.synthetic_level)
+        synthetic = SyntheticSet(
+            self.synthetic_samples, self.synthetic_size, self.seed or 0, self.synthetic_level, self.synthetic_world
+        )
         sources = [find_set(spec, root=self.root, synthetic=synthetic) for spec in self.source]
         targets = [find_set(spec, root=self.root, synthetic=synthetic) for spec in self.target]
         return assign_categories(sources, targets, self.source_categories, self.target_categories)

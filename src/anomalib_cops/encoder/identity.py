@@ -20,7 +20,7 @@ class EncoderIdentity:
     """The frozen encoder that a model was trained on.
 
     Attributes:
-        backbone: model name of open_clip, or of timm for an image tower without a text tower, or "tiny".
+        backbone: model name of open_clip, or of timm for an image tower without a text tower, or of a stand-in.
         image_size: side of the images in pixels.
         quick_gelu: whether the activation is QuickGELU; None if unknown, as in files of the first version.
         pretrained: tag or file of the weights; empty if unknown.

@@ -21,12 +21,11 @@ from anomalib_cops.encoder.state import is_torchscript, read_state
 from anomalib_cops.encoder.supported import check_config
 from anomalib_cops.encoder.tags import entry_of, tags_of
 from anomalib_cops.encoder.text import text_module
+from anomalib_cops.encoder.tiny import STAND_INS
 from anomalib_cops.encoder.tokenizer import load_tokenizer
 from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.tensors import check_finite, check_fits
 
-TINY = "tiny"
-"""Name of the embedded stand-in among the backbones."""
 FIRST_RELEASES = {
     "SigLIP2": ("open_clip_torch", "2.31"),
     "PE-Core": ("open_clip_torch", "3.0"),
@@ -54,7 +53,7 @@ def load_clip(
 
     Args:
         backbone: an open_clip model name with a ViT image tower, one of timm's DINOv2 or DINOv3 names for an image
-            tower without a text tower, or "tiny" for the embedded stand-in.
+            tower without a text tower, or "tiny" or "tiny-looks" for an embedded stand-in.
         pretrained: a tag of the backbone, a local file (OpenAI TorchScript archive, open_clip ``.bin``/``.pt``,
             ``.safetensors``), or a folder with such a file as the hub names it; None makes random weights, in half
             precision as published ones are. A tokenizer that is saved beside a local file is used with it. Ignored for
@@ -74,8 +73,8 @@ def load_clip(
     config = model_config(backbone)
     check_config(config, backbone)
     options: dict[str, Any] = {"position_resize": position_resize, "position_antialias": position_antialias}
-    if backbone == TINY:
-        config, state = tiny.load_tiny_state()
+    if backbone in STAND_INS:
+        config, state = tiny.load_tiny_state(tiny.tiny_weights(backbone))
         config = {**config, "quick_gelu": config["quick_gelu"] if quick_gelu is None else quick_gelu}
         model = build(config, state, source="the embedded tiny CLIP")
         return FrozenCLIP(model, image_size or native_image_size(backbone), name=backbone, **options)
@@ -127,13 +126,13 @@ def model_config(backbone: str) -> dict[str, Any]:
     Raises:
         InputError: the name is unknown; the message gives the nearest names, or the release of open_clip that has it.
     """
-    if backbone == TINY:
+    if backbone in STAND_INS:
         return tiny.load_tiny_config()
     if backbone in image_only_names():
         return image_only_config(backbone)
     config = open_clip.get_model_config(backbone)
     if config is None:
-        known = [TINY, *open_clip.list_models(), *image_only_names()]
+        known = [*STAND_INS, *open_clip.list_models(), *image_only_names()]
         for part, (package, release) in FIRST_RELEASES.items():
             if part in backbone and not any(part in each for each in known):
                 called = package.removesuffix("_torch")

@@ -16,9 +16,9 @@ class CommonArguments:
     The value of an argument that is None comes from the weights, else from the preset, else from the encoder.
 
     Attributes:
-        backbone: name of an open_clip model whose image tower is a ViT, or "tiny" for the embedded stand-in that works
-            offline. LinearProbe also takes timm's names of DINOv2 and DINOv3. By default the one that the weights were
-            trained on, else ViT-L-14-336.
+        backbone: name of an open_clip model whose image tower is a ViT, or "tiny" or "tiny-looks" for an embedded
+            stand-in that works offline. LinearProbe also takes timm's names of DINOv2 and DINOv3. By default the one
+            that the weights were trained on, else ViT-L-14-336.
         pretrained: tag of the backbone, a local weight file, or a folder with one. By default that of the
             weights, else "openai".
         image_size: side of the model's input in pixels, a multiple of the patch. By default that of the weights, else

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from anomalib_cops.encoder.load import TINY
+from anomalib_cops.encoder.tiny import STAND_INS
 from anomalib_cops.errors import InputError
 from anomalib_cops.models.arguments import CommonArguments
 from anomalib_cops.models.method import Method, plain
@@ -68,13 +68,13 @@ def settings_of(method: Method, file: WeightFile) -> dict[str, Any]:
 def check_published_encoder(common: CommonArguments) -> None:
     """Refuse any encoder other than the one that all published prompts were trained on.
 
-    The tiny CLIP passes, so that tests can use stand-ins for published weights; real ones do not fit its shapes.
+    The stand-ins pass, so that tests can use stand-ins for published weights; real ones do not fit its shapes.
 
     Raises:
         InputError: another backbone or other weights of it were given.
     """
     wrong = None
-    if common.backbone not in (None, TINY, PUBLISHED_BACKBONE, f"{PUBLISHED_BACKBONE}-quickgelu"):
+    if common.backbone not in (None, *STAND_INS, PUBLISHED_BACKBONE, f"{PUBLISHED_BACKBONE}-quickgelu"):
         wrong = f"backbone='{common.backbone}'"
     elif common.pretrained and common.pretrained != PUBLISHED_PRETRAINED and "." not in common.pretrained:
         wrong = f"pretrained='{common.pretrained}'"

@@ -8,7 +8,7 @@ from anomalib_cops.errors import InputError, nearest
 
 
 class SyntheticSet:
-    """Synthetic pictures of all categories.
+    """Synthetic pictures of all categories of one world.
 
     Half of the pictures of a category are good; the others show the category's defects in turn. Every picture has an
     index of its own, so no product is shown both with and without a defect.
@@ -18,21 +18,24 @@ class SyntheticSet:
         size: Side of a picture in pixels.
         seed: Seed of all pictures.
         level: How much the defects stand out, one of ``synthetic.LEVELS``.
+        world: What the defects are, one of ``synthetic.WORLDS``.
 
     Raises:
-        InputError: There are too few pictures, or the level is unknown.
+        InputError: There are too few pictures, or the level or the world is unknown.
     """
 
     name = "synthetic"
     identity = "synthetic"
     has_mask_rule = True
-    categories = synthetic.CATEGORIES
 
-    def __init__(self, count: int, size: int, seed: int, level: str = "mixed") -> None:
+    def __init__(self, count: int, size: int, seed: int, level: str = "mixed", world: str = "damage") -> None:
         if count < 4:
             raise InputError(f"synthetic_samples={count} is too few; at least 4 per category are needed.")
         if level not in synthetic.LEVELS:
             raise InputError(f"unknown level {level!r} of the synthetic world{nearest(level, synthetic.LEVELS)}")
+        if world not in synthetic.WORLDS:
+            raise InputError(f"there is no synthetic world {world!r}{nearest(world, synthetic.WORLDS)}")
+        self.categories = synthetic.WORLDS[world]
         self.count = count
         self.folder = f"synthetic/{size}px-seed{seed}" + (f"-{level}" if level != "mixed" else "")
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from anomalib_cops.data.synthetic.camera import Camera
 from anomalib_cops.data.synthetic.canvas import Array, Rng, Scene
+from anomalib_cops.data.synthetic.confusable import CONFUSABLE, FOREIGN_LOOKS
 from anomalib_cops.data.synthetic.defects import DAMAGES
 from anomalib_cops.data.synthetic.levels import LEVELS, prominence, visible_change
 from anomalib_cops.data.synthetic.long_objects import LONG_OBJECTS
@@ -16,13 +17,19 @@ from anomalib_cops.data.synthetic.round_objects import ROUND_OBJECTS
 from anomalib_cops.data.synthetic.surfaces import SURFACES
 from anomalib_cops.errors import InputError, nearest
 
-_PAINTERS = {**SURFACES, **ROUND_OBJECTS, **LONG_OBJECTS}
+_PAINTERS = {**SURFACES, **ROUND_OBJECTS, **LONG_OBJECTS, **CONFUSABLE}
 
-CATEGORIES: tuple[str, ...] = tuple(_PAINTERS)
-"""Names of the products, surfaces first."""
+CATEGORIES: tuple[str, ...] = (*SURFACES, *ROUND_OBJECTS, *LONG_OBJECTS)
+"""Names of the products that damage shows on, surfaces first."""
+
+LOOK_CATEGORIES: tuple[str, ...] = tuple(CONFUSABLE)
+"""Names of the surfaces on which a look is normal that is a defect of others."""
+
+WORLDS: dict[str, tuple[str, ...]] = {"damage": CATEGORIES, "looks": LOOK_CATEGORIES}
+"""Products by what their defects are: damage, which no product has when it is good, or a look that others have."""
 
 DEFECTS: tuple[str, ...] = (*DAMAGES, "missing_part", "misprint")
-"""Names of the kinds of defects."""
+"""Names of the kinds of damage."""
 
 # A surface fills the picture and has no outline that could break.
 _SURFACE_DAMAGES = ("scratch", "stain", "hole", "contamination", "discoloration")
@@ -75,7 +82,9 @@ def defects_of(category: str) -> tuple[str, ...]:
     Raises:
         InputError: The category is unknown.
     """
-    _check("category", category, CATEGORIES)
+    _check("category", category, tuple(_PAINTERS))
+    if category in FOREIGN_LOOKS:
+        return FOREIGN_LOOKS[category]
     shared = _SURFACE_DAMAGES if category in SURFACES else _OBJECT_DAMAGES
     return (*shared, *_DAMAGES_OF_CATEGORY[category])
 

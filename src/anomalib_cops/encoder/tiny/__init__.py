@@ -1,6 +1,8 @@
-"""The embedded stand-in: a small CLIP trained on synthetic pictures, for development without a download.
+"""The embedded stand-ins: a small CLIP trained on synthetic pictures, for development without a download.
 
-Its weight file holds the vocabulary rows that training has seen. All other words share the mean of these rows.
+There are two trainings of it. ``tiny`` knows damage; ``tiny-looks`` also names looks that are normal on one product and
+a defect on another, so that prompts need to be conditional there. A weight file holds the vocabulary rows that its
+training has seen. All other words share the mean of these rows.
 """
 
 import json
@@ -13,6 +15,8 @@ from torch import Tensor
 
 from anomalib_cops.errors import InputError
 
+STAND_INS = {"tiny": "weights.safetensors", "tiny-looks": "looks/weights.safetensors"}
+"""Weight file of each stand-in, by its name among the backbones."""
 TABLE = "token_embedding.weight"
 """Name of the token table among open_clip's weights; a weight file holds the next two tensors instead."""
 ROW_IDS = "token_embedding.rows"
@@ -27,16 +31,16 @@ def load_tiny_config() -> dict[str, Any]:
     return config
 
 
-def tiny_weights() -> Path:
-    """Return the path of the packaged weight file."""
-    return Path(str(files(__name__).joinpath("weights.safetensors")))
+def tiny_weights(backbone: str = "tiny") -> Path:
+    """Return the path of a packaged weight file, of one of ``STAND_INS``."""
+    return Path(str(files(__name__).joinpath(STAND_INS[backbone])))
 
 
 def load_tiny_state(path: Path | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the configuration and all weights in float32, keys as open_clip names them.
 
     Args:
-        path: another weight file of the same format; the packaged one if not given.
+        path: a weight file of the stand-ins' format; that of ``tiny`` if not given.
 
     Raises:
         InputError: the file is missing, truncated or of another format.
