@@ -107,8 +107,8 @@ def _learned(result: dict[str, Any]) -> str:
 def _learned_on_looks(result: dict[str, Any]) -> str:
     return (
         "**Surfaces that share looks.** The oracle is the distance of each patch to the median patch of its picture.\n"
-        f"Learned prompts: {result['epochs']} epochs on {result['learned']} pictures per category.\n"
-        + _compared(result, result["looks"])
+        f"Learned prompts: {result['epochs']} epochs on {result['learned']} pictures per category, learning rate "
+        f"{result['looks']['rate']}.\n" + _compared(result, result["looks"])
     )
 
 

@@ -22,7 +22,7 @@ from anomalib_cops.files import sha256, write_json, write_text
 from anomalib_cops.models.cops.torch_model import CoPSModel
 from tools.tiny_clip.card import with_evaluation
 from tools.tiny_clip.handwritten import Pictures, measure
-from tools.tiny_clip.learned import SPLITS, VARIANTS, Seen, finder, learn, linear, odd_one_out, transfer
+from tools.tiny_clip.learned import LEARNING_RATES, SPLITS, VARIANTS, Seen, finder, learn, linear, odd_one_out, transfer
 from tools.tiny_clip.photographs import judge, photographs
 from tools.tiny_clip.weight_file import load_tiny_metadata
 
@@ -78,7 +78,7 @@ def compare(
     for variant in variants:
         runs = []
         for seed in range(seeds):
-            model = learn(clip, variant, training, epochs=epochs, seed=seed)
+            model = learn(clip, variant, training, epochs=epochs, seed=seed, rate=LEARNING_RATES[world])
             runs.append(transfer(finder(model), testing))
             print(f"{world}: {variant}, seed {seed}: {_rounded(runs[-1])}", flush=True)
             if variant == "CoPS" and seed == 0:
@@ -91,7 +91,13 @@ def compare(
             for name in runs[0]
         }
     trained, tested = SPLITS[world]
-    return {"level": level, "trained": trained, "tested": tested, "synthetic": table}, first
+    return {
+        "level": level,
+        "rate": LEARNING_RATES[world],
+        "trained": trained,
+        "tested": tested,
+        "synthetic": table,
+    }, first
 
 
 def _on_photographs(clip: FrozenCLIP, model: CoPSModel, folders: list[Path], *, elpv: bool) -> dict[str, Any]:
