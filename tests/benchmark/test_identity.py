@@ -49,7 +49,7 @@ def test_another_encoder_is_another_result(monkeypatch, tmp_path):
     assert plain.training.resolved["encoder"]["pretrained"].startswith("sha256:")
     changed = tmp_path / "tiny.safetensors"
     changed.write_bytes(tiny.tiny_weights().read_bytes() + b" ")
-    monkeypatch.setattr(tiny, "tiny_weights", lambda: changed)
+    monkeypatch.setattr(tiny, "tiny_weights", lambda _backbone: changed)
     assert prepared().fingerprint != plain.fingerprint
     # A file is known by its content, a tag by its name.
     large = {"backbone": "ViT-B-16", "quick_gelu": False}

@@ -15,11 +15,11 @@ from torch import Tensor
 from anomalib_cops.encoder.tiny import load_tiny_config, load_tiny_state
 from anomalib_cops.errors import InputError, exit_code
 from anomalib_cops.files import write_text
-from tools.tiny_clip.captions import vocabulary
 from tools.tiny_clip.card import with_average
 from tools.tiny_clip.handwritten import Pictures
 from tools.tiny_clip.initial import settle_scale
 from tools.tiny_clip.pool import normalise
+from tools.tiny_clip.vocabulary import vocabulary
 from tools.tiny_clip.weight_file import load_tiny_metadata, save_tiny_state
 
 _PICTURES = 2

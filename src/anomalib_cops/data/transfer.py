@@ -158,11 +158,9 @@ class ZeroShotTransfer(AnomalibDataModule):
             InputError: There is no such target.
         """
         source, targets = self._selections
+        every = ((each, category) for each, categories in targets for category in categories)
         selections: list[Selection] = [
-            (each, (category,))
-            for each, categories in targets
-            for category in categories
-            if f"{each.name}/{category}" == target
+            (each, (category,)) for each, category in every if f"{each.name}/{category}" == target
         ]
         if not selections:
             raise InputError(f"'{target}' is not among the targets; they are {', '.join(self.targets)}.")

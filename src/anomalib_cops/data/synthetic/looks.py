@@ -56,8 +56,10 @@ def holes(rng: Rng, image: Array, where: Array | None) -> Marks:
 def specks(rng: Rng, image: Array, where: Array | None) -> Marks:
     """Small dark grains of irregular size and place."""
     size, cells = len(image), int(rng.integers(16, 24))
-    places = _places(rng, cells, 1.0, where, 0.7)
-    grains = [ellipse(x, y, *(rng.uniform(0.15, 0.45, 2) / cells), corners=int(rng.integers(4, 8))) for x, y in places]
+    grains = []
+    for x, y in _places(rng, cells, 1.0, where, 0.7):
+        wide, high = rng.uniform(0.15, 0.45, 2) / cells
+        grains.append(ellipse(x, y, wide, high, corners=int(rng.integers(4, 8))))
     return Marks(fill(size, grains), _dark(rng, image, 0.1, 0.45))
 
 
