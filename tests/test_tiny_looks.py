@@ -4,18 +4,25 @@ With three seeds of the trainings below, CoPS has AUROCs of 0.82 to 0.88 (images
 ESTS 0.49 to 0.57 and 0.49 to 0.56. What ICTS and SAGA add is less than what seeds differ by in so short a training.
 """
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from anomalib_cops.encoder.frozen_clip import FrozenCLIP
 from anomalib_cops.encoder.load import load_clip
+from anomalib_cops.encoder.tiny import tiny_weights
+from anomalib_cops.files import sha256
 from anomalib_cops.models.cops.torch_model import CoPSModel
+from tools.tiny_clip.card import with_evaluation
 from tools.tiny_clip.handwritten import Pictures, measure
 from tools.tiny_clip.learned import SPLITS, Seen, finder, learn, odd_one_out, transfer
 
+WEIGHTS = tiny_weights("tiny-looks")
+EVALUATION = json.loads(WEIGHTS.with_name("evaluation.json").read_text())
 MARGIN = 0.15
 """A bit more than half of the least difference over these seeds."""
 
@@ -58,3 +65,25 @@ def test_prototypes_of_another_product_mislead(shown: Any, cops: CoPSModel, monk
 def test_hand_written_words_leave_room_and_the_picture_itself_tells_its_defect(clip: FrozenCLIP, shown: Any) -> None:
     assert measure(clip, shown.testing.pictures)["image_auroc"] < 0.8
     assert transfer(odd_one_out, shown.testing)["pixel_auroc"] > 0.9
+
+
+def test_packaged_file_is_small_and_the_card_describes_it() -> None:
+    assert WEIGHTS.stat().st_size <= 16 * 2**20
+    with safe_open(WEIGHTS, framework="pt") as archive:
+        metadata = archive.metadata()
+    assert "not a detector for production" in metadata["label"] and json.loads(metadata["recipe"])["look_pairs"] > 0
+    card = WEIGHTS.with_name("card.md").read_text()
+    assert f"| steps | {metadata['steps']} of" in card and "An instrument, not evidence for the paper" in card
+    assert EVALUATION["weights"] == sha256(WEIGHTS)
+    assert with_evaluation(card, EVALUATION) == card, "the card tells other numbers than the evaluation beside it"
+
+
+@pytest.mark.parametrize("name", ["image_auroc", "pixel_auroc"])
+def test_recorded_figures_put_cops_above_what_is_the_same_for_all_pictures(name: str) -> None:
+    table, seeds = EVALUATION["looks"]["synthetic"], EVALUATION["seeds"]
+    written = table["hand-written"][name]
+    static, cops, without = (table[variant][name] for variant in ("static prompts", "CoPS", "w/o ESTS"))
+    assert written < static["mean"] < 0.8
+    error = ((static["spread"] ** 2 + cops["spread"] ** 2) / (seeds - 1)) ** 0.5
+    assert cops["mean"] - static["mean"] > max(0.02, 2 * error)
+    assert all(table[other][name]["mean"] > without["mean"] for other in ("CoPS", "w/o ICTS", "w/o SAGA"))
