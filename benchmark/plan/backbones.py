@@ -4,13 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from anomalib_cops.encoder.tiny import STAND_INS
 from anomalib_cops.errors import InputError
 
 from ..own_models import is_own_model
 from .cells import Cell
 from .entries import MethodConfig, Transfer
-from .names import last_name
+from .names import STAND_INS, last_name
 
 _SEPARATOR = ", "
 

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 SYNTHETIC = "synthetic"
+STAND_INS = ("tiny", "tiny-looks")
+"""Backbones that come with the package, for checks. The package is not asked for them here, as that imports torch."""
 BETWEEN_SOURCES = " + "
 """Between the names of data sets that are trained on together."""
 

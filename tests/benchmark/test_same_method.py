@@ -1,6 +1,8 @@
 """Test the table of the same method with all backbones, on results that are made by hand."""
 
+from anomalib_cops.encoder import tiny
 from benchmark.plan.backbones import stand_in
+from benchmark.plan.names import STAND_INS
 from benchmark.records.result import METRICS
 from benchmark.report import render
 from benchmark.report.reported import load_reported
@@ -53,5 +55,6 @@ def test_the_papers_figures_stand_beside_their_backbone_alone():
 
 
 def test_the_tiny_backbone_is_labelled_at_every_size():
+    assert set(STAND_INS) == set(tiny.STAND_INS)
     assert stand_in("tiny") == stand_in("tiny, 60 px") == "tiny" and stand_in("tiny-looks") == "tiny-looks"
     assert stand_in("tiny-like") is None and stand_in("ViT-B-16, tiny.pt") is None
