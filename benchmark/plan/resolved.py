@@ -15,7 +15,6 @@ from typing import Any
 from anomalib_cops.encoder import native_image_size, tiny
 from anomalib_cops.encoder.load import model_config, patch_of, trained_with_quick_gelu
 from anomalib_cops.encoder.positions import check_image_size
-from anomalib_cops.encoder.tiny import STAND_INS
 from anomalib_cops.errors import InputError
 from anomalib_cops.files import sha256
 from anomalib_cops.host.reference_images import ReferenceOptions
@@ -100,9 +99,9 @@ def _encoder(common: CommonArguments, settings: Any) -> dict[str, Any]:
     backbone, pretrained = common.backbone or DEFAULT_BACKBONE, common.pretrained or DEFAULT_PRETRAINED
     quick_gelu = getattr(settings, "quick_gelu", common.quick_gelu)
     if quick_gelu is None:
-        is_tiny = backbone in STAND_INS
+        is_tiny = backbone in tiny.STAND_INS
         quick_gelu = model_config(backbone)["quick_gelu"] if is_tiny else trained_with_quick_gelu(backbone, pretrained)
-    path = tiny.tiny_weights(backbone) if backbone in STAND_INS else Path(pretrained).expanduser()
+    path = tiny.tiny_weights(backbone) if backbone in tiny.STAND_INS else Path(pretrained).expanduser()
     return {
         "backbone": backbone,
         "pretrained": f"sha256:{_digest(path, path.stat().st_mtime_ns)}" if path.is_file() else pretrained,

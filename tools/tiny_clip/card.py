@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -10,6 +11,54 @@ from typing import Any
 from anomalib_cops.files import write_text
 
 _CARDS = Path(__file__).with_name("cards")
+_SPLIT = "\n\n<!-- evaluation -->\n\n"
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is different in the card of one stand-in.
+
+    Attributes:
+        title: heading of the card.
+        file: text before and after the evaluation, in the folder of cards.
+        drawn: what is drawn, with the recipe's numbers.
+        measured: what the training is evaluated on.
+        levels: levels of these evaluations.
+        terms: heading of each loss term that is shown.
+    """
+
+    title: str
+    file: str
+    drawn: str
+    measured: str
+    levels: tuple[str, ...]
+    terms: dict[str, str]
+
+
+_DAMAGE = _Kind(
+    title="Tiny CLIP: a stand-in for development",
+    file="damage.md",
+    drawn="{pairs} drawn pictures",
+    measured=", at two levels of\ndifficulty",
+    levels=("easy", "medium"),
+    terms={**{name: name for name in ("total", "state", "bare", "generic", "defect")}, "local": "local patches"},
+)
+_LOOKS = _Kind(
+    title="Tiny CLIP for looks: a stand-in with which a broken part shows",
+    file="looks.md",
+    drawn="{pairs} drawn pictures of damage and {look_pairs} of looks",
+    measured=": damage at two levels of\ndifficulty, and looks",
+    levels=("easy", "medium", "looks"),
+    terms={
+        **{name: name for name in ("total", "state", "generic")},
+        "local": "local patches",
+        "look_product": "looks: product",
+        "look_patch_look": "patch look",
+        "look_meaning": "meaning",
+        "look_pictured_patches": "pictured patches",
+        "look_patch_gap": "patch gap",
+    },
+)
 
 
 def write_card(
@@ -25,48 +74,54 @@ def write_card(
         config: the model configuration in open_clip's format.
         hardware: description of the machine.
     """
-    has_looks = recipe["look_pairs"] > 0
-    levels = ("easy", "medium", "looks") if has_looks else ("easy", "medium")
-    figures = [f"{level}_{name}" for level in levels for name in ("image_auroc", "pixel_auroc")]
-    names = ("easy_category_accuracy", *figures)
-    evaluations = [
-        f"| {e['step']} | {e['seconds'] / 60:.1f} | " + " | ".join(f"{e[name]:.3f}" for name in names) + " |"
-        for e in done["evaluations"]
-    ]
-    every = max(1, len(done["curve"]) // 20)
-    terms = ("total", "state", "bare", "generic", "defect", "local")
-    if has_looks:
-        of_looks = ("product", "patch_look", "meaning", "pictured_patches", "patch_gap")
-        terms = ("total", "state", "generic", "local", *(f"look_{name}" for name in of_looks))
-    shown = recipe["batch_pairs"] + (recipe["look_batch_pairs"] if has_looks else 0)
-    curve = [
-        f"| {c['step']} | " + " | ".join(f"{c[name]:.3f}" for name in terms) + " |"
-        for c in done["curve"][every - 1 :: every]
-    ]
+    kind, batch = (_LOOKS, recipe["look_batch_pairs"]) if recipe["look_pairs"] else (_DAMAGE, 0)
+    batch = 2 * (batch + recipe["batch_pairs"])
+    about, tried = (_CARDS / kind.file).read_text().strip().split(_SPLIT)
     vision, text = config["vision_cfg"], config["text_cfg"]
-    text_of_card = (_CARDS / ("looks.md" if has_looks else "damage.md")).read_text()
-    content = text_of_card.format(
-        vision=f"{vision['layers']} blocks of width {vision['width']}, {vision['image_size']} px, "
-        f"patches of {vision['patch_size']} px",
-        text=f"{text['layers']} blocks of width {text['width']}",
-        embed_dim=config["embed_dim"],
-        pairs=recipe["pairs"],
-        look_pairs=recipe["look_pairs"],
-        shown=done["steps"] * shown * 2,
-        start=done["start"],
-        steps=done["steps"],
-        batch=2 * shown,
-        resumed="".join(f", interrupted and resumed at step {step}" for step in done["resumed"]),
-        seed=seed,
-        minutes=done["seconds"] / 60,
-        wall=done["wall_seconds"] / 60,
-        hardware=hardware,
-        evaluated=recipe["evaluated"],
-        evaluations="\n".join(evaluations),
-        curve="\n".join(curve),
-        recipe=json.dumps(recipe, indent=2),
+    content = (
+        (_CARDS / "card.md")
+        .read_text()
+        .format(
+            title=kind.title,
+            vision=f"{vision['layers']} blocks of width {vision['width']}, {vision['image_size']} px, "
+            f"patches of {vision['patch_size']} px",
+            text=f"{text['layers']} blocks of width {text['width']}",
+            embed_dim=config["embed_dim"],
+            drawn=kind.drawn.format(**recipe),
+            shown=done["steps"] * batch,
+            start=done["start"],
+            steps=done["steps"],
+            batch=batch,
+            resumed="".join(f", interrupted and resumed at step {step}" for step in done["resumed"]),
+            seed=seed,
+            minutes=done["seconds"] / 60,
+            wall=done["wall_seconds"] / 60,
+            hardware=hardware,
+            about=about,
+            tried=tried,
+            evaluated=recipe["evaluated"],
+            measured=kind.measured,
+            evaluations=_evaluations(done["evaluations"], kind.levels),
+            curve=_curve(done["curve"], kind.terms),
+            recipe=json.dumps(recipe, indent=2),
+        )
     )
     write_text(path, content)
+
+
+def _evaluations(entries: Sequence[dict[str, float]], levels: Sequence[str]) -> str:
+    head, names = ["step", "minutes", "category accuracy"], ["easy_category_accuracy"]
+    for level in levels:
+        head += [f"{level}: image AUROC", "pixel AUROC"]
+        names += [f"{level}_image_auroc", f"{level}_pixel_auroc"]
+    rows = [[str(e["step"]), f"{e['seconds'] / 60:.1f}", *(f"{e[name]:.3f}" for name in names)] for e in entries]
+    return _table(head, rows)
+
+
+def _curve(entries: Sequence[dict[str, float]], terms: dict[str, str]) -> str:
+    every = max(1, len(entries) // 20)
+    rows = [[str(e["step"]), *(f"{e[name]:.3f}" for name in terms)] for e in entries[every - 1 :: every]]
+    return _table(["step", *terms.values()], rows)
 
 
 def with_average(card: str, trainings: Sequence[str]) -> str:
@@ -143,10 +198,11 @@ def _photographs(result: dict[str, Any]) -> str:
     of_sets = [[mean(column) for column in place if column] for place in zip(*map(figures, sets.values()), strict=True)]
     rows.append((f"mean of {len(sets)} sets", "", *cells(of_sets)))
     head = ("photographs", "images", *(f"{way}: {name.replace('_auroc', ' AUROC')}" for way, name in columns))
-    return (
-        "Photographs, with the CoPS of the first seed. No training used them. They led to the decision to average\n"
-        "trainings; which trainings are averaged was decided on drawn pictures.\n\n" + _table(head, rows)
-    )
+    told = "Photographs, with the CoPS of the first seed. No training used them."
+    if "looks" not in result:
+        told += " They led to the decision to average\n"
+        told += "trainings; which trainings are averaged was decided on drawn pictures."
+    return f"{told}\n\n{_table(head, rows)}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

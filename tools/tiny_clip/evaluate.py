@@ -143,8 +143,9 @@ def evaluate(
     knows_looks = json.loads(load_tiny_metadata(path)["recipe"]).get("look_pairs", 0) > 0
     if knows_looks:
         result["looks"], _ = compare(clip, "looks", **sizes)
-    # The stand-in that has its own world for the parts of CoPS needs the other one for the whole of it only.
-    found, first = compare(clip, "damage", **sizes, variants=tuple(VARIANTS)[: 2 if knows_looks else None])
+    # A stand-in that has the world of looks for the parts of CoPS needs the other one for the whole of it only.
+    variants = ("CoPS", "static prompts") if knows_looks else tuple(VARIANTS)
+    found, first = compare(clip, "damage", **sizes, variants=variants)
     result |= found
     result["photographs"] = _on_photographs(clip, first, folders, elpv=elpv)
     write_json(path.with_name("evaluation.json"), result)

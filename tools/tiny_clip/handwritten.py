@@ -94,17 +94,19 @@ def measure(clip: FrozenCLIP, pictures: Pictures) -> dict[str, float]:
         ``category_accuracy``; ``image_auroc_global`` (class feature), ``image_auroc_patch`` (patch maximum),
         ``image_auroc`` (their mean) and ``pixel_auroc`` (patch map enlarged bilinearly).
     """
-    bare = {world: _named(clip, categories) for world, categories in WORLDS.items()}
+    bare: dict[tuple[str, ...], Tensor] = {}
     found: dict[str, list[float]] = {}
     for index in pictures.categories.unique().tolist():
         rows, category = pictures.categories == index, ALL_CATEGORIES[index]
-        world = next(name for name, categories in WORLDS.items() if category in categories)
+        world = next(categories for categories in WORLDS.values() if category in categories)
+        if world not in bare:
+            bare[world] = _named(clip, world)
         labels, masks = pictures.labels[rows].int(), pictures.masks[rows]
         score, grid, cls = anomaly(clip, normalise(pictures.images[rows]), state_features(clip, category))
         maps = F.interpolate(grid[:, None], size=masks.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
         peak = grid.flatten(1).amax(1)
         measured = {
-            "category_accuracy": (cls @ bare[world].T).argmax(1).eq(WORLDS[world].index(category)).float().mean(),
+            "category_accuracy": (cls @ bare[world].T).argmax(1).eq(world.index(category)).float().mean(),
             "image_auroc_global": binary_auroc(score, labels),
             "image_auroc_patch": binary_auroc(peak, labels),
             "image_auroc": binary_auroc((score + peak) / 2, labels),

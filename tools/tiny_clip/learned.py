@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_auroc
 
+from anomalib_cops.alignment import enlarge_smoothly, to_grid
 from anomalib_cops.data.synthetic import CATEGORIES, LOOK_CATEGORIES
 from anomalib_cops.encoder import FrozenCLIP, ImageFeatures
 from anomalib_cops.models.assembly import ADAM_BETAS
@@ -152,8 +153,7 @@ def linear(seen: Seen) -> Callable[[Seen, Int[Tensor, " batch"]], InferenceBatch
         features = shown.of(rows)
         scores = torch.from_numpy(of_images.decision_function(_units(features.cls)))
         odds = torch.from_numpy(of_patches.decision_function(_units(features.patches[-1].flatten(0, 1))))
-        maps = F.interpolate(odds.view(-1, 1, grid, grid), size=(side, side), mode="bilinear", align_corners=False)
-        return InferenceBatch(pred_score=scores.sigmoid(), anomaly_map=maps[:, 0].sigmoid())
+        return InferenceBatch(pred_score=scores.sigmoid(), anomaly_map=_maps(odds.view(len(rows), -1), side).sigmoid())
 
     return find
 
@@ -166,9 +166,11 @@ def odd_one_out(seen: Seen, rows: Int[Tensor, " batch"]) -> InferenceBatch:
     patches = F.normalize(seen.of(rows).patches[-1], dim=-1)
     median = F.normalize(patches.median(dim=1, keepdim=True).values, dim=-1)
     distance = (1 - (patches * median).sum(-1)) / 2
-    grid, side = isqrt(distance.shape[1]), seen.pictures.masks.shape[-1]
-    maps = F.interpolate(distance.view(-1, 1, grid, grid), size=(side, side), mode="bilinear", align_corners=False)
-    return InferenceBatch(pred_score=distance.amax(1), anomaly_map=maps[:, 0])
+    return InferenceBatch(pred_score=distance.amax(1), anomaly_map=_maps(distance, seen.pictures.masks.shape[-1]))
+
+
+def _maps(patches: Float[Tensor, "batch patches"], side: int) -> Float[Tensor, "batch side side"]:
+    return enlarge_smoothly(to_grid(patches)[:, None], side, align_corners=False)[:, 0]
 
 
 def _units(features: Float[Tensor, "rows dim"]) -> Float[np.ndarray, "rows dim"]:

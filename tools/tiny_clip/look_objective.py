@@ -13,11 +13,10 @@ from anomalib_cops.data.synthetic.confusable import OWN_LOOK
 from anomalib_cops.data.synthetic.looks import LOOKS
 from tools.tiny_clip.look_captions import LookCaptions
 from tools.tiny_clip.look_probes import LookProbes, Places, weighted_mean
-from tools.tiny_clip.objective import TEMPERATURE, Trainee, contrast, looks_of
+from tools.tiny_clip.objective import TRACE, Trainee, contrast, looks_of, share_of_both
 
 _OWN = torch.tensor([list(LOOKS).index(OWN_LOOK[name]) for name in LOOK_CATEGORIES])
 _NOISE = 0.5
-_TRACE = 0.15
 _APART, _SOFTNESS = 0.5, 0.1
 
 
@@ -71,10 +70,10 @@ def look_losses(
         captions: sentences of this step.
     """
     pictures, patches = trainee.encode_image(images.flatten(0, 1))
-    share = torch.stack([torch.zeros_like(coverage), coverage], 1).flatten(0, 1).flatten(1)
+    share = share_of_both(coverage)
     both = torch.stack([_OWN[categories], foreign], 1)
     own_look, foreign_look = both.repeat_interleave(2, 0)[..., None].unbind(1)
-    is_foreign = share > _TRACE
+    is_foreign = share > TRACE
     places = Places(torch.where(is_foreign, foreign_look, own_look), is_foreign.float(), (share == 0).float())
 
     swapped = torch.tensor(captions.swapped)
@@ -153,14 +152,12 @@ def _told_apart(
     told, is_swapped = pictured.repeat_interleave(2, 0), swapped.repeat_interleave(2)
     expected = torch.where(is_swapped[:, None], 1 - places.foreign, places.foreign)
     second = torch.arange(2).repeat(len(swapped)).float()
-    odds = torch.einsum("gid,isd->gis", pictures, told) / TEMPERATURE
+    odds = contrast(pictures.transpose(0, 1), told).T
     return {
         "pictured_patches": _mean(
             _judged(contrast(features, told), expected, places.balance()) for features in patches.values()
         ),
-        "pictured": F.binary_cross_entropy_with_logits(
-            odds[..., 1] - odds[..., 0], torch.where(is_swapped, 1 - second, second).repeat(2, 1)
-        ),
+        "pictured": F.binary_cross_entropy_with_logits(odds, torch.where(is_swapped, 1 - second, second).repeat(2, 1)),
     }
 
 
@@ -183,9 +180,8 @@ def _said_of_states(
     for path in ("local", "ordinary"):
         odds = contrast(patches[path], each)
         found.append((odds - odds.mean(1, keepdim=True)).square().mean())
-    by_words = torch.einsum("gid,isd->gis", pictures, each) / TEMPERATURE
-    odds = by_words[..., 1] - by_words[..., 0]
-    return _mean([*found, (odds[:, 1::2] - odds[:, ::2]).square().mean()])
+    odds = contrast(pictures.transpose(0, 1), each)
+    return _mean([*found, (odds[1::2] - odds[::2]).square().mean()])
 
 
 def _judged(

@@ -77,10 +77,10 @@ class LookProbes(nn.Module):
         self, pictures: Float[Tensor, "2 images dim"], patches: dict[str, Float[Tensor, "images n dim"]], places: Places
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Return the mean difference of odds between foreign and normal patches of a look, and that of pictures."""
-        of_patches = []
+        of_patches, halves = [], places.halves()
         for probe, path in zip(self.of_patches, _PATHS, strict=True):
             odds = _judge(probe, patches[path])
-            each = [weighted_mean(odds, a) - weighted_mean(odds, b) for a, b in places.halves()]
+            each = [weighted_mean(odds, a) - weighted_mean(odds, b) for a, b in halves]
             of_patches.append(torch.stack(each).mean().abs())
         odds = _judge(self.of_pictures, pictures)
         return torch.stack(of_patches).mean(), (odds[:, 1::2] - odds[:, ::2]).mean(1).abs().mean()

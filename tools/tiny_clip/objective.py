@@ -18,6 +18,8 @@ from tools.tiny_clip.vocabulary import vocabulary
 
 TEMPERATURE = 0.07
 """Divisor of the cosines of patches and states, as in the methods."""
+TRACE = 0.15
+"""Share of a patch up to which a defect in it is only a trace."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def losses(
     """
     pairs = len(images)
     global_features, patches = trainee.encode_image(images.flatten(0, 1))
-    share = torch.stack([torch.zeros_like(coverage), coverage], 1).flatten(0, 1).flatten(1)
+    share = share_of_both(coverage)
     # Pairs alternate between sentences with the product's name, without it, and with features of the picture for words.
     told = torch.arange(pairs) % 3
     looks = looks_of(trainee, patches["local"], share)[told == 2]
@@ -169,8 +171,8 @@ def losses(
     seen = told.repeat_interleave(2) == 2
     by_words = scale * torch.einsum("gid,isd->gis", global_features[:, seen], own.repeat_interleave(2, 0)[seen])
     own = own.repeat_interleave(2, 0)
-    target = (share / 0.15).clamp(max=1)
-    dense = {name: dense_loss(contrast(features, own), target) for name, features in patches.items()}
+    target = (share / TRACE).clamp(max=1)
+    dense = {name: _dense(contrast(features, own), target) for name, features in patches.items()}
     head_logits = [
         head(patches[name] * 10)[..., 0] for head, name in zip(trainee.heads, ("local", "ordinary"), strict=True)
     ]
@@ -181,9 +183,14 @@ def losses(
         "generic": classify(generic, anomalous),
         "pictured": F.cross_entropy(by_words.flatten(0, 1), anomalous[seen].repeat(2)),
         "defect": classify(named, defects, global_features[:, 1::2]),
-        "head": torch.stack([dense_loss(logits, target) for logits in head_logits]).mean(),
+        "head": torch.stack([_dense(logits, target) for logits in head_logits]).mean(),
         **dense,
     }
+
+
+def share_of_both(coverage: Float[Tensor, "pairs grid grid"]) -> Float[Tensor, "images patches"]:
+    """Return the defect's share of every patch of both pictures of each pair; the first has none."""
+    return torch.stack([torch.zeros_like(coverage), coverage], 1).flatten(0, 1).flatten(1)
 
 
 @torch.no_grad()
@@ -194,7 +201,7 @@ def looks_of(
 
     Their length is drawn between a third and three times that of other words, as that of learned prompts varies.
     """
-    damaged, weights = patches[1::2], torch.stack([share[1::2] == 0, share[1::2] > 0.15], 1).float()
+    damaged, weights = patches[1::2], torch.stack([share[1::2] == 0, share[1::2] > TRACE], 1).float()
     length = trainee.rows.norm(dim=-1).mean() * 3 ** torch.empty(len(damaged), 2, 1).uniform_(-1, 1)
     return F.normalize(weights @ damaged, dim=-1, eps=1e-6) * length
 
@@ -207,7 +214,7 @@ def contrast(
     return cosine[..., 1] - cosine[..., 0]
 
 
-def dense_loss(logits: Float[Tensor, "batch patches"], target: Float[Tensor, "batch patches"]) -> Float[Tensor, ""]:
+def _dense(logits: Float[Tensor, "batch patches"], target: Float[Tensor, "batch patches"]) -> Float[Tensor, ""]:
     """Return the cross entropy, in which the few anomalous patches count more, plus the Dice loss."""
     entropy = F.binary_cross_entropy_with_logits(logits, target, pos_weight=torch.tensor(3.0))
     probability = logits.sigmoid()

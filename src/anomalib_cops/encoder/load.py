@@ -21,7 +21,6 @@ from anomalib_cops.encoder.state import is_torchscript, read_state
 from anomalib_cops.encoder.supported import check_config
 from anomalib_cops.encoder.tags import entry_of, tags_of
 from anomalib_cops.encoder.text import text_module
-from anomalib_cops.encoder.tiny import STAND_INS
 from anomalib_cops.encoder.tokenizer import load_tokenizer
 from anomalib_cops.errors import InputError, nearest
 from anomalib_cops.tensors import check_finite, check_fits
@@ -73,7 +72,7 @@ def load_clip(
     config = model_config(backbone)
     check_config(config, backbone)
     options: dict[str, Any] = {"position_resize": position_resize, "position_antialias": position_antialias}
-    if backbone in STAND_INS:
+    if backbone in tiny.STAND_INS:
         config, state = tiny.load_tiny_state(tiny.tiny_weights(backbone))
         config = {**config, "quick_gelu": config["quick_gelu"] if quick_gelu is None else quick_gelu}
         model = build(config, state, source="the embedded tiny CLIP")
@@ -126,13 +125,13 @@ def model_config(backbone: str) -> dict[str, Any]:
     Raises:
         InputError: the name is unknown; the message gives the nearest names, or the release of open_clip that has it.
     """
-    if backbone in STAND_INS:
+    if backbone in tiny.STAND_INS:
         return tiny.load_tiny_config()
     if backbone in image_only_names():
         return image_only_config(backbone)
     config = open_clip.get_model_config(backbone)
     if config is None:
-        known = [*STAND_INS, *open_clip.list_models(), *image_only_names()]
+        known = [*tiny.STAND_INS, *open_clip.list_models(), *image_only_names()]
         for part, (package, release) in FIRST_RELEASES.items():
             if part in backbone and not any(part in each for each in known):
                 called = package.removesuffix("_torch")

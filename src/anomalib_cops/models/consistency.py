@@ -68,7 +68,7 @@ def settings_of(method: Method, file: WeightFile) -> dict[str, Any]:
 def check_published_encoder(common: CommonArguments) -> None:
     """Refuse any encoder other than the one that all published prompts were trained on.
 
-    The stand-ins pass, so that tests can use stand-ins for published weights; real ones do not fit its shapes.
+    The embedded stand-ins pass, so that tests can publish small weights; real ones do not fit their shapes.
 
     Raises:
         InputError: another backbone or other weights of it were given.

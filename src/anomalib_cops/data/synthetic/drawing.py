@@ -66,7 +66,7 @@ class Sample:
     Attributes:
         image: RGB levels, uint8, shape (size, size, 3).
         mask: Anomalous pixels, bool, shape (size, size).
-        category: One of ``CATEGORIES``.
+        category: A product of one of ``WORLDS``.
         defect: One of ``DEFECTS``, or ``"good"``.
     """
 
@@ -106,7 +106,7 @@ def draw(
     is within the level; if none is, the nearest is kept.
 
     Args:
-        category: One of ``CATEGORIES``.
+        category: A product of one of ``WORLDS``.
         index: Number of the picture within its category, 0 or more.
         seed: Seed of all pictures, 0 or more.
         anomalous: Whether the product has a defect.

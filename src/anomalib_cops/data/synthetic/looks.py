@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomalib_cops.data.synthetic.canvas import Array, Points, Rng, blend, blur, ellipse, fill, noise, stroke
+from anomalib_cops.data.synthetic.canvas import Array, Points, Rng, blend, blur, box, ellipse, fill, noise, stroke
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,7 @@ def gaps(rng: Rng, image: Array, where: Array | None) -> Marks:
     """Square openings in a lattice, of which most are closed."""
     size, cells = len(image), int(rng.integers(9, 14))
     half = 0.42 / cells
-    squares = [
-        np.array([[x - half, y - half], [x + half, y - half], [x + half, y + half], [x - half, y + half]])
-        for x, y in _places(rng, cells, 0.0, where, 0.4)
-    ]
+    squares = [box(x - half, y - half, x + half, y + half) for x, y in _places(rng, cells, 0.0, where, 0.4)]
     return Marks(fill(size, squares), _dark(rng, image, 0.1, 0.4))
 
 
